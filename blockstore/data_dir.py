@@ -1,0 +1,162 @@
+"""The data directory: its tree, its `format` file and its lock. FORMAT.md draws the tree.
+
+`lock` is shared by everything that runs (serve, worker) and exclusive for first init, migration and the offline
+verbs. Converting a flock is not atomic, so a change of mode is: release, take, check again. `format` is written once,
+last of all at init: a directory without it was never finished.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from blockstore.checksum import xxh3
+from blockstore.disk import Disk, disk_errors
+from blockstore.errors import Damaged, DataRefused
+from blockstore.features import NONE, Features
+from blockstore.leases.flock import LockFile, holder, is_held, live_files, try_lock
+from blockstore.names import new_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MAGIC: Final = b"DRYSTONE"
+_FORMAT: Final = struct.Struct("<8sIII16s")
+_SUM: Final = struct.Struct("<Q")
+FORMAT_SIZE: Final = _FORMAT.size + _SUM.size
+
+FOLDERS: Final = ("packs", "manifests", "journals", "index", "leases", "processes")
+NETWORK: Final = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "afs", "lustre", "fuse")
+
+
+def encode_format(store: bytes, features: Features = NONE) -> bytes:
+    """The `format` file: FORMAT_SIZE bytes."""
+    body = _FORMAT.pack(MAGIC, features.compat, features.ro_compat, features.incompat, store)
+    return body + _SUM.pack(xxh3(body))
+
+
+def decode_format(data: bytes, what: str) -> bytes:
+    """The store's id, 16 bytes; DataRefused if the format is newer, Damaged if these are other bytes."""
+    if len(data) != FORMAT_SIZE or data[:8] != MAGIC or xxh3(data[: _FORMAT.size]) != _SUM.unpack(data[-8:])[0]:
+        raise Damaged(f"{what} is not a Drystone format file, or it is damaged")
+    _, compat, ro_compat, incompat, store = _FORMAT.unpack_from(data)
+    Features(compat, ro_compat, incompat).check(what, write=True)
+    return bytes(store)
+
+
+def network_file_system(path: Path, mountinfo: Iterable[str]) -> str:
+    """The type of the network file system that `path` lies on, or an empty string; `mountinfo` as in proc(5)."""
+    best, kind = "", ""
+    for line in mountinfo:
+        fields, _, rest = line.partition(" - ")
+        mount = fields.split()[4].encode().decode("unicode_escape")
+        inside = mount == "/" or f"{path}/".startswith(f"{mount}/")
+        if inside and len(mount) >= len(best):
+            best, kind = mount, rest.split()[0]
+    return kind if kind.split(".")[0] in NETWORK else ""
+
+
+@dataclass(slots=True)
+class DataDir:
+    """An open data directory: this process holds its lock (shared) and has a lock file of its own."""
+
+    root: Path
+    store: bytes
+    process: LockFile
+    disk: Disk
+    _lock: int
+
+    @classmethod
+    def open(cls, root: Path, disk: Disk, *, purpose: str = "serve") -> DataDir:
+        """Open, or make if it is empty or missing; DataRefused says why not and what to do."""
+        root = root.absolute()
+        _refuse_network(root)
+        with disk_errors(str(root)):
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = _shared_lock(root, disk)
+        try:
+            store = decode_format((root / "format").read_bytes(), str(root / "format"))
+            live_files(root / "processes")
+            return cls(root, store, LockFile(root / "processes", purpose), disk, lock)
+        except BaseException:
+            os.close(lock)
+            raise
+
+    def folder(self, name: str) -> Path:
+        """One of FOLDERS."""
+        return self.root / name
+
+    def is_alive(self, process: str) -> bool:
+        """Whether the process that had this lock file still holds it."""
+        return is_held(self.folder("processes") / process)
+
+    def close(self) -> None:
+        """Let go of the locks."""
+        self.process.close()
+        os.close(self._lock)
+
+
+def _refuse_network(root: Path) -> None:
+    with Path("/proc/self/mountinfo").open(encoding="utf-8") as mounts:
+        kind = network_file_system(Path(os.path.realpath(root)), mounts)
+    if kind:
+        raise DataRefused(
+            f"{root} lies on a network file system ({kind}), where locks and memory maps can't be trusted: "
+            "choose a directory on a local disk with --data",
+        )
+
+
+def _shared_lock(root: Path, disk: Disk) -> int:
+    """Take the lock in shared mode, after making the tree under the exclusive one if need be."""
+    fd = os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        if not (root / "format").exists():
+            _refuse_strangers(root)
+            _take(fd, root, shared=False)
+            # Somebody may have made the tree while we waited for the lock.
+            if not (root / "format").exists():
+                _make_tree(root, disk)
+            os.close(fd)
+            fd = os.open(root / "lock", os.O_RDWR | os.O_CLOEXEC)
+        _take(fd, root, shared=True)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _take(fd: int, root: Path, *, shared: bool) -> None:
+    if try_lock(fd, shared=shared):
+        return
+    owners = "; ".join(holder(path) for path in live_files(root / "processes")) if (root / "processes").exists() else ""
+    raise DataRefused(
+        f"{root} is in use by another process ({owners or 'an offline verb or a first start'}): "
+        "wait until it has finished, or stop it",
+    )
+
+
+def _refuse_strangers(root: Path) -> None:
+    ours = {"lock", "format", *FOLDERS}
+    others = [path.name for path in root.iterdir() if path.name not in ours and not path.name.startswith(".format-")]
+    if others:
+        raise DataRefused(
+            f"{root} is not empty and holds no Drystone data (it has {others[0]!r}): "
+            "choose an empty or new directory with --data",
+        )
+
+
+def _make_tree(root: Path, disk: Disk) -> None:
+    for folder in FOLDERS:
+        disk.make_directory(root / folder)
+    hidden = root / f".format-{new_name().hex()}"
+    fd = disk.create(hidden)
+    try:
+        disk.write(fd, [encode_format(new_name())], 0, str(hidden))
+        disk.sync(fd, str(hidden))
+    finally:
+        os.close(fd)
+    disk.rename(hidden, root / "format")
+    disk.sync_directory(root)

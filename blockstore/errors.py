@@ -1,0 +1,70 @@
+"""What can go wrong in the block store, as one small tree.
+
+BlockstoreError
+├── StoreFull          no space left at pack, index, manifest or journal: make space, then the same upload works
+├── StoreUnavailable   the disk or the index refuses to work just now: try again, look at the log
+│   └── Poisoned       an fsync failed: what that pack had not yet acknowledged is gone, its writers fail
+├── Damaged            a file's bytes are not what was written: the message names the file
+├── Missing            a pack or manifest is gone (compacted, coalesced): look the place up again
+├── GeometryBroken     a manifest inherits a block that its base cannot give: refused, never guessed
+├── LeaseLost          this generation is not known to the collector any more: its blocks may not be journaled
+└── DataRefused        the data directory must not be opened so: newer format, in use, network file system
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class BlockstoreError(Exception):
+    """Root of the tree; `code` is the documented name that clients and logs see."""
+
+    code: ClassVar[str] = "blockstore-error"
+
+
+class StoreFull(BlockstoreError):
+    """No space (or no quota) is left where the store writes."""
+
+    code = "store-full"
+
+
+class StoreUnavailable(BlockstoreError):
+    """The store cannot do this now; nothing was acknowledged and nothing is half done."""
+
+    code = "store-unavailable"
+
+
+class Poisoned(StoreUnavailable):
+    """A sync failed once: the pack is never synced again and its users fail cleanly."""
+
+    code = "pack-poisoned"
+
+
+class Damaged(BlockstoreError):
+    """A file holds other bytes than were written; the message names the file and what to do."""
+
+    code = "damaged"
+
+
+class Missing(BlockstoreError):
+    """A file that a place named is gone: look the place up again."""
+
+    code = "missing"
+
+
+class GeometryBroken(Damaged):
+    """A manifest inherits a block whose length differs in its base."""
+
+    code = "geometry-broken"
+
+
+class LeaseLost(StoreUnavailable):
+    """The writer's lease is no longer held, so its blocks may already be forgotten."""
+
+    code = "lease-lost"
+
+
+class DataRefused(BlockstoreError):
+    """The data directory must not be opened in this way; the message says why and what to do."""
+
+    code = "data-refused"

@@ -1,0 +1,272 @@
+"""Generations: one round of syncs for all uploads of a process.
+
+    admit (lease open) → look up → append → … → close: wait for those admitted · sync packs · rows · journals · lease
+
+A generation closes every 256 MiB or 2 s, or when somebody asks for it. While it closes, the next one is open; so two
+leases may be live. Appended blocks that no row names yet are *pending*: another upload that brings the same bytes
+refers to them, and its generation then syncs the same pack and puts the same row, so it depends on nobody else's luck.
+
+Order of durability, always: pack → index → journal; whoever commits goes on with manifest → catalog.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Final, Protocol
+
+from blockstore import clock
+from blockstore.errors import BlockstoreError, StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from blockstore.block import Place
+    from blockstore.index.contract import BlockIndex
+    from blockstore.index.writer import IndexWriter
+    from blockstore.journal import Record
+    from blockstore.leases.contract import Lease, Leases
+    from blockstore.open_pack import OpenPack
+    from blockstore.packs.local import PackWriter
+    from blockstore.receive import Prepared
+
+log = logging.getLogger(__name__)
+SYNC_THREADS: Final = 8
+IDLE_LOOK: Final = 5.0
+"""Seconds between two looks at whether the open pack has been idle long enough to be sealed."""
+
+
+class Session(Protocol):
+    """An upload as a generation sees it."""
+
+    def write_journal(self, records: Sequence[Record]) -> None:
+        """Append records to the pin's journal and sync it; on any thread, one call at a time."""
+
+    def generation_closed(self, generation: Generation, error: BlockstoreError | None) -> None:
+        """What this session noted in the generation is durable; or, with an error, lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Where a block lies that no row names yet, and the pack that must be synced before one may."""
+
+    place: Place
+    pack: PackWriter
+
+
+@dataclass(slots=True)
+class Generation:
+    """What one round has to make durable; guarded by the lock of its Generations."""
+
+    lease: Lease
+    opened: float
+    admitted: int = 0
+    size: int = 0
+    rows: dict[bytes, Place] = field(default_factory=dict)
+    packs: set[PackWriter] = field(default_factory=set)
+    stored: list[bytes] = field(default_factory=list)
+    notes: dict[Session, list[Record]] = field(default_factory=dict)
+    waiters: list[Future[None]] = field(default_factory=list)
+
+
+class Generations:
+    """All rounds of one process. `admit`, `append`, `note` and `leave` are for uploads; one thread closes."""
+
+    def __init__(
+        self,
+        *,
+        leases: Leases,
+        open_pack: OpenPack,
+        index: BlockIndex,
+        index_writer: IndexWriter,
+        largest: int,
+        longest: float,
+    ) -> None:
+        self._leases = leases
+        self._open_pack = open_pack
+        self._index = index
+        self._index_writer = index_writer
+        self._largest = largest
+        self._longest = longest
+        self._lock = threading.Condition()
+        self._appending = threading.Lock()
+        self._current: Generation | None = None
+        self._pending: dict[bytes, Pending] = {}
+        self._asked = False
+        self._stopping = False
+        self._syncers = ThreadPoolExecutor(SYNC_THREADS, thread_name_prefix="sync")
+        self._thread = threading.Thread(target=self._close_rounds, name="generations", daemon=True)
+        self._thread.start()
+
+    def admit(self) -> Generation:
+        """Take part in the open generation (a new one if need be); its lease is held from now on. Pair with `leave`."""
+        with self._lock:
+            if self._stopping:
+                raise StoreUnavailable("the store is being closed: send the upload again when the server is back")
+            if self._current is None:
+                self._current = Generation(self._leases.open("generation"), clock.monotonic())
+                self._lock.notify_all()
+            self._current.admitted += 1
+            return self._current
+
+    def leave(self, generation: Generation) -> None:
+        """This part of the work is done (or failed): the generation need not wait for it any longer."""
+        with self._lock:
+            generation.admitted -= 1
+            self._lock.notify_all()
+
+    def pending(self, digests: Iterable[bytes]) -> dict[bytes, Pending]:
+        """Those of the digests that are appended but not yet named by rows."""
+        with self._lock:
+            return {digest: self._pending[digest] for digest in digests if digest in self._pending}
+
+    def append(self, generation: Generation, prepared: Prepared) -> int:
+        """Store what is new of a prepared window; gives the bytes written. One caller at a time (the append lane)."""
+        with self._appending:
+            with self._lock:
+                met = {digest: self._pending[digest] for digest in prepared.fresh if digest in self._pending}
+            entries = [entry for digest, entry in prepared.fresh.items() if digest not in met]
+            places, pack = self._open_pack.append(entries) if entries else ([], None)
+            written = sum(place.end - place.offset for place in places)
+            with self._lock:
+                for entry, place in zip(entries, places, strict=True):
+                    assert pack is not None
+                    met[entry.digest] = self._pending[entry.digest] = Pending(place, pack)
+                    generation.stored.append(entry.digest)
+                for digest, where in (prepared.pending | met).items():
+                    generation.rows[digest] = where.place
+                    generation.packs.add(where.pack)
+                generation.size += written
+                self._lock.notify_all()
+        return written
+
+    def note(self, generation: Generation, session: Session, records: Sequence[Record]) -> None:
+        """What `session` will have in its journal when this generation is closed; even an empty list makes it told."""
+        with self._lock:
+            generation.notes.setdefault(session, []).extend(records)
+
+    def flush(self) -> Future[None]:
+        """Close the open generation soon; done when it is closed, well or not. Several callers share one round."""
+        future: Future[None] = Future()
+        with self._lock:
+            if self._current is None:
+                future.set_result(None)
+            else:
+                self._current.waiters.append(future)
+                self._asked = True
+                self._lock.notify_all()
+        return future
+
+    def run_sync(self, work: Callable[[], None]) -> Future[None]:
+        """Run something that mostly waits for a disk on the threads that are kept for it."""
+        return self._syncers.submit(work)
+
+    def close(self) -> None:
+        """Close the last generation, seal the pack, stop the threads."""
+        with self._lock:
+            self._stopping = True
+            self._lock.notify_all()
+        self._thread.join()
+        self._syncers.shutdown(wait=True)
+
+    def _close_rounds(self) -> None:
+        while True:
+            generation = self._next_to_close()
+            if generation is not None:
+                self._close(generation)
+            elif self._open_pack.is_idle() or self._stopping:
+                self._seal_last()
+                if self._stopping:
+                    return
+
+    def _next_to_close(self) -> Generation | None:
+        """Wait until a generation is due, and for those who were admitted to it; None if there is only idling to do."""
+        with self._lock:
+            while not self._due():
+                if self._current is None and (self._stopping or self._open_pack.is_idle()):
+                    return None
+                self._lock.wait(self._until_due())
+            generation = self._current
+            assert generation is not None
+            self._current = None
+            self._asked = False
+            # Whoever comes now opens the next one; those inside have their slabs in memory and end without us.
+            while generation.admitted:
+                self._lock.wait()
+            return generation
+
+    def _due(self) -> bool:
+        now = self._current
+        if now is None:
+            return False
+        return self._asked or self._stopping or now.size >= self._largest or self._until_due() <= 0
+
+    def _until_due(self) -> float:
+        if self._current is None:
+            return IDLE_LOOK
+        return max(0.0, self._current.opened + self._longest - clock.monotonic())
+
+    def _close(self, generation: Generation) -> None:
+        error: BlockstoreError | None = None
+        try:
+            self._make_durable(generation)
+        except BlockstoreError as failure:
+            error = failure
+            log.warning("a generation with %d new bytes could not be made durable: %s", generation.size, failure)
+        except Exception as failure:
+            # The thread must go on: those who wait are told, and later generations are others' work.
+            log.exception("a generation could not be made durable")
+            error = StoreUnavailable(f"the store failed inside: {failure}")
+        generation.lease.close()
+        with self._lock:
+            for digest in generation.stored:
+                self._pending.pop(digest, None)
+        for session in generation.notes:
+            session.generation_closed(generation, error)
+        for waiter in generation.waiters:
+            waiter.set_result(None)
+
+    def _make_durable(self, generation: Generation) -> None:
+        full = self._ready_to_seal()
+        self._all([pack.seal for pack in full] + [pack.sync for pack in generation.packs if pack not in full])
+        self._put(generation.rows, full)
+        generation.lease.check()
+        journals = [(session, records) for session, records in generation.notes.items() if records]
+        self._all([partial(session.write_journal, records) for session, records in journals])
+
+    def _ready_to_seal(self) -> list[PackWriter]:
+        """Full packs that the generation now open has no entries in: their last rows are in the one being closed."""
+        with self._appending, self._lock:
+            mine = self._current.packs if self._current else set()
+            return [pack for pack in self._open_pack.full() if pack not in mine]
+
+    def _put(self, rows: dict[bytes, Place], full: list[PackWriter]) -> None:
+        if rows or full:
+            numbers = [pack.number for pack in full]
+            self._index_writer.run(lambda: self._index.put_many(rows, seal=numbers))
+        for pack in full:
+            self._open_pack.sealed(pack)
+
+    def _seal_last(self) -> None:
+        """Seal the open pack between generations: nobody has written to it for a while, or the store is closing."""
+        try:
+            with self._appending:
+                self._open_pack.roll()
+            full = self._ready_to_seal()
+            self._all([pack.seal for pack in full])
+            self._put({}, full)
+        except BlockstoreError as error:
+            log.warning("a pack stays unsealed until the next start: %s", error)
+
+    def _all(self, work: Sequence[Callable[[], None]]) -> None:
+        """Do all of it, side by side, and raise the first error after everything has ended."""
+        if len(work) == 1:
+            work[0]()
+            return
+        futures = [self._syncers.submit(step) for step in work]
+        errors = [error for error in (future.exception() for future in futures) if error is not None]
+        if errors:
+            raise errors[0]

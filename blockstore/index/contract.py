@@ -1,0 +1,94 @@
+"""The index contract: digest → place, and the register of packs.
+
+What the caller owes: digests are 32 bytes; a batch may have any length, an implementation splits it into
+transactions of at most BATCH rows and HOLD seconds. Each row is its own compare-and-set, so a batch that was
+interrupted may be given again. The packs that rows name are durable *before* the rows are put.
+
+What holds after a crash: every transaction whole or not at all. What "missing" means: nobody stored the block, or it
+was forgotten; the row of a condemned block is still there, but `get_many` doesn't show it unless asked to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from blockstore.block import Place
+
+BATCH: Final = 4096
+"""Rows a transaction, at most."""
+HOLD: Final = 0.05
+"""Seconds that a writer keeps the write lock, at most; then it commits what is done and goes on."""
+
+
+class PackState(IntEnum):
+    """A pack's life in the register; it only ever goes forward."""
+
+    OPEN = 1
+    SEALED = 2
+    RETIRING = 3
+
+
+@dataclass(frozen=True, slots=True)
+class PackRecord:
+    """A pack as the register knows it; `indexed_end`: the highest end of an entry that a row ever named, in bytes."""
+
+    number: int
+    name: bytes
+    owner: str
+    state: PackState
+    indexed_end: int
+
+
+class BlockIndex(Protocol):
+    """See the module. Errors: StoreFull, StoreUnavailable, Damaged."""
+
+    def get_many(self, digests: Sequence[bytes], *, hidden: bool = False) -> list[Place | None]:
+        """The place of each digest, None if missing, condemned or bad; reads ask for the `hidden` (marked) ones too."""
+
+    def put_many(self, rows: Mapping[bytes, Place], *, seal: Iterable[int] = ()) -> None:
+        """Add rows: a live row is kept, a condemned or bad one gets the new place and loses its mark.
+
+        The packs in `seal` become sealed in the transaction of the last rows. A row that names a pack that is unknown
+        or retiring is refused: StoreUnavailable, and the writer starts again.
+        """
+
+    def condemn_many(self, digests: Sequence[bytes], run: bytes) -> None:
+        """Mark rows with a collector's run: invisible to dedup, still readable; an older run's mark is taken over."""
+
+    def revive_many(self, digests: Sequence[bytes]) -> None:
+        """Take the mark off rows."""
+
+    def forget_many(self, digests: Sequence[bytes], run: bytes) -> int:
+        """Remove the rows that still bear this run's mark; gives their number."""
+
+    def move_many(self, moves: Mapping[bytes, tuple[Place, Place]]) -> int:
+        """Set (old, new) places of rows that are still at the old one; gives their number."""
+
+    def mark_bad(self, digest: bytes, place: Place) -> bool:
+        """Hide a row from dedup if it is still at `place`; True if it was."""
+
+    def scan(self, after: bytes = b"") -> Iterator[tuple[bytes, Place]]:
+        """All rows in the order of digests, from beyond `after`; no transaction lives longer than a batch."""
+
+    def register_pack(self, name: bytes, owner: str) -> int:
+        """Enter a new open pack, before its first byte; gives its number, which is never used again."""
+
+    def pack(self, number: int) -> PackRecord | None:
+        """A pack by its number."""
+
+    def packs(self) -> list[PackRecord]:
+        """The whole register."""
+
+    def advance_pack(self, number: int, state: PackState) -> None:
+        """Move a pack's state forward."""
+
+    def drop_pack(self, number: int) -> None:
+        """Take a pack out of the register: it was never made, or its file is unlinked."""
+
+    def close(self) -> None:
+        """Let go of the files; no call may follow."""

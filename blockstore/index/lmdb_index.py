@@ -1,0 +1,243 @@
+"""The embedded index: rows and the register as tables of one LMDB environment (`lmdb_env.py`)."""
+
+from __future__ import annotations
+
+import itertools
+import struct
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from blockstore import clock
+from blockstore.block import Place
+from blockstore.errors import StoreUnavailable
+from blockstore.index.contract import BATCH, HOLD, PackRecord, PackState
+from blockstore.index.lmdb_env import MAP_SIZE, LmdbEnv, Txn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from blockstore.disk import Disk
+
+CHECK_EVERY: Final = 256
+"""Rows between two looks at the clock while the write lock is held."""
+_NUMBER: Final = struct.Struct(">I")
+_RECORD: Final = struct.Struct("<16sBQ")
+_NEXT: Final = b"next-pack"
+
+
+class LmdbIndex:
+    """BlockIndex on one LMDB environment in `directory`; see `index/contract.py` for what each method owes."""
+
+    def __init__(self, directory: Path, *, disk: Disk | None = None, map_size: int = MAP_SIZE) -> None:
+        self._env = LmdbEnv(directory, disk=disk, map_size=map_size)
+        self._read = self._env.read
+        self._write = self._env.write
+        self._blocks, self._condemned, self._bad, self._packs, self._meta = self._env.tables(
+            b"blocks",
+            b"condemned",
+            b"bad",
+            b"packs",
+            b"meta",
+        )
+
+    def close(self) -> None:
+        """Close the environment; no call may follow."""
+        self._env.close()
+
+    def get_many(self, digests: Sequence[bytes], *, hidden: bool = False) -> list[Place | None]:
+        """Look digests up in one read transaction."""
+
+        def look(txn: Txn) -> list[Place | None]:
+            marked = [] if hidden else [db for db in (self._condemned, self._bad) if txn.stat(db)["entries"]]
+            rows = [txn.get(digest, db=self._blocks) for digest in digests]
+            for db in marked:
+                rows = [None if txn.get(d, db=db) is not None else row for d, row in zip(digests, rows, strict=True)]
+            return [None if row is None else Place.decode(row) for row in rows]
+
+        return self._read(look)
+
+    def put_many(self, rows: Mapping[bytes, Place], *, seal: Iterable[int] = ()) -> None:
+        """Add rows, sorted, in transactions of a bounded size and time."""
+        todo = sorted(rows.items())
+        # Looked up in a read transaction first: rows that are there need no write lock at all.
+        known = self.get_many([digest for digest, _ in todo])
+        todo = [row for row, place in zip(todo, known, strict=True) if place is None]
+        sealed = list(seal)
+        while True:
+            done, finished = self._write("rows", partial(self._put_some, todo=todo, sealed=sealed))
+            todo = todo[done:]
+            if finished:
+                return
+
+    def _put_some(self, txn: Txn, todo: Sequence[tuple[bytes, Place]], sealed: Sequence[int]) -> tuple[int, bool]:
+        ends: dict[int, int] = {}
+        done = 0
+        for done in self._bounded(len(todo)):
+            digest, place = todo[done - 1]
+            if place.pack not in ends:
+                ends[place.pack] = self._accepting(txn, place.pack).indexed_end
+            self._put_row(txn, digest, place)
+            ends[place.pack] = max(ends[place.pack], place.end)
+        for number, end in ends.items():
+            self._change_pack(txn, number, indexed_end=end)
+        finished = done == len(todo)
+        if finished:
+            for number in sealed:
+                self._change_pack(txn, number, state=PackState.SEALED)
+        return done, finished
+
+    def _put_row(self, txn: Txn, digest: bytes, place: Place) -> None:
+        condemned = txn.delete(digest, db=self._condemned)
+        bad = txn.delete(digest, db=self._bad)
+        txn.put(digest, place.encode(), db=self._blocks, overwrite=condemned or bad)
+
+    def _accepting(self, txn: Txn, number: int) -> PackRecord:
+        record = self._get_pack(txn, number)
+        if record is None or record.state is PackState.RETIRING:
+            raise StoreUnavailable(
+                f"pack {number} is being retired while blocks in it were referenced: send the upload again"
+            )
+        return record
+
+    def condemn_many(self, digests: Sequence[bytes], run: bytes) -> None:
+        """Mark rows that exist."""
+
+        def mark(txn: Txn, digest: bytes) -> bool:
+            return txn.get(digest, db=self._blocks) is not None and txn.put(digest, run, db=self._condemned)
+
+        self._each("condemn", digests, mark)
+
+    def revive_many(self, digests: Sequence[bytes]) -> None:
+        """Take marks off."""
+        self._each("revive", digests, lambda txn, digest: txn.delete(digest, db=self._condemned))
+
+    def forget_many(self, digests: Sequence[bytes], run: bytes) -> int:
+        """Remove rows that still bear `run`."""
+
+        def forget(txn: Txn, digest: bytes) -> bool:
+            if txn.get(digest, db=self._condemned) != run:
+                return False
+            txn.delete(digest, db=self._condemned)
+            txn.delete(digest, db=self._bad)
+            return bool(txn.delete(digest, db=self._blocks))
+
+        return self._each("forget", digests, forget)
+
+    def move_many(self, moves: Mapping[bytes, tuple[Place, Place]]) -> int:
+        """Compare-and-set places."""
+
+        def move(txn: Txn, digest: bytes) -> bool:
+            old, new = moves[digest]
+            if txn.get(digest, db=self._blocks) != old.encode():
+                return False
+            self._accepting(txn, new.pack)
+            self._change_pack(txn, new.pack, indexed_end=new.end)
+            return bool(txn.put(digest, new.encode(), db=self._blocks))
+
+        return self._each("move", sorted(moves), move)
+
+    def mark_bad(self, digest: bytes, place: Place) -> bool:
+        """Compare the place, then mark."""
+
+        def mark(txn: Txn, digest: bytes) -> bool:
+            same = txn.get(digest, db=self._blocks) == place.encode()
+            return same and bool(txn.put(digest, place.encode(), db=self._bad))
+
+        return bool(self._each("bad", [digest], mark))
+
+    def scan(self, after: bytes = b"") -> Iterator[tuple[bytes, Place]]:
+        """Walk the rows, a batch a transaction."""
+        while True:
+            batch = self._read(partial(self._scan_some, after=after))
+            yield from ((digest, Place.decode(row)) for digest, row in batch)
+            if len(batch) < BATCH:
+                return
+            after = batch[-1][0]
+
+    def _scan_some(self, txn: Txn, after: bytes) -> list[tuple[bytes, bytes]]:
+        with txn.cursor(self._blocks) as cursor:
+            if not (cursor.set_range(after) if after else cursor.first()):
+                return []
+            if after and cursor.key() == after and not cursor.next():
+                return []
+            return list(itertools.islice(cursor, BATCH))
+
+    def register_pack(self, name: bytes, owner: str) -> int:
+        """Give the pack the next number; the counter never goes back."""
+
+        def add(txn: Txn) -> int:
+            number: int = _NUMBER.unpack(txn.get(_NEXT, _NUMBER.pack(1), db=self._meta))[0]
+            txn.put(_NEXT, _NUMBER.pack(number + 1), db=self._meta)
+            self._put_pack(txn, PackRecord(number, name, owner, PackState.OPEN, 0))
+            return number
+
+        return self._write("register", add)
+
+    def pack(self, number: int) -> PackRecord | None:
+        """One record."""
+        return self._read(lambda txn: self._get_pack(txn, number))
+
+    def packs(self) -> list[PackRecord]:
+        """The register, by number; it has a row for 64 MiB, so it is read whole."""
+
+        def look(txn: Txn) -> list[PackRecord]:
+            with txn.cursor(self._packs) as cursor:
+                return [self._record(key, row) for key, row in cursor]
+
+        return self._read(look)
+
+    def advance_pack(self, number: int, state: PackState) -> None:
+        """Forward only."""
+        self._write("register", lambda txn: self._change_pack(txn, number, state=state))
+
+    def drop_pack(self, number: int) -> None:
+        """Remove the record."""
+        self._write("register", lambda txn: txn.delete(_NUMBER.pack(number), db=self._packs))
+
+    def _get_pack(self, txn: Txn, number: int) -> PackRecord | None:
+        row = txn.get(_NUMBER.pack(number), db=self._packs)
+        return None if row is None else self._record(_NUMBER.pack(number), row)
+
+    @staticmethod
+    def _record(key: bytes, row: bytes) -> PackRecord:
+        name, state, end = _RECORD.unpack_from(row)
+        return PackRecord(_NUMBER.unpack(key)[0], name, row[_RECORD.size :].decode(), PackState(state), end)
+
+    def _put_pack(self, txn: Txn, record: PackRecord) -> None:
+        row = _RECORD.pack(record.name, record.state, record.indexed_end) + record.owner.encode()
+        txn.put(_NUMBER.pack(record.number), row, db=self._packs)
+
+    def _change_pack(self, txn: Txn, number: int, *, state: PackState | None = None, indexed_end: int = 0) -> None:
+        record = self._get_pack(txn, number)
+        if record is None:
+            return
+        state = record.state if state is None else PackState(max(state, record.state))
+        end = max(record.indexed_end, indexed_end)
+        self._put_pack(txn, PackRecord(number, record.name, record.owner, state, end))
+
+    def _each(self, what: str, digests: Sequence[bytes], change: Callable[[Txn, bytes], bool]) -> int:
+        """Apply a change row by row, in bounded transactions; gives how many it changed."""
+        todo = list(digests)
+        changed = 0
+
+        def some(txn: Txn) -> tuple[int, int]:
+            done = hits = 0
+            for done in self._bounded(len(todo)):
+                hits += change(txn, todo[done - 1])
+            return done, hits
+
+        while todo:
+            done, hits = self._write(what, some)
+            todo = todo[done:]
+            changed += hits
+        return changed
+
+    @staticmethod
+    def _bounded(count: int) -> Iterator[int]:
+        """1, 2, 3 … count, but ending early after BATCH rows or when the lock was held for HOLD seconds."""
+        began = clock.monotonic()
+        for done in range(1, min(count, BATCH) + 1):
+            yield done
+            if done % CHECK_EVERY == 0 and clock.monotonic() - began > HOLD:
+                return

@@ -1,0 +1,114 @@
+"""Locks that die with their process: flock on files, without any clock.
+
+A lock file is made under a hidden name, locked, and only then renamed to the name that listings show: so whoever sees
+it and can take its lock knows that the owner is dead. Descriptors close on exec; the process must not fork. A frozen
+process keeps its locks: others wait for it, and say whom they wait for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+from typing import TYPE_CHECKING, Final
+
+from blockstore.disk import disk_errors
+from blockstore.errors import LeaseLost
+from blockstore.names import new_name
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TAKEN: Final = frozenset({errno.EWOULDBLOCK, errno.EACCES})
+
+
+def try_lock(fd: int, *, shared: bool = False) -> bool:
+    """Take the lock of an open file without waiting; False if somebody else has it."""
+    try:
+        fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in TAKEN:
+            return False
+        raise
+    return True
+
+
+class LockFile:
+    """A file that this process holds locked for as long as the object is open."""
+
+    def __init__(self, directory: Path, purpose: str) -> None:
+        self.name = new_name().hex()
+        self._path = directory / self.name
+        hidden = directory / f".{self.name}"
+        with disk_errors(str(self._path)):
+            self._fd = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX)
+                os.write(self._fd, f"{os.getpid()} {purpose}\n".encode())
+                hidden.rename(self._path)
+            except OSError:
+                os.close(self._fd)
+                hidden.unlink(missing_ok=True)
+                raise
+
+    def check(self) -> None:
+        """LeaseLost if the file was removed from under us."""
+        try:
+            same = self._path.stat().st_ino == os.fstat(self._fd).st_ino
+        except OSError:
+            same = False
+        if not same:
+            raise LeaseLost(f"{self._path} is gone: somebody removed a lock file of a running process")
+
+    def close(self) -> None:
+        """Remove the file, then let the lock go: nobody ever sees it unlocked while its work goes on."""
+        self._path.unlink(missing_ok=True)
+        os.close(self._fd)
+
+
+def is_held(path: Path) -> bool:
+    """Whether the lock file exists and its owner lives (this process included)."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        return not try_lock(fd, shared=True)
+    finally:
+        os.close(fd)
+
+
+def holder(path: Path) -> str:
+    """What the owner wrote about itself: process number and purpose; empty if the file is gone."""
+    with contextlib.suppress(OSError):
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    return ""
+
+
+class FlockLeases:
+    """Leases as lock files in one directory; the embedded form of `leases/contract.py`."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def open(self, purpose: str) -> LockFile:
+        """A new lease, locked before it can be seen."""
+        return LockFile(self._directory, purpose)
+
+    def live(self) -> frozenset[str]:
+        """The names whose locks are held; files of dead owners are removed on the way."""
+        return frozenset(path.name for path in live_files(self._directory))
+
+
+def live_files(directory: Path) -> list[Path]:
+    """The lock files in `directory` whose owners live; the others are removed."""
+    live = []
+    for path in sorted(directory.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if is_held(path):
+            live.append(path)
+        else:
+            path.unlink(missing_ok=True)
+    return live

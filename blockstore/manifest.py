@@ -1,0 +1,100 @@
+"""An opened manifest file: read by `pread`, each leaf checked when it is used, no memory map."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from blockstore import manifest_format
+from blockstore.disk import disk_errors
+from blockstore.errors import Damaged, GeometryBroken, Missing
+from blockstore.manifest_format import DIRECTORY_ROW, HEADER_SIZE, LEAF_ROW, NO_BASE, Header
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+SUFFIX = ".manifest"
+
+
+class ManifestFile:
+    """One manifest; safe to use from several threads. `digest` is the one that it was asked for and has."""
+
+    def __init__(self, path: Path, digest: bytes) -> None:
+        self.path = path
+        self.digest = digest
+        with disk_errors(str(path)):
+            try:
+                self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                raise Missing(f"{path} is gone") from None
+            try:
+                self.header, self._directory = self._read_head()
+            except BaseException:
+                os.close(self._fd)
+                raise
+
+    def leaf(self, key: int) -> NDArray[np.void] | None:
+        """The leaf that covers blocks from key · 1,024, as an array of LEAF_ROW; None if it lists none of them."""
+        at = int(np.searchsorted(self._directory["key"], key))
+        if at == len(self._directory) or self._directory[at]["key"] != key:
+            return None
+        row = self._directory[at]
+        with disk_errors(str(self.path)):
+            data = os.pread(self._fd, int(row["count"]) * LEAF_ROW.itemsize, int(row["offset"]))
+        return manifest_format.decode_leaf(data, row, self.header, str(self.path))
+
+    def keys(self) -> list[int]:
+        """The keys of all leaves, ascending."""
+        return [int(key) for key in self._directory["key"]]
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._fd)
+
+    def _read_head(self) -> tuple[Header, NDArray[np.void]]:
+        what = str(self.path)
+        head = os.pread(self._fd, HEADER_SIZE, 0)
+        header = manifest_format.decode_header(head, what)
+        size = header.leaves * DIRECTORY_ROW.itemsize
+        end = os.fstat(self._fd).st_size
+        if header.directory + size != end:
+            raise Damaged(f"{what} has {end} bytes where its directory ends at {header.directory + size}")
+        directory = os.pread(self._fd, size, header.directory)
+        if manifest_format.manifest_digest(head, directory) != self.digest:
+            raise Damaged(f"{what} is not the manifest that it should be: its digest differs")
+        return header, manifest_format.decode_directory(directory, header, what)
+
+
+def open_chain(files: Sequence[tuple[Path, bytes]]) -> list[ManifestFile]:
+    """Open a chain, newest first, given as (path, digest); refuses one whose links or geometry don't fit."""
+    chain: list[ManifestFile] = []
+    try:
+        for path, digest in files:
+            chain.append(ManifestFile(path, digest))
+        for here, base in itertools.pairwise(chain):
+            _check_link(here, base)
+        _check_bottom(chain[-1])
+    except BaseException:
+        for manifest in chain:
+            manifest.close()
+        raise
+    return chain
+
+
+def _check_bottom(oldest: ManifestFile) -> None:
+    if oldest.header.base != NO_BASE:
+        raise Damaged(f"{oldest.path} has a base that the catalog does not name")
+
+
+def _check_link(here: ManifestFile, base: ManifestFile) -> None:
+    mine, theirs = here.header, base.header
+    if mine.base != base.digest:
+        raise Damaged(f"{here.path} has another base than {base.path}")
+    if (mine.kind, mine.block_size, mine.scheme) != (theirs.kind, theirs.block_size, theirs.scheme):
+        raise GeometryBroken(f"{here.path} and its base {base.path} differ in kind, block size or digest scheme")

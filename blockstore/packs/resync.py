@@ -1,0 +1,80 @@
+"""Walking a pack's entries without trusting anything: for adoption, verification and making the index again.
+
+After a bad entry the walk goes on at the next twelve bytes that every entry begins with whose header's sum is right.
+An image may itself contain such bytes; what they claim is checked like everything else (BLAKE3 when read), so at worst
+a run of good blocks is found twice.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from blockstore.block import HEADER_SIZE
+from blockstore.checksum import xxh3
+from blockstore.packs import pack_format
+from blockstore.packs.pack_format import ENTRY_BEGINS, START_SIZE, Header
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+WINDOW: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An entry whose header and frame have the sums they should have; offsets in bytes."""
+
+    offset: int
+    end: int
+    header: Header
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Bytes between entries that are no right entry."""
+
+    offset: int
+    end: int
+
+
+def walk(fd: int, *, start: int = START_SIZE, stop: int | None = None) -> Iterator[Found | Skipped]:
+    """Every valid entry from `start` on, and what lies between them, in order; reads by `pread`, bounded memory."""
+    stop = os.fstat(fd).st_size if stop is None else stop
+    at = skipped = start
+    while at < stop:
+        found = _entry(fd, at, stop)
+        if found is None:
+            at = _next(fd, at + 1, stop)
+            continue
+        if skipped < at:
+            yield Skipped(skipped, at)
+        yield found
+        at = skipped = found.end
+    if skipped < stop:
+        yield Skipped(skipped, stop)
+
+
+def _entry(fd: int, at: int, stop: int) -> Found | None:
+    header = pack_format.decode_header(os.pread(fd, HEADER_SIZE, at))
+    if header is None:
+        return None
+    end = at + HEADER_SIZE + header.frame_length
+    if end > stop:
+        return None
+    frame = os.pread(fd, header.frame_length, at + HEADER_SIZE)
+    return Found(at, end, header) if xxh3(frame) == header.frame_sum else None
+
+
+def _next(fd: int, at: int, stop: int) -> int:
+    """The next offset at which an entry may begin; `stop` if there is none."""
+    while at < stop:
+        window = os.pread(fd, min(WINDOW, stop - at), at)
+        hit = window.find(ENTRY_BEGINS)
+        if hit >= 0:
+            return at + hit
+        if len(window) < len(ENTRY_BEGINS):
+            return stop
+        at += len(window) - len(ENTRY_BEGINS) + 1
+    return stop

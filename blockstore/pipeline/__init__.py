@@ -1,0 +1,1 @@
+"""The upload pipeline: crew, slabs, taps."""

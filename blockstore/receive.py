@@ -1,0 +1,63 @@
+"""The one door: whatever becomes a block in the store comes in here.
+
+It hashes what it is given, drops holes, skips what is held or is being stored right now, and compresses the rest. Since
+there is no other way in, no later part has to check again, and none can forget to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from blockstore import frames
+from blockstore.digest import HOLE
+from blockstore.packs.pack_format import make_entry
+from blockstore.scan import Scanned, scan
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from blockstore.block import Frame
+    from blockstore.generations import Generations, Pending
+    from blockstore.index.contract import BlockIndex
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A window made ready: its blocks, those that it inherits from the base, and what must be stored."""
+
+    scanned: Scanned
+    inherited: frozenset[int]
+    """Positions whose block is the base's: not listed, not journaled, not looked up."""
+    fresh: dict[bytes, Frame]
+    """Blocks that nobody held when they were looked up."""
+    pending: dict[bytes, Pending]
+    """Blocks that another upload has appended but no row names yet."""
+
+
+class Door:
+    """Prepares windows on any thread; `base` digests come from the base's manifest at the same positions."""
+
+    def __init__(self, index: BlockIndex, generations: Generations) -> None:
+        self._index = index
+        self._generations = generations
+
+    def prepare(self, window: memoryview, ends: Sequence[int], base: Sequence[bytes | None] = ()) -> Prepared:
+        """Scan, compare with the base, look up, compress. The caller has been admitted to a generation before.
+
+        `base` has for each block the base's digest, HOLE for a hole, or None where nothing can be inherited.
+        """
+        scanned = scan(window, ends)
+        inherited = frozenset(at for at, theirs in enumerate(base) if theirs == scanned.digests[at])
+        wanted = {digest: at for at, digest in enumerate(scanned.digests) if digest != HOLE and at not in inherited}
+        # Pending first, then the index: a block that moves from the one to the other in between is seen in one of them.
+        pending = self._generations.pending(wanted)
+        unknown = [digest for digest in wanted if digest not in pending]
+        places = self._index.get_many(unknown) if unknown else []
+        spans = list(scanned.spans())
+        fresh = {}
+        for digest, place in zip(unknown, places, strict=True):
+            if place is None:
+                start, stop = spans[wanted[digest]]
+                fresh[digest] = make_entry(digest, stop - start, frames.compress(window[start:stop]))
+        return Prepared(scanned, inherited, fresh, pending)

@@ -1,0 +1,193 @@
+"""One process's block store: the parts joined, and the three things one does with it: write, read, close.
+
+Example:
+    store = BlockStore.open(Path("data"))
+    writer = store.writer(new_name().hex(), store.slabs.admit(store.slab_size(65536)), taps=[HashTap("sha512")])
+    slab = writer.acquire()
+    …fill slab.view…
+    writer.submit(slab, filled, last=True)
+    result = writer.finish().result()
+    reader = store.reader([(result.manifest.name, result.manifest.digest)])
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from blockstore import coalesce, manifest_builder
+from blockstore.base_view import BaseView
+from blockstore.data_dir import DataDir
+from blockstore.disk import Disk
+from blockstore.errors import BlockstoreError
+from blockstore.generations import Generations
+from blockstore.index.lmdb_env import MAP_SIZE
+from blockstore.index.lmdb_index import LmdbIndex
+from blockstore.index.writer import IndexWriter
+from blockstore.journal import Journal, path_of
+from blockstore.leases.flock import FlockLeases
+from blockstore.manifest import open_chain
+from blockstore.manifest_builder import BuiltManifest, ManifestBuilder
+from blockstore.manifest_reader import ManifestReader
+from blockstore.manifest_writer import Crossing, ManifestWriter
+from blockstore.open_pack import FULL, OpenPack
+from blockstore.packs.adoption import adopt_orphans
+from blockstore.packs.local import LocalPacks
+from blockstore.pipeline.crew import Crew
+from blockstore.pipeline.slabs import BUDGET, SlabPool
+from blockstore.receive import Door
+from chunker.fixed import USUAL, FixedCutter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from blockstore.manifest import ManifestFile
+    from blockstore.pipeline.slabs import SlabShare
+    from blockstore.pipeline.taps import Tap
+
+SLAB: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOptions:
+    """What may be chosen when a store is opened; bytes and seconds."""
+
+    slab: int = SLAB
+    slab_budget: int = BUDGET
+    generation_bytes: int = 256 * 1024 * 1024
+    generation_seconds: float = 2.0
+    pack_full: int = FULL
+    index_map: int = MAP_SIZE
+    threads: int | None = None
+
+
+class BlockStore:
+    """See the module; made by `open`."""
+
+    def __init__(self, data: DataDir, options: StoreOptions) -> None:
+        self._data = data
+        self._options = options
+        self.disk = data.disk
+        self.index = LmdbIndex(data.folder("index"), disk=data.disk, map_size=options.index_map)
+        self.packs = LocalPacks(data.folder("packs"), data.store, data.disk)
+        self.crew = Crew(options.threads)
+        self.slabs = SlabPool(options.slab_budget)
+        self._index_writer = IndexWriter()
+        self._generations = Generations(
+            leases=FlockLeases(data.folder("leases")),
+            open_pack=OpenPack(self.packs, self.index, self._index_writer, self.process, full=options.pack_full),
+            index=self.index,
+            index_writer=self._index_writer,
+            largest=options.generation_bytes,
+            longest=options.generation_seconds,
+        )
+        self._crossing = Crossing(self.crew, self.crew.lane(), self._generations, Door(self.index, self._generations))
+
+    @classmethod
+    def open(cls, root: Path, options: StoreOptions | None = None, *, disk: Disk | None = None) -> BlockStore:
+        """Open the data directory `root` (made if missing or empty) and adopt what dead writers left.
+
+        DataRefused says why it must not be opened and what to do; Damaged names a damaged file.
+        """
+        data = DataDir.open(root, disk or Disk())
+        try:
+            store = cls(data, options or StoreOptions())
+        except BaseException:
+            data.close()
+            raise
+        adopt_orphans(store.index, store.packs, store.disk, data.is_alive)
+        return store
+
+    @property
+    def id(self) -> str:
+        """The store's id, 32 hex digits."""
+        return self._data.store.hex()
+
+    @property
+    def process(self) -> str:
+        """The name of this process's lock: who an upload belongs to."""
+        return self._data.process.name
+
+    def is_alive(self, process: str) -> bool:
+        """Whether the process with this lock still runs."""
+        return self._data.is_alive(process)
+
+    def slab_size(self, block_size: int) -> int:
+        """How long an upload's slabs are, in bytes: at least one block."""
+        return max(self._options.slab, block_size)
+
+    def writer(
+        self,
+        pin: str,
+        share: SlabShare,
+        *,
+        block_size: int = USUAL,
+        base: Sequence[tuple[str, bytes]] = (),
+        taps: Sequence[Tap] = (),
+    ) -> ManifestWriter:
+        """Begin an upload under a pin (32 hex digits; its row is the catalog's). `base` is a chain for an increment.
+
+        A base of another block size can't be inherited from: the manifest is then whole.
+        """
+        cutter = FixedCutter(block_size)
+        view = self._base(base, block_size)
+        folder = self._data.folder("manifests")
+        builder = ManifestBuilder(folder, self._data.store, block_size, view.chain[0] if view else None, self.disk)
+        deep = view is not None and view.chain[0].header.depth >= coalesce.DEEPEST
+        return ManifestWriter(
+            self._crossing,
+            share,
+            cutter,
+            builder,
+            Journal(self._data.folder("journals"), self._data.store, pin, self.disk),
+            base=view,
+            taps=taps,
+            flatten=self._flattener(view.chain) if deep and view else None,
+        )
+
+    def reader(self, chain: Sequence[tuple[str, bytes]]) -> ManifestReader:
+        """The image whose manifests are `chain`: (file name, digest), newest first. Missing, Damaged."""
+        return ManifestReader(self._chain(chain), self.index, self.packs)
+
+    def forget_journal(self, pin: str) -> None:
+        """Remove a journal whose pin is gone; what can't be removed now is garbage."""
+        with contextlib.suppress(BlockstoreError):
+            self.disk.unlink(path_of(self._data.folder("journals"), pin))
+
+    def close(self) -> None:
+        """Make durable and seal what is open, then let go of everything."""
+        self._generations.close()
+        self.crew.close()
+        self._index_writer.close()
+        self.index.close()
+        self._data.close()
+
+    def _chain(self, chain: Sequence[tuple[str, bytes]]) -> list[ManifestFile]:
+        folder = self._data.folder("manifests")
+        return open_chain([(manifest_builder.path_of(folder, name), digest) for name, digest in chain])
+
+    def _base(self, chain: Sequence[tuple[str, bytes]], block_size: int) -> BaseView | None:
+        if not chain:
+            return None
+        view = BaseView(self._chain(chain))
+        if view.chain[0].header.block_size == block_size:
+            return view
+        view.close()
+        return None
+
+    def _flattener(self, base: Sequence[ManifestFile]) -> Callable[[BuiltManifest], BuiltManifest]:
+        folder = self._data.folder("manifests")
+
+        def flatten(built: BuiltManifest) -> BuiltManifest:
+            path = manifest_builder.path_of(folder, built.name)
+            top = open_chain([(path, built.digest), *((manifest.path, manifest.digest) for manifest in base)])
+            try:
+                return coalesce.flatten(top, folder, self.disk)
+            finally:
+                for manifest in top:
+                    manifest.close()
+                self.disk.unlink(path)
+
+        return flatten

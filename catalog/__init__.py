@@ -1,0 +1,1 @@
+"""Names, owners, rights, states; use cases over stores."""

@@ -1,0 +1,31 @@
+"""The crossings between the loop and threads: database steps here, slabs in `catalog/stores/blocks.py`'s pump.
+
+A step is a plain function that runs to its end on a thread of its own kind. The loop never waits
+inside a transaction, and a step can't await: so no transaction stays open across a stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+
+class StepThreads:
+    """A few named threads that run steps one after another; never the crew, which must not wait for a disk's lock."""
+
+    def __init__(self, name: str, threads: int) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+
+    async def run(self, step: Callable[[], T]) -> T:
+        """Run one step to its end and give its result; a cancelled caller doesn't stop a step that began."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, step)
+
+    def close(self) -> None:
+        """Wait for running steps; none may be submitted afterwards."""
+        self._pool.shutdown(wait=True)

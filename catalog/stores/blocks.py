@@ -1,0 +1,224 @@
+"""Our own block store as the catalog's `Blocks`: where the loop and the slabs meet.
+
+Uploads: what the sender gives is copied into slabs as it comes; when no slab is free, nothing more is read from the
+sender. Downloads: pieces are read, decompressed and checked on the crew, a few ahead of the sender. Nothing crosses
+threads per block.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from blockstore.pipeline.taps import HashTap
+from catalog.model.errors import SizeMismatch
+from catalog.ports import Written
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from blockstore.manifest_reader import ManifestReader
+    from blockstore.manifest_writer import ManifestWriter, WriteResult
+    from blockstore.pipeline.slabs import Slab, SlabPool, SlabShare
+    from blockstore.store import BlockStore
+    from catalog.model.manifest import StoredManifest
+    from catalog.ports import Reader
+
+AHEAD: Final = 3
+"""Pieces of a download that are being read or wait to be sent."""
+LEGACY_HASH: Final = "md5"
+"""`checksum` in the Images API is always this one."""
+
+
+class StoredBlocks:
+    """`catalog.ports.Blocks` over one BlockStore."""
+
+    def __init__(self, store: BlockStore, hashing: str = "sha512") -> None:
+        self._store = store
+        self._algorithms = tuple(dict.fromkeys((hashing, LEGACY_HASH)))
+
+    @property
+    def store(self) -> str:
+        """The store's id in hex."""
+        return self._store.id
+
+    @property
+    def process(self) -> str:
+        """This process's lock."""
+        return self._store.process
+
+    def is_alive(self, process: str) -> bool:
+        """Whether that process holds its lock."""
+        return self._store.is_alive(process)
+
+    async def write(
+        self,
+        pin: str,
+        source: AsyncIterator[bytes | memoryview],
+        *,
+        expected: int | None,
+        block_size: int,
+    ) -> Written:
+        """Pump a stream through the pipeline; see the port for what holds after a failure."""
+        share = await admitted(self._store.slabs, self._store.slab_size(block_size))
+        try:
+            taps = [HashTap(name) for name in self._algorithms]
+            writer = self._store.writer(pin, share, block_size=block_size, taps=taps)
+        except BaseException:
+            share.close()
+            raise
+        try:
+            await _Pump(self._store.slabs, writer, expected).run(source)
+            result = await asyncio.wrap_future(writer.finish())
+        except BaseException:
+            # Nothing of this upload may run on when its pin goes; the crew ends it within a slab's time.
+            await asyncio.shield(asyncio.wrap_future(writer.abort()))
+            raise
+        return _written(result)
+
+    async def open(self, manifests: Sequence[StoredManifest]) -> Reader:
+        """Open a chain; on the crew, since a cold disk may take its time."""
+        chain = [(manifest.name, manifest.digest) for manifest in manifests]
+        reader = await asyncio.wrap_future(self._store.crew.call(lambda: self._store.reader(chain)))
+        return StoredReader(self._store, reader)
+
+    def forget_journal(self, pin: str) -> None:
+        """The pin is gone."""
+        self._store.forget_journal(pin)
+
+
+class _Pump:
+    """Copies what comes into slabs, and waits for slabs when there are none."""
+
+    def __init__(self, pool: SlabPool, writer: ManifestWriter, expected: int | None) -> None:
+        self._pool = pool
+        self._writer = writer
+        self._expected = expected
+        self._slab: Slab | None = None
+        self._filled = 0
+        self._received = 0
+
+    async def run(self, source: AsyncIterator[bytes | memoryview]) -> None:
+        """Everything up to the source's end; SizeMismatch as soon as it is certain."""
+        try:
+            await self._next()
+            async for piece in source:
+                await self._take(memoryview(piece))
+            if self._expected is not None and self._received != self._expected:
+                raise _mismatch(self._expected, self._received)
+            self._submit(last=True)
+        finally:
+            if self._slab is not None:
+                self._slab.drop()
+
+    async def _take(self, piece: memoryview) -> None:
+        self._received += len(piece)
+        if self._expected is not None and self._received > self._expected:
+            raise _mismatch(self._expected, self._received)
+        while len(piece):
+            assert self._slab is not None
+            room = len(self._slab.view) - self._filled
+            part = piece[:room]
+            self._slab.view[self._filled : self._filled + len(part)] = part
+            self._filled += len(part)
+            piece = piece[room:]
+            if self._filled == len(self._slab.view):
+                self._submit(last=False)
+                await self._next()
+
+    def _submit(self, *, last: bool) -> None:
+        slab, self._slab = self._slab, None
+        assert slab is not None
+        self._writer.submit(slab, self._filled, last=last)
+
+    async def _next(self) -> None:
+        self._slab = self._writer.acquire()
+        while self._slab is None:
+            freed = when_free(self._pool)
+            self._slab = self._writer.acquire()
+            if self._slab is None:
+                await freed.wait()
+        self._filled = self._slab.head
+
+
+class StoredReader:
+    """`catalog.ports.Reader`: a few pieces ahead on the crew."""
+
+    def __init__(self, store: BlockStore, reader: ManifestReader) -> None:
+        self._store = store
+        self._reader = reader
+        self._open = True
+
+    @property
+    def size(self) -> int:
+        """The image's length in bytes."""
+        return self._reader.size
+
+    async def read(self, start: int, stop: int) -> AsyncIterator[bytes]:
+        """Verified pieces in order; each was counted against the process's budget until the next is asked for."""
+        share = await admitted(self._store.slabs, self._reader.piece, sure=AHEAD, most=AHEAD)
+        loading: deque[asyncio.Future[bytes]] = deque()
+        try:
+            for begins, ends in self._reader.pieces(start, stop):
+                loading.append(self._load(begins, ends))
+                if len(loading) == AHEAD:
+                    yield await loading.popleft()
+            while loading:
+                yield await loading.popleft()
+        finally:
+            for future in loading:
+                future.cancel()
+            await asyncio.gather(*loading, return_exceptions=True)
+            share.close()
+
+    def close(self) -> None:
+        """Close the manifests."""
+        if self._open:
+            self._open = False
+            self._reader.close()
+
+    def _load(self, begins: int, ends: int) -> asyncio.Future[bytes]:
+        return asyncio.wrap_future(self._store.crew.call(lambda: self._reader.load(begins, ends)))
+
+
+async def admitted(pool: SlabPool, size: int, *, sure: int = 2, most: int = 8) -> SlabShare:
+    """A share of the budget, waited for: nobody begins who could starve."""
+    share = pool.admit(size, sure=sure, most=most)
+    while share is None:
+        freed = when_free(pool)
+        share = pool.admit(size, sure=sure, most=most)
+        if share is None:
+            await freed.wait()
+    return share
+
+
+def when_free(pool: SlabPool) -> asyncio.Event:
+    """An event that is set when the pool has got something back; ask for it before looking, so that none is missed."""
+    loop = asyncio.get_running_loop()
+    event = asyncio.Event()
+
+    def wake() -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(event.set)
+
+    pool.when_free(wake)
+    return event
+
+
+def _mismatch(expected: int, received: int) -> SizeMismatch:
+    return SizeMismatch(f"Size mismatch: expected {expected} bytes, got {received} bytes")
+
+
+def _written(result: WriteResult) -> Written:
+    return Written(
+        manifest=result.manifest.name,
+        digest=result.manifest.digest,
+        depth=result.manifest.depth,
+        size=result.size,
+        hashes=result.taps,
+        new_blocks=result.new_blocks,
+        new_bytes=result.new_bytes,
+        held_blocks=result.held_blocks,
+        hole_blocks=result.hole_blocks,
+    )

@@ -1,0 +1,1 @@
+"""Where to cut: pure functions over windows of bytes."""
