@@ -1,0 +1,88 @@
+# Everything here installs what it needs by itself; a new machine has Python 3.11, gcc and make.
+# `make help` prints the targets.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt
+STAMPS := .stamps
+LISTEN ?= 127.0.0.1:9292
+DATA ?= ./data
+WORKERS ?= 2
+
+.PHONY: help serve test test-unit test-crashes test-serial test-clients lint format types show show-main-job bench clients wheel pins clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
+
+$(STAMPS)/venv:
+	@mkdir -p $(STAMPS)
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(STAMPS)/runtime: $(STAMPS)/venv pyproject.toml .ci/constraints.txt
+	$(PIP) --editable .
+	@touch $@
+
+$(STAMPS)/dev: $(STAMPS)/runtime
+	$(PIP) --editable '.[dev]'
+	@touch $@
+
+$(STAMPS)/clients: pyproject.toml .ci/constraints-clients.txt
+	@mkdir -p $(STAMPS)
+	$(PYTHON) -m venv .clients
+	.clients/bin/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints-clients.txt python-openstackclient openstacksdk
+	@touch $@
+
+# e2fsprogs makes the disk images, zstd reads packs, curl uploads: small, and usually there.
+$(STAMPS)/system:
+	@mkdir -p $(STAMPS)
+	@for tool in mke2fs debugfs zstd curl; do PATH=$$PATH:/usr/sbin:/sbin command -v $$tool >/dev/null || missing=1; done; \
+	if [ -n "$$missing" ]; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && apt-get install -y -qq e2fsprogs zstd curl >/dev/null; \
+	  else echo "please install e2fsprogs, zstd and curl: the tests use them" >&2; exit 1; fi; fi
+	@touch $@
+
+serve: $(STAMPS)/runtime ## install what is needed and serve DATA (./data) on LISTEN (127.0.0.1:9292)
+	exec $(VENV)/bin/drystone serve --data $(DATA) --listen $(LISTEN)
+
+test: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients test-unit test-crashes test-serial test-clients ## all tests, in the order of their speed
+
+test-unit: $(STAMPS)/dev $(STAMPS)/system ## unit, contract and property tests
+	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadgroup -m 'not serial and not clients' --ignore tests/crashes
+
+test-crashes: $(STAMPS)/dev ## a crash at every step
+	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadgroup -m 'not serial' tests/crashes
+
+test-serial: $(STAMPS)/dev $(STAMPS)/system ## what wants a mount, a port or the machine to itself
+	$(VENV)/bin/python -m pytest -m 'serial and not clients'
+
+test-clients: $(STAMPS)/dev $(STAMPS)/clients ## the stock clients against a real server
+	$(VENV)/bin/python -m pytest -m clients
+
+lint: $(STAMPS)/dev ## ruff, import contracts, mypy
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/lint-imports
+	$(VENV)/bin/mypy
+
+format: $(STAMPS)/dev ## let ruff mend what it can
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+show: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients ## every claim with its figure and its bound
+	$(VENV)/bin/python -m bench.show
+
+show-main-job: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients ## a disk image in, its next version for almost nothing, both back out
+	$(VENV)/bin/python -m bench.show main-job
+
+bench: $(STAMPS)/dev $(STAMPS)/system ## the benchmarks, with their share of this machine's limit
+	$(VENV)/bin/python -m pytest bench --benchmark-only -p no:cacheprovider -o python_files='bench_*.py' -s
+
+clients: $(STAMPS)/clients ## the stock clients, in an environment of their own
+
+wheel: $(STAMPS)/dev ## dist/drystone-*.whl
+	$(VENV)/bin/python -m build --wheel --outdir dist
+
+clean: ## remove what make made, never DATA
+	rm -rf $(VENV) .clients $(STAMPS) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

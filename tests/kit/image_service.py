@@ -1,0 +1,81 @@
+"""The catalog on a real block store and a real SQLite file, without HTTP: what the server joins, for tests."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from blockstore.store import BlockStore, StoreOptions
+from catalog.model.caller import Caller
+from catalog.model.new_image import NewImage
+from catalog.sql.open import open_catalog
+from catalog.stores.blocks import StoredBlocks
+from catalog.usecases import image_data, images
+from catalog.usecases.services import Services
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+    from blockstore.disk import Disk
+    from catalog.model.image import Image
+
+CALLER = Caller("user", "project", frozenset({"admin", "member", "reader"}))
+SMALL = StoreOptions(
+    slab=64 * 1024,
+    slab_budget=4 * 1024 * 1024,
+    generation_bytes=512 * 1024,
+    generation_seconds=0.2,
+    pack_full=256 * 1024,
+    index_map=1 << 30,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageService:
+    services: Services
+    store: BlockStore
+
+    async def new(self, name: str = "image") -> str:
+        image = await images.create(
+            self.services, CALLER, NewImage(name=name, disk_format="raw", container_format="bare")
+        )
+        return image.id
+
+    async def put(self, image_id: str, data: bytes, *, piece: int = 100_000) -> Image:
+        return await image_data.upload(self.services, CALLER, image_id, pieces(data, piece), expected=len(data))
+
+    async def get(self, image_id: str) -> bytes:
+        download = await image_data.download(self.services, CALLER, image_id)
+        try:
+            return b"".join([piece async for piece in download.read(0, download.size)])
+        finally:
+            download.close()
+
+    async def status(self, image_id: str) -> str:
+        return (await images.show(self.services, CALLER, image_id)).status.value
+
+
+async def pieces(data: bytes, piece: int) -> AsyncIterator[bytes]:
+    for start in range(0, len(data), piece):
+        yield data[start : start + piece]
+
+
+@contextlib.contextmanager
+def image_service(
+    root: Path,
+    *,
+    options: StoreOptions = SMALL,
+    disk: Disk | None = None,
+    block_size: int = 4096,
+) -> Iterator[ImageService]:
+    store = BlockStore.open(root, options, disk=disk)
+    try:
+        database = open_catalog(root / "catalog.sqlite")
+        try:
+            yield ImageService(Services(database, StoredBlocks(store), block_size=block_size), store)
+        finally:
+            database.close()
+    finally:
+        store.close()

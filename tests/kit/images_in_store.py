@@ -1,0 +1,86 @@
+"""Writing and reading images in a bare block store, synchronously: for tests without a catalog."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from blockstore.names import new_name
+from blockstore.pipeline.taps import HashTap
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from blockstore.manifest_writer import ManifestWriter, WriteResult
+    from blockstore.pipeline.slabs import Slab, SlabPool
+    from blockstore.store import BlockStore
+
+
+
+def write_image(
+    store: BlockStore,
+    pieces: Iterable[bytes],
+    *,
+    block_size: int = 4096,
+    base: Sequence[tuple[str, bytes]] = (),
+    pin: str = "",
+) -> WriteResult:
+    """Put pieces through the pipeline as a sender would, slab by slab."""
+    share = store.slabs.admit(store.slab_size(block_size))
+    assert share is not None
+    writer = store.writer(
+        pin or new_name().hex(), share, block_size=block_size, base=base, taps=[HashTap("sha512"), HashTap("md5")]
+    )
+    try:
+        slab = acquire(store.slabs, writer)
+        filled = slab.head
+        for piece in pieces:
+            rest = memoryview(piece)
+            while rest:
+                part = rest[: len(slab.view) - filled]
+                slab.view[filled : filled + len(part)] = part
+                filled += len(part)
+                rest = rest[len(part) :]
+                if filled == len(slab.view):
+                    writer.submit(slab, filled)
+                    slab = acquire(store.slabs, writer)
+                    filled = slab.head
+        writer.submit(slab, filled, last=True)
+        return writer.finish().result(30)
+    except BaseException:
+        writer.abort().result(30)
+        raise
+
+
+def acquire(pool: SlabPool, writer: ManifestWriter) -> Slab:
+    """A slab, waited for."""
+    while True:
+        freed = threading.Event()
+        pool.when_free(freed.set)
+        slab = writer.acquire()
+        if slab is not None:
+            return slab
+        assert freed.wait(30), "no slab came back"
+
+
+def link(result: WriteResult) -> tuple[str, bytes]:
+    """A written image as a link of a chain."""
+    return result.manifest.name, result.manifest.digest
+
+
+def read_image(store: BlockStore, chain: Sequence[tuple[str, bytes]]) -> bytes:
+    """All of an image's bytes."""
+    reader = store.reader(chain)
+    try:
+        return b"".join(reader.read(0, reader.size))
+    finally:
+        reader.close()
+
+
+def manifest_blocks(store: BlockStore, chain: Sequence[tuple[str, bytes]]) -> list[bytes]:
+    """The digest of every block of an image."""
+    reader = store.reader(chain)
+    try:
+        return reader.digests()
+    finally:
+        reader.close()
