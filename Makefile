@@ -9,7 +9,7 @@ LISTEN ?= 127.0.0.1:9292
 DATA ?= ./data
 WORKERS ?= 2
 
-.PHONY: help serve test test-unit test-crashes test-serial test-clients lint format types show show-main-job bench clients wheel pins clean
+.PHONY: help serve test test-unit test-crashes test-serial test-clients lint format types show show-main-job bench clients wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from blockstore.digest import HOLE
 from blockstore.errors import BlockstoreError, StoreUnavailable
 from blockstore.journal import Record
+from blockstore.write_result import Counts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from blockstore.base_view import BaseView
     from blockstore.generations import Generation, Generations
@@ -30,24 +30,8 @@ if TYPE_CHECKING:
     from blockstore.pipeline.slabs import Slab, SlabShare
     from blockstore.pipeline.taps import Tap
     from blockstore.receive import Door, Prepared
+    from blockstore.write_result import WriteResult
     from chunker.cutter import Cutter
-
-
-@dataclass(frozen=True, slots=True)
-class WriteResult:
-    """What an upload became: a durable manifest, what the taps found, and what it cost.
-
-    `new_bytes` are bytes written to packs; `held` blocks were there already, `inherited` ones are the base's.
-    """
-
-    manifest: BuiltManifest
-    size: int
-    taps: Mapping[str, str]
-    new_blocks: int
-    new_bytes: int
-    held_blocks: int
-    hole_blocks: int
-    inherited_blocks: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +42,6 @@ class Crossing:
     append_lane: Lane
     generations: Generations
     door: Door
-
-
-@dataclass(slots=True)
-class _Counts:
-    new_blocks: int = 0
-    new_bytes: int = 0
-    held: int = 0
-    holes: int = 0
-    inherited: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +81,7 @@ class ManifestWriter:
         self._size = 0
         self._blocks = 0
         self._submitted = 0
-        self._counts = _Counts()
+        self._counts = Counts()
         # Below: guarded by the lock, since the crew and the closing thread come here too.
         self._lock = threading.Lock()
         self._journal_lock = threading.Lock()
@@ -234,13 +209,7 @@ class ManifestWriter:
             with self._lock:
                 self._rounds.add(id(generation))
             self._shared.generations.note(generation, self, [Record(number, name) for number, name in listed])
-        counts = self._counts
-        holes = sum(1 for name in prepared.scanned.digests if name == HOLE)
-        counts.new_blocks += len(prepared.fresh)
-        counts.new_bytes += written
-        counts.holes += holes
-        counts.inherited += len(prepared.inherited)
-        counts.held += len(listed) - len(prepared.fresh)
+        self._counts.add(prepared, written, len(listed))
 
     def _fail(self, error: BaseException) -> None:
         with self._journal_lock, self._lock:
@@ -274,17 +243,8 @@ class ManifestWriter:
             if self._flatten is not None:
                 manifest = self._flatten(manifest)
             self._journal.close()
-            counts = self._counts
-            result = WriteResult(
-                manifest=manifest,
-                size=self._size,
-                taps={tap.name: tap.result() for tap, _ in self._taps},
-                new_blocks=counts.new_blocks,
-                new_bytes=counts.new_bytes,
-                held_blocks=counts.held,
-                hole_blocks=counts.holes,
-                inherited_blocks=counts.inherited,
-            )
+            taps = {tap.name: tap.result() for tap, _ in self._taps}
+            result = self._counts.result(manifest, self._size, taps)
         except Exception as error:  # noqa: BLE001 - as above
             self._fail(error)
             self._end_failed()

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from blockstore.manifest_reader import ManifestReader
-    from blockstore.manifest_writer import ManifestWriter, WriteResult
+    from blockstore.manifest_writer import ManifestWriter
     from blockstore.pipeline.slabs import Slab, SlabPool, SlabShare
     from blockstore.store import BlockStore
+    from blockstore.write_result import WriteResult
     from catalog.model.manifest import StoredManifest
     from catalog.ports import Reader
 

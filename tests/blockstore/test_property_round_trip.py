@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import random
 import subprocess
 from typing import TYPE_CHECKING
@@ -20,7 +21,12 @@ if TYPE_CHECKING:
 BLOCK = 4096
 SLAB = 16 * 1024
 OPTIONS = StoreOptions(
-    slab=SLAB, slab_budget=1 << 20, generation_bytes=1 << 16, generation_seconds=0.01, pack_full=1 << 18, index_map=1 << 30
+    slab=SLAB,
+    slab_budget=1 << 20,
+    generation_bytes=1 << 16,
+    generation_seconds=0.01,
+    pack_full=1 << 18,
+    index_map=1 << 30,
 )
 slow = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -43,18 +49,22 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BlockStore]:
 
 
 def bytes_of(parts: list[tuple[str, int, int]]) -> bytes:
-    made = {
-        "hole": lambda length, _: bytes(length),
-        "random": lambda length, seed: random.Random(seed).randbytes(length),
-        "same": lambda length, seed: bytes([seed + 1]) * length,
-        "text": lambda length, seed: (b"a line of text %d\n" % seed * (length // 16 + 1))[:length],
-    }
-    return b"".join(made[kind](length, seed) for kind, length, seed in parts)
+    return b"".join(segment(kind, length, seed) for kind, length, seed in parts)
+
+
+def segment(kind: str, length: int, seed: int) -> bytes:
+    if kind == "hole":
+        return bytes(length)
+    if kind == "random":
+        return random.Random(seed).randbytes(length)
+    if kind == "same":
+        return bytes([seed + 1]) * length
+    return (b"a line of text %d\n" % seed * (length // 16 + 1))[:length]
 
 
 def split(data: bytes, cuts: list[float]) -> list[bytes]:
     points = sorted({0, len(data), *(int(cut * len(data)) for cut in cuts)})
-    return [data[start:stop] for start, stop in zip(points, points[1:], strict=False)]
+    return [data[start:stop] for start, stop in itertools.pairwise(points)]
 
 
 @slow

@@ -14,15 +14,18 @@ import shutil
 import sys
 import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from blockstore import frames
 from blockstore.block import HEADER_SIZE
 from blockstore.digest import digest
 from blockstore.packs import pack_format
-from blockstore.store import BlockStore
 from catalog.usecases import image_data
 from tests.kit.faulty_disk import STOPPED, CountingDisk, StoppingDisk
 from tests.kit.image_service import image_service
+
+if TYPE_CHECKING:
+    from blockstore.store import BlockStore
 
 FIRST_DATA = random.Random(1).randbytes(300_000) + bytes(100_000)
 SECOND_DATA = FIRST_DATA[:200_000] + random.Random(2).randbytes(900_001)
@@ -99,7 +102,7 @@ def in_child(work, *args, **kwargs) -> int:  # type: ignore[no-untyped-def] # no
     if pid == 0:
         try:
             work(*args, **kwargs)
-        except BaseException:  # noqa: BLE001 - a forked child must never come back into its parent's code
+        except BaseException:
             traceback.print_exc()
             os._exit(1)
         os._exit(0)

@@ -11,6 +11,7 @@ import pytest
 from blockstore.errors import Poisoned, StoreFull, StoreUnavailable
 from blockstore.store import StoreOptions
 from catalog.model.errors import CatalogFull
+from catalog.sql.database import SqlDatabase
 from catalog.usecases import image_data
 from tests.crashes.crash_at_every_step import every_row_has_its_entry
 from tests.kit.faulty_disk import FailingDisk
@@ -19,7 +20,7 @@ from tests.kit.image_service import image_service
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from catalog.sql.database import SqlDatabase
+    from catalog.ports import Database
 
 FIRST = random.Random(1).randbytes(400_000)
 SECOND = random.Random(2).randbytes(900_001)
@@ -97,8 +98,10 @@ def test_a_full_index_is_a_full_store_and_works_again_when_it_has_room(tmp_path:
     asyncio.run(work())
 
 
-async def limit_pages(database: SqlDatabase, pages: int) -> None:
+async def limit_pages(database: Database, pages: int) -> None:
     """SQLite's own way of a full disk: the file may not grow beyond so many pages."""
+
+    assert isinstance(database, SqlDatabase)
 
     def step() -> None:
         with database._writing.connect() as connection:

@@ -1,7 +1,7 @@
 """Disks that fail: at the n-th step, as a full disk, as a power cut, or as a failed sync.
 
-A power cut forgets what was not synced: files made by this disk are cut to the length they had at their last sync, and
-names that were not made durable by a directory sync are gone. The databases sync by themselves and are left as they are.
+A power cut forgets what was not synced: files made by this disk are cut to the length they had at their last sync,
+and names that were not made durable by a directory sync are gone. The databases sync by themselves and stay.
 """
 
 from __future__ import annotations

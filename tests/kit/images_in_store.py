@@ -11,10 +11,10 @@ from blockstore.pipeline.taps import HashTap
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from blockstore.manifest_writer import ManifestWriter, WriteResult
+    from blockstore.manifest_writer import ManifestWriter
     from blockstore.pipeline.slabs import Slab, SlabPool
     from blockstore.store import BlockStore
-
+    from blockstore.write_result import WriteResult
 
 
 def write_image(
