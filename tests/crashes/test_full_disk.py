@@ -89,7 +89,7 @@ def test_a_full_index_is_a_full_store_and_works_again_when_it_has_room(tmp_path:
         with image_service(tmp_path, options=small) as service:
             image = await service.new()
             with pytest.raises(StoreFull, match="index"):
-                await service.put(image, random.Random(3).randbytes(4_000_000))
+                await service.put(image, random.Random(3).randbytes(20_000_000))
             assert await service.status(image) == "queued"
         with image_service(tmp_path) as service:
             await service.put(image, SECOND)

@@ -1,0 +1,95 @@
+"""How much and how large: every bound on what callers may say and bring, in one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from catalog.model.errors import Invalid, LimitExceeded
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from catalog.model.new_image import NewImage
+
+LARGEST_MINIMUM: Final = 2**31 - 1
+"""The largest `min_disk` and `min_ram` that the API's integers hold."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds; lengths in characters, `image_size_cap` in bytes, pages in images."""
+
+    properties: int = 128
+    tags: int = 128
+    tag_length: int = 255
+    key_length: int = 255
+    value_length: int = 65535
+    name_length: int = 255
+    image_size_cap: int = 1 << 40
+    page_default: int = 25
+    page_max: int = 1000
+    disk_formats: frozenset[str] = frozenset(
+        {"ami", "ari", "aki", "vhd", "vhdx", "vmdk", "raw", "qcow2", "vdi", "iso", "ploop"}
+    )
+    container_formats: frozenset[str] = frozenset({"ami", "ari", "aki", "bare", "ovf", "ova", "docker", "compressed"})
+
+    def check_new_image(self, new: NewImage) -> None:
+        """Refuse attributes of a new image that are out of bounds: Invalid by value, LimitExceeded by number."""
+        check_text("name", new.name, self.name_length)
+        check_text("owner", new.owner, self.name_length)
+        _check_choice("disk_format", new.disk_format, self.disk_formats)
+        _check_choice("container_format", new.container_format, self.container_formats)
+        _check_minimum("min_disk", new.min_disk)
+        _check_minimum("min_ram", new.min_ram)
+        self._check_tags(new.tags)
+        for key, value in new.properties.items():
+            check_text("property name", key, self.key_length)
+            check_text(f"property {key[:40]!r}", value, self.value_length)
+        _check_count("properties", len(new.properties), self.properties)
+
+    def check_size(self, size: int) -> None:
+        """Refuse bytes beyond the cap: LimitExceeded."""
+        if size > self.image_size_cap:
+            raise LimitExceeded(
+                f"The image is larger than the {self.image_size_cap} bytes that this service takes for one image."
+            )
+
+    def _check_tags(self, tags: Collection[str]) -> None:
+        for tag in tags:
+            check_text("tag", tag, self.tag_length)
+        _check_count("tags", len(tags), self.tags)
+
+
+def check_text(what: str, text: str | None, longest: int) -> None:
+    """Refuse text that is too long or that no database can keep: Invalid."""
+    if text is None:
+        return
+    if len(text) > longest:
+        raise Invalid(f"The {what} has {len(text)} characters; {longest} are the most.")
+    if not can_be_stored(text):
+        raise Invalid(f"The {what} holds a NUL or half of a surrogate pair; remove it.")
+
+
+def can_be_stored(text: str) -> bool:
+    """Whether text can travel to a database and back: no NUL, no lone surrogate."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
+
+
+def _check_choice(what: str, value: str | None, choices: Collection[str]) -> None:
+    if value is not None and value not in choices:
+        raise Invalid(f"Invalid {what} {value[:40]!r}; it is one of {', '.join(sorted(choices))}.")
+
+
+def _check_minimum(what: str, value: int) -> None:
+    if not 0 <= value <= LARGEST_MINIMUM:
+        raise Invalid(f"Invalid {what} {value}; it lies between 0 and {LARGEST_MINIMUM}.")
+
+
+def _check_count(what: str, number: int, most: int) -> None:
+    if number > most:
+        raise LimitExceeded(f"The image would have {number} {what}; {most} are the most.")

@@ -1,0 +1,107 @@
+"""What a caller can be told by the catalog, as one tree; each message is a sentence for the user.
+
+    CatalogError
+    ├── Invalid                  400  a bad attribute, filter, marker or limit
+    │   └── SizeMismatch         400  the body is shorter or longer than was announced
+    ├── SourceLost               400  the sender of a body went away or broke the transfer
+    ├── Forbidden                403  the image is visible, the act is not permitted
+    │   ├── ReadOnlyAttribute    403  the service alone sets this attribute
+    │   └── ReservedAttribute    403  no caller may use this name
+    ├── NotFound                 404  there is no such image, or none that this caller may see
+    ├── Conflict                 409  the wrong state, an id that is taken, something in use
+    ├── NoData                   204  the image is there, its bytes are not (yet)
+    ├── Gone                     410  the image was deleted during the upload, or its pin is gone
+    ├── LimitExceeded            413  over a limit or quota
+    ├── CatalogFull              413  the disk below the catalog is full
+    └── CatalogUnavailable       503  the database is locked for too long, or its disk fails
+
+The numbers are what HTTP answers; they stand here to explain, the table that acts is httpapi's.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class CatalogError(Exception):
+    """Root of the tree; `code` is the documented name that clients and logs see."""
+
+    code: ClassVar[str] = "catalog-error"
+
+
+class Invalid(CatalogError):
+    """What was asked cannot be understood or has no meaning; the message names the part."""
+
+    code = "invalid"
+
+
+class SizeMismatch(Invalid):
+    """The body holds more or fewer bytes than its sender announced."""
+
+    code = "size-mismatch"
+
+
+class SourceLost(CatalogError):
+    """The sender of a body went away, or what came is no valid transfer; nothing of it is kept."""
+
+    code = "source-lost"
+
+
+class Forbidden(CatalogError):
+    """The caller may see the image (or none is involved) and may not do this."""
+
+    code = "forbidden"
+
+
+class ReadOnlyAttribute(Forbidden):
+    """An attribute that only the service itself sets."""
+
+    code = "read-only-attribute"
+
+
+class ReservedAttribute(Forbidden):
+    """A name that callers may not use for an attribute."""
+
+    code = "reserved-attribute"
+
+
+class NotFound(CatalogError):
+    """Unknown and invisible look the same, so that nobody learns what others have."""
+
+    code = "not-found"
+
+
+class Conflict(CatalogError):
+    """The image is not in a state that allows this, or another one was faster."""
+
+    code = "conflict"
+
+
+class NoData(CatalogError):
+    """The image has no bytes yet; no failure, only nothing to send."""
+
+    code = "no-data"
+
+
+class Gone(CatalogError):
+    """The image was deleted while its bytes came in, or what held those bytes has expired."""
+
+    code = "gone"
+
+
+class LimitExceeded(CatalogError):
+    """More than a limit or quota allows."""
+
+    code = "limit-exceeded"
+
+
+class CatalogFull(CatalogError):
+    """No space for the catalog's own records; works again as soon as there is some."""
+
+    code = "catalog-full"
+
+
+class CatalogUnavailable(CatalogError):
+    """The database cannot do this now; nothing was changed."""
+
+    code = "catalog-unavailable"

@@ -1,0 +1,175 @@
+"""The image: what is told of it, and the states it goes through.
+
+An object here holds state and refuses bad transitions; the use cases decide the order, policy and limits stand
+beside them. Each transition out of `saving` names the upload that makes it, so that a late upload that was given up
+never touches its successor.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from catalog.model.errors import Conflict, Forbidden, Invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from catalog.model.location import Location
+    from catalog.model.pin import UploadKind
+
+
+class Status(StrEnum):
+    """Where an image stands in its life."""
+
+    QUEUED = "queued"
+    SAVING = "saving"
+    ACTIVE = "active"
+    KILLED = "killed"
+    DELETED = "deleted"
+    UPLOADING = "uploading"
+    IMPORTING = "importing"
+    PENDING_DELETE = "pending_delete"
+    DEACTIVATED = "deactivated"
+
+
+class Visibility(StrEnum):
+    """Whom an image is shown to, beside its owner."""
+
+    COMMUNITY = "community"
+    PUBLIC = "public"
+    PRIVATE = "private"
+    SHARED = "shared"
+
+
+TRANSITIONS: Final[Mapping[Status, frozenset[Status]]] = {
+    Status.QUEUED: frozenset({Status.SAVING, Status.UPLOADING, Status.IMPORTING, Status.ACTIVE, Status.DELETED}),
+    Status.SAVING: frozenset({Status.ACTIVE, Status.KILLED, Status.DELETED, Status.QUEUED}),
+    Status.UPLOADING: frozenset({Status.IMPORTING, Status.QUEUED, Status.DELETED}),
+    Status.IMPORTING: frozenset({Status.ACTIVE, Status.DELETED, Status.QUEUED}),
+    Status.ACTIVE: frozenset({Status.PENDING_DELETE, Status.DELETED, Status.DEACTIVATED}),
+    Status.DEACTIVATED: frozenset({Status.ACTIVE, Status.DELETED}),
+    Status.PENDING_DELETE: frozenset({Status.DELETED, Status.ACTIVE}),
+    Status.KILLED: frozenset({Status.DELETED}),
+    Status.DELETED: frozenset(),
+}
+"""From each status, the ones that may follow."""
+
+_ID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
+def is_image_id(text: str) -> bool:
+    """Whether text has the form of an image's id, a UUID."""
+    return _ID.fullmatch(text) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """Who writes an image's bytes: the upload's id, its kind, and the name of its process's lock."""
+
+    id: str
+    kind: UploadKind
+    process: str
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What an upload brought: bytes, MD5, and the hash that clients verify, all of the flat image."""
+
+    size: int
+    checksum: str
+    os_hash_algo: str
+    os_hash_value: str
+    location: Location
+
+
+@dataclass(slots=True, kw_only=True)
+class Image:
+    """One image; sizes in bytes, `min_disk` in GB, `min_ram` in MB, times in UTC.
+
+    `upload` stays after its commit, so that the same commit can be asked for again.
+    """
+
+    id: str
+    owner: str | None
+    created_at: datetime
+    updated_at: datetime
+    name: str | None = None
+    status: Status = Status.QUEUED
+    visibility: Visibility = Visibility.SHARED
+    protected: bool = False
+    os_hidden: bool = False
+    disk_format: str | None = None
+    container_format: str | None = None
+    min_disk: int = 0
+    min_ram: int = 0
+    size: int | None = None
+    virtual_size: int | None = None
+    checksum: str | None = None
+    os_hash_algo: str | None = None
+    os_hash_value: str | None = None
+    properties: dict[str, str] = field(default_factory=dict)
+    tags: frozenset[str] = frozenset()
+    locations: tuple[Location, ...] = ()
+    upload: Upload | None = None
+
+    def is_saving(self, upload_id: str) -> bool:
+        """Whether this upload is the one that is writing now."""
+        return self.status is Status.SAVING and self._is_of(upload_id)
+
+    def was_saved(self, upload_id: str) -> bool:
+        """Whether this upload is the one whose bytes the image has."""
+        return self.status is Status.ACTIVE and self._is_of(upload_id)
+
+    def begin_saving(self, upload: Upload, *, at: datetime) -> None:
+        """An upload begins: queued → saving. Raises Conflict in another state, Invalid while the formats are unset."""
+        if self.status is not Status.QUEUED:
+            raise Conflict(
+                f"Image {self.id} is {self.status.value}; data can be uploaded only while an image is queued."
+            )
+        if self.disk_format is None or self.container_format is None:
+            raise Invalid("Properties disk_format, container_format must be set prior to saving data.")
+        self._move(Status.SAVING, at)
+        self.upload = upload
+
+    def become_active(self, upload_id: str, contents: Contents, *, at: datetime) -> None:
+        """The upload's bytes become the image's: saving → active. Raises Conflict when another upload is at work."""
+        self._require_saving(upload_id)
+        self._move(Status.ACTIVE, at)
+        self.size = contents.size
+        # A raw disk is as large as its bytes; the other formats tell their size inside.
+        self.virtual_size = contents.size if self.disk_format == "raw" else None
+        self.checksum = contents.checksum
+        self.os_hash_algo = contents.os_hash_algo
+        self.os_hash_value = contents.os_hash_value
+        self.locations = (*self.locations, contents.location)
+
+    def back_to_queued(self, upload_id: str, *, at: datetime) -> None:
+        """The upload is given up: saving → queued, as if it had never begun."""
+        self._require_saving(upload_id)
+        self._move(Status.QUEUED, at)
+        self.size = None
+        self.virtual_size = None
+        self.upload = None
+
+    def be_deleted(self, *, at: datetime) -> None:
+        """The image goes away, from any state. Raises Forbidden when it is protected."""
+        if self.protected:
+            raise Forbidden(f"Image {self.id} is protected and cannot be deleted; set protected to false first.")
+        self._move(Status.DELETED, at)
+
+    def _is_of(self, upload_id: str) -> bool:
+        return self.upload is not None and self.upload.id == upload_id
+
+    def _require_saving(self, upload_id: str) -> None:
+        if not self.is_saving(upload_id):
+            raise Conflict(f"Image {self.id} is {self.status.value} and no longer takes this upload; upload it again.")
+
+    def _move(self, status: Status, at: datetime) -> None:
+        if status not in TRANSITIONS[self.status]:
+            raise Conflict(f"Image {self.id} is {self.status.value} and cannot become {status.value}.")
+        self.status = status
+        self.updated_at = at

@@ -1,0 +1,41 @@
+"""A pin: a durable root for blocks that are not yet an image's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+class UploadKind(StrEnum):
+    """How bytes arrive: a stream dies with its process, a session waits for its client."""
+
+    STREAM = "stream"
+    SESSION = "session"
+
+
+class PinState(StrEnum):
+    """A pin is live until its row is deleted."""
+
+    LIVE = "live"
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """One pin's record.
+
+    `id` names its journal and is the upload's id; `owner` is the project that pays for it; `process` names the
+    lock of the process that writes. `expires_at` None: the pin lives as long as that process does.
+    """
+
+    id: str
+    owner: str | None
+    kind: UploadKind
+    image_id: str
+    process: str
+    upload_id: str
+    expires_at: datetime | None = None
+    state: PinState = PinState.LIVE

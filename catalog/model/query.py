@@ -1,0 +1,99 @@
+"""What a listing asks for, as values: filters, order, page, and whose images are in reach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from catalog.model.image import Image, Visibility
+
+SORT_KEYS: Final = frozenset(
+    {"name", "status", "container_format", "disk_format", "size", "id", "created_at", "updated_at"}
+)
+"""The attributes that a listing can be ordered by."""
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """A base attribute has one of these values."""
+
+    attribute: str
+    values: tuple[str | int | bool, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """A number or a time lies from `low` to `high`, both inclusive, None for no bound; `outside` turns it round."""
+
+    attribute: str
+    low: int | datetime | None = None
+    high: int | datetime | None = None
+    outside: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PropertyIs:
+    """An extra property has exactly this value."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class HasTag:
+    """The image bears this tag."""
+
+    tag: str
+
+
+Filter: TypeAlias = OneOf | Between | PropertyIs | HasTag
+"""One condition; a listing's conditions all hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sort:
+    """One attribute to order by; images without a value come before all others when ascending."""
+
+    key: str
+    descending: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageQuery:
+    """A listing's question.
+
+    `visibility` None asks for what a caller sees by default; `every_visibility` for other projects' community images
+    too. `sort` is never empty and its keys are distinct; `marker` is the id of the last image of the page before.
+    """
+
+    filters: tuple[Filter, ...] = ()
+    visibility: Visibility | None = None
+    every_visibility: bool = False
+    member_status: str = "accepted"
+    os_hidden: bool = False
+    sort: tuple[Sort, ...] = (Sort("created_at"), Sort("id"))
+    marker: str | None = None
+    limit: int = 25
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose images a listing reaches.
+
+    `everything`: all. Otherwise those that `project` owns, and other owners' images under the visibilities `others`.
+    """
+
+    everything: bool
+    project: str
+    others: frozenset[Visibility]
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePage:
+    """One page of a listing; `more` tells that images follow it."""
+
+    images: tuple[Image, ...]
+    more: bool

@@ -1,0 +1,77 @@
+"""Who may do what; the whole of it, to be read in one go.
+
+| act | who |
+|---|---|
+| see, list | admin; a reader: own images, public and community ones |
+| download | whoever sees it, as a member; a deactivated image: admin only |
+| create | admin; a member, for the own project |
+| modify, upload, delete | admin; a member of the project that owns the image |
+| make community | as modify |
+| make public | admin |
+
+An admin is a member too, and a member a reader. An image without an owner is the admin's. What a caller may not see
+is "not found", never "forbidden".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from catalog.model.image import Status, Visibility
+from catalog.model.query import Scope
+
+if TYPE_CHECKING:
+    from catalog.model.caller import Caller
+    from catalog.model.image import Image
+    from catalog.model.query import ImageQuery
+
+_SHOWN_BY_ID: Final = frozenset({Visibility.PUBLIC, Visibility.COMMUNITY})
+
+
+def visible(caller: Caller, image: Image) -> bool:
+    """Whether the image exists, as far as the caller is told."""
+    if caller.is_admin:
+        return True
+    return caller.has("reader") and (_owns(caller, image.owner) or image.visibility in _SHOWN_BY_ID)
+
+
+def may_list(caller: Caller) -> bool:
+    """Whether the caller may ask for lists at all."""
+    return caller.has("reader")
+
+
+def may_create(caller: Caller, owner: str) -> bool:
+    """Whether the caller may create images that belong to the project `owner`."""
+    return caller.is_admin or (caller.has("member") and _owns(caller, owner))
+
+
+def may_modify(caller: Caller, image: Image) -> bool:
+    """Whether the caller may change the image, give it bytes, or delete it."""
+    return caller.is_admin or (caller.has("member") and _owns(caller, image.owner))
+
+
+def may_publicize(caller: Caller) -> bool:
+    """Whether the caller may show an image to everybody."""
+    return caller.is_admin
+
+
+def may_download(caller: Caller, image: Image) -> bool:
+    """Whether the caller may have the image's bytes."""
+    if caller.is_admin:
+        return True
+    return caller.has("member") and visible(caller, image) and image.status is not Status.DEACTIVATED
+
+
+def listing_scope(caller: Caller, query: ImageQuery) -> Scope:
+    """Whose images a listing reaches: the own and the public ones, community ones only when asked for."""
+    if query.every_visibility:
+        others = _SHOWN_BY_ID
+    elif query.visibility is None:
+        others = frozenset({Visibility.PUBLIC})
+    else:
+        others = _SHOWN_BY_ID & {query.visibility}
+    return Scope(everything=caller.is_admin, project=caller.project, others=others)
+
+
+def _owns(caller: Caller, owner: str | None) -> bool:
+    return owner is not None and owner == caller.project

@@ -1,0 +1,209 @@
+"""What the use cases need from the world: blocks to keep bytes, a database to keep records.
+
+Contracts, with what holds after a failure; `stores/blocks.py` and `sql/` fulfil them, the test kit has doubles.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from catalog.model.manifest import StoredManifest
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+
+    from catalog.model.image import Image, Status, Upload
+    from catalog.model.manifest import Manifest
+    from catalog.model.pin import Pin
+    from catalog.model.query import ImagePage, ImageQuery, Scope
+
+__all__ = [
+    "Blocks",
+    "Database",
+    "Images",
+    "Manifests",
+    "Pins",
+    "Reader",
+    "StoredManifest",
+    "UnitOfWork",
+    "Written",
+]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a finished upload left in the block store: a durable manifest that nothing names yet.
+
+    `size`, `new_bytes` in bytes; `hashes` maps algorithm to hex digest of the flat image and has `md5` always.
+    """
+
+    manifest: str
+    digest: bytes
+    depth: int
+    size: int
+    hashes: Mapping[str, str]
+    new_blocks: int
+    new_bytes: int
+    held_blocks: int
+    hole_blocks: int
+
+
+class Reader(Protocol):
+    """An image's bytes, open for reading; `size` in bytes."""
+
+    @property
+    def size(self) -> int:
+        """The image's length."""
+        ...
+
+    def read(self, start: int, stop: int) -> AsyncIterator[bytes]:
+        """The bytes from `start` up to `stop`, in pieces of about 1 MiB; every piece was verified before."""
+        ...
+
+    def close(self) -> None:
+        """Give back what reading holds; may be called again."""
+        ...
+
+
+class Blocks(Protocol):
+    """The block store, as the catalog sees it."""
+
+    @property
+    def store(self) -> str:
+        """The store's id, in hex."""
+        ...
+
+    @property
+    def process(self) -> str:
+        """The name of this process's lock, recorded by its uploads."""
+        ...
+
+    def is_alive(self, process: str) -> bool:
+        """Whether the process with this name still holds its lock."""
+        ...
+
+    async def write(
+        self, pin: str, source: AsyncIterator[bytes | memoryview], *, expected: int | None, block_size: int
+    ) -> Written:
+        """Take a stream in, its blocks journaled under `pin`, and give a durable manifest.
+
+        Each piece of `source` may be reused by its owner once the next one is asked for. Raises SizeMismatch when the
+        source gives more or less than `expected` bytes; the block store's own errors and the source's pass through.
+        After any failure nothing that was written is referenced.
+        """
+        ...
+
+    async def open(self, manifests: Sequence[StoredManifest]) -> Reader:
+        """Open a chain of manifests for reading, the newest first, each under the one before it."""
+        ...
+
+    def forget_journal(self, pin: str) -> None:
+        """The pin is over, committed or given up: its journal may go. Unknown pins are no error."""
+        ...
+
+
+class Images(Protocol):
+    """Images in one transaction."""
+
+    def add(self, image: Image) -> None:
+        """Keep a new image. Raises Conflict when its id is taken, or was ever taken."""
+        ...
+
+    def get(self, image_id: str) -> Image | None:
+        """The image, or None."""
+        ...
+
+    def page(self, scope: Scope, query: ImageQuery, after: Image | None) -> ImagePage:
+        """The images in scope that fit the query, in its order, behind `after`; a fixed number of statements."""
+        ...
+
+    def save(self, image: Image, *, expect: Status, upload: str | None = None) -> None:
+        """Write the image back if it is still in the status `expect` (and of this upload); else Conflict."""
+        ...
+
+    def remove(self, image: Image) -> None:
+        """Forget the image; its id stays taken."""
+        ...
+
+    def saving_streams(self) -> Sequence[tuple[str, Upload]]:
+        """Image id and upload of each stream that is recorded as being written."""
+        ...
+
+
+class Manifests(Protocol):
+    """Manifests in one transaction."""
+
+    def add(self, manifest: Manifest) -> None:
+        """Keep a live manifest; its base, if it names one, must be known."""
+        ...
+
+    def get(self, manifest_id: str) -> Manifest | None:
+        """The manifest, or None."""
+        ...
+
+    def chain(self, manifest_id: str) -> Sequence[StoredManifest]:
+        """The manifest and those below it, newest first; empty when it is unknown."""
+        ...
+
+    def retire_unnamed(self, manifest_id: str) -> None:
+        """Retire the manifest if no location, pin or live child names it; then its base, on the same terms."""
+        ...
+
+
+class Pins(Protocol):
+    """Pins in one transaction."""
+
+    def add(self, pin: Pin, *, bases: Sequence[str] = ()) -> None:
+        """Keep a pin, which also holds the manifests `bases`."""
+        ...
+
+    def of_image(self, image_id: str) -> Sequence[Pin]:
+        """The pins of uploads into this image."""
+        ...
+
+    def bases(self, pin_id: str) -> Sequence[str]:
+        """The manifests that the pin holds."""
+        ...
+
+    def remove(self, pin_id: str) -> bool:
+        """Delete the pin and its hold on its bases; False when it was gone already."""
+        ...
+
+
+class UnitOfWork(Protocol):
+    """All that one step may touch, in one transaction."""
+
+    @property
+    def images(self) -> Images:
+        """Images."""
+        ...
+
+    @property
+    def manifests(self) -> Manifests:
+        """Manifests."""
+        ...
+
+    @property
+    def pins(self) -> Pins:
+        """Pins."""
+        ...
+
+
+class Database(Protocol):
+    """Runs steps, each in a transaction of its own and on a thread of the database's.
+
+    A step is a plain function: it can't await, so no transaction stays open across a stream. An exception rolls back
+    and passes through. A caller that is cancelled stops waiting; a step that has begun runs to its end. Write steps
+    of one process run one after another, in the order in which they were asked for.
+    """
+
+    async def read(self, step: Callable[[UnitOfWork], T]) -> T:
+        """Run a step that only reads, on one snapshot."""
+        ...
+
+    async def write(self, step: Callable[[UnitOfWork], T]) -> T:
+        """Run a step that may write; when this returns, its changes are durable."""
+        ...

@@ -1,0 +1,1 @@
+"""The catalog in SQL; the one home of sqlalchemy."""

@@ -1,0 +1,112 @@
+"""Images to rows and back: plain functions, one place for each column's meaning."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from catalog.model.image import Image, Status, Upload, Visibility
+from catalog.model.location import Location
+from catalog.model.pin import UploadKind
+from catalog.sql.times import from_us, to_us
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from sqlalchemy import Row
+
+
+def image_row(image: Image) -> dict[str, object]:
+    """The row of `images` for an image."""
+    upload = image.upload
+    return {
+        "id": image.id,
+        "name": image.name,
+        "status": image.status.value,
+        "visibility": image.visibility.value,
+        "owner": image.owner,
+        "protected": image.protected,
+        "os_hidden": image.os_hidden,
+        "disk_format": image.disk_format,
+        "container_format": image.container_format,
+        "min_disk": image.min_disk,
+        "min_ram": image.min_ram,
+        "size": image.size,
+        "virtual_size": image.virtual_size,
+        "checksum": image.checksum,
+        "os_hash_algo": image.os_hash_algo,
+        "os_hash_value": image.os_hash_value,
+        "created_at": to_us(image.created_at),
+        "updated_at": to_us(image.updated_at),
+        "upload_id": upload.id if upload else None,
+        "upload_kind": upload.kind.value if upload else None,
+        "upload_process": upload.process if upload else None,
+    }
+
+
+def property_rows(image: Image) -> Iterator[dict[str, object]]:
+    """The rows of `image_properties` for an image."""
+    return ({"image_id": image.id, "name": name, "value": value} for name, value in image.properties.items())
+
+
+def tag_rows(image: Image) -> Iterator[dict[str, object]]:
+    """The rows of `image_tags` for an image."""
+    return ({"image_id": image.id, "tag": tag} for tag in image.tags)
+
+
+def location_rows(image: Image) -> Iterator[dict[str, object]]:
+    """The rows of `image_locations` for an image, in order."""
+    return (
+        {
+            "image_id": image.id,
+            "position": position,
+            "url": location.url,
+            "store": location.store,
+            "metadata": dict(location.metadata),
+            "manifest": location.manifest,
+            "status": location.status,
+        }
+        for position, location in enumerate(image.locations)
+    )
+
+
+def image_of(
+    row: Row[*tuple[Any, ...]],
+    properties: Mapping[str, str],
+    tags: Sequence[str],
+    locations: Sequence[Location],
+) -> Image:
+    """The image of a row of `images`, with what the tables beside it say."""
+    return Image(
+        id=row.id,
+        name=row.name,
+        status=Status(row.status),
+        visibility=Visibility(row.visibility),
+        owner=row.owner,
+        protected=row.protected,
+        os_hidden=row.os_hidden,
+        disk_format=row.disk_format,
+        container_format=row.container_format,
+        min_disk=row.min_disk,
+        min_ram=row.min_ram,
+        size=row.size,
+        virtual_size=row.virtual_size,
+        checksum=row.checksum,
+        os_hash_algo=row.os_hash_algo,
+        os_hash_value=row.os_hash_value,
+        created_at=from_us(row.created_at),
+        updated_at=from_us(row.updated_at),
+        properties=dict(properties),
+        tags=frozenset(tags),
+        locations=tuple(locations),
+        upload=None if row.upload_id is None else upload_of(row),
+    )
+
+
+def upload_of(row: Row[*tuple[Any, ...]]) -> Upload:
+    """The upload that a row of `images` names."""
+    return Upload(id=row.upload_id, kind=UploadKind(row.upload_kind), process=row.upload_process)
+
+
+def location_of(row: Row[*tuple[Any, ...]]) -> Location:
+    """The location of a row of `image_locations`."""
+    return Location(url=row.url, store=row.store, metadata=row.metadata, manifest=row.manifest, status=row.status)

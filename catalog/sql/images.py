@@ -1,0 +1,121 @@
+"""Images in SQL: load, save with compare-and-set, remove."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from catalog.model.errors import Conflict
+from catalog.model.image import Status
+from catalog.model.pin import UploadKind
+from catalog.model.query import ImagePage
+from catalog.sql.image_rows import (
+    image_of,
+    image_row,
+    location_of,
+    location_rows,
+    property_rows,
+    tag_rows,
+    upload_of,
+)
+from catalog.sql.listing import page_statement
+from catalog.sql.tables import deleted_images, image_locations, image_properties, image_tags, images
+from catalog.sql.times import to_us
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sqlalchemy import Connection, Row, Table
+
+    from catalog.model.image import Image, Upload
+    from catalog.model.location import Location
+    from catalog.model.query import ImageQuery, Scope
+
+
+class SqlImages:
+    """The port `Images` on one connection's transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def add(self, image: Image) -> None:
+        """Keep a new image; Conflict when its id is taken or ever was."""
+        used = select(deleted_images.c.id).where(deleted_images.c.id == image.id)
+        if self._connection.execute(used).first() is not None:
+            raise Conflict(f"Image ID {image.id} was used before and is never used again; choose another, or none.")
+        try:
+            self._connection.execute(insert(images), image_row(image))
+        except IntegrityError:
+            raise Conflict(f"Image ID {image.id} already exists; choose another, or none.") from None
+        self._add_parts(image)
+
+    def get(self, image_id: str) -> Image | None:
+        """The image, or None."""
+        rows = self._connection.execute(select(images).where(images.c.id == image_id)).all()
+        found = self._whole(rows)
+        return found[0] if found else None
+
+    def page(self, scope: Scope, query: ImageQuery, after: Image | None) -> ImagePage:
+        """One page, by four statements whatever its length: the images, then what the tables beside them say."""
+        if query.limit == 0:
+            return ImagePage(images=(), more=False)
+        rows = self._connection.execute(page_statement(scope, query, after)).all()
+        return ImagePage(images=self._whole(rows[: query.limit]), more=len(rows) > query.limit)
+
+    def save(self, image: Image, *, expect: Status, upload: str | None = None) -> None:
+        """Write back by compare-and-set on the status, and on the upload when it is named; Conflict when it lost."""
+        change = update(images).where(images.c.id == image.id, images.c.status == expect.value)
+        if upload is not None:
+            change = change.where(images.c.upload_id == upload)
+        if self._connection.execute(change.values(image_row(image))).rowcount == 0:
+            raise Conflict(f"Image {image.id} was changed by another request; look at it and try again.")
+        for table in (image_properties, image_tags, image_locations):
+            self._connection.execute(delete(table).where(table.c.image_id == image.id))
+        self._add_parts(image)
+
+    def remove(self, image: Image) -> None:
+        """Delete the rows, and remember that the id was used."""
+        self._connection.execute(delete(images).where(images.c.id == image.id))
+        self._connection.execute(insert(deleted_images), {"id": image.id, "deleted_at": to_us(image.updated_at)})
+
+    def saving_streams(self) -> Sequence[tuple[str, Upload]]:
+        """Image id and upload of each stream recorded as being written."""
+        columns = (images.c.id, images.c.upload_id, images.c.upload_kind, images.c.upload_process)
+        streams = select(*columns).where(
+            images.c.status == Status.SAVING.value, images.c.upload_kind == UploadKind.STREAM.value
+        )
+        return [(row.id, upload_of(row)) for row in self._connection.execute(streams)]
+
+    def _add_parts(self, image: Image) -> None:
+        parts: tuple[tuple[Table, Iterable[dict[str, object]]], ...] = (
+            (image_properties, property_rows(image)),
+            (image_tags, tag_rows(image)),
+            (image_locations, location_rows(image)),
+        )
+        for table, rows in parts:
+            if values := list(rows):
+                self._connection.execute(insert(table), values)
+
+    def _whole(self, rows: Sequence[Row[*tuple[Any, ...]]]) -> tuple[Image, ...]:
+        """The images of these rows, in their order, with properties, tags and locations."""
+        if not rows:
+            return ()
+        properties: defaultdict[str, dict[str, str]] = defaultdict(dict)
+        tags: defaultdict[str, list[str]] = defaultdict(list)
+        locations: defaultdict[str, list[Location]] = defaultdict(list)
+        ids = [row.id for row in rows]
+        for part in self._parts(image_properties, ids):
+            properties[part.image_id][part.name] = part.value
+        for part in self._parts(image_tags, ids):
+            tags[part.image_id].append(part.tag)
+        for part in self._parts(image_locations, ids):
+            locations[part.image_id].append(location_of(part))
+        return tuple(image_of(row, properties[row.id], tags[row.id], locations[row.id]) for row in rows)
+
+    def _parts(self, table: Table, ids: Sequence[str]) -> Iterable[Row[*tuple[Any, ...]]]:
+        # By primary key: within an image, locations come by position.
+        parts = select(table).where(table.c.image_id.in_(ids)).order_by(*table.primary_key.columns)
+        return self._connection.execute(parts)

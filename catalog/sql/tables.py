@@ -1,0 +1,153 @@
+"""The catalog's tables. Times are whole microseconds since 1970-01-01 UTC, sizes bytes.
+
+The schema of a database comes from `migrations/` alone; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+metadata: Final = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+images: Final = Table(
+    "images",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("name", String(255)),
+    Column("status", String(30), nullable=False),
+    Column("visibility", String(30), nullable=False),
+    Column("owner", String(255)),
+    Column("protected", Boolean, nullable=False),
+    Column("os_hidden", Boolean, nullable=False),
+    Column("disk_format", String(30)),
+    Column("container_format", String(30)),
+    Column("min_disk", Integer, nullable=False),
+    Column("min_ram", Integer, nullable=False),
+    Column("size", BigInteger),
+    Column("virtual_size", BigInteger),
+    Column("checksum", String(32)),
+    Column("os_hash_algo", String(64)),
+    Column("os_hash_value", String(128)),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    # Who writes, or wrote, the bytes: kept after the commit, which is thereby idempotent.
+    Column("upload_id", String(64)),
+    Column("upload_kind", String(16)),
+    Column("upload_process", String(64)),
+)
+
+# Each ends with created_at and id: a page of any order, or of one value in the default order, is read off one of them
+# without sorting. The two flags and the name of a hash have none: an index with two or three keys finds nothing, and
+# a planner that believed in it would leave the order's index for it.
+Index(None, images.c.created_at, images.c.id)
+for _name in (
+    "updated_at", "name", "status", "container_format", "disk_format", "size", "virtual_size", "min_disk", "min_ram",
+    "owner", "visibility", "checksum", "os_hash_value",
+):  # fmt: skip
+    Index(None, images.c[_name], images.c.created_at, images.c.id)
+# What a caller sees is the own images and the public ones: with a name or a status, and in the order of names, too.
+for _whose in ("owner", "visibility"):
+    for _name in ("name", "status"):
+        Index(None, images.c[_whose], images.c[_name], images.c.created_at, images.c.id)
+
+deleted_images: Final = Table(
+    "deleted_images",
+    metadata,
+    # An id is an ETag and stands in clients' caches: it never names other bytes.
+    Column("id", String(36), primary_key=True),
+    Column("deleted_at", BigInteger, nullable=False),
+)
+
+
+def _of_image() -> Column[str]:
+    return Column("image_id", String(36), ForeignKey("images.id", ondelete="CASCADE"), primary_key=True)
+
+
+image_properties: Final = Table(
+    "image_properties",
+    metadata,
+    _of_image(),
+    Column("name", String(255), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+Index(None, image_properties.c.name, image_properties.c.value)
+
+image_tags: Final = Table(
+    "image_tags",
+    metadata,
+    _of_image(),
+    Column("tag", String(255), primary_key=True),
+)
+Index(None, image_tags.c.tag)
+
+manifests: Final = Table(
+    "manifests",
+    metadata,
+    # The file's name: random, never used again. The digest is not unique: two images may be equal.
+    Column("id", String(32), primary_key=True),
+    Column("digest", LargeBinary(32), nullable=False),
+    Column("base", String(32), ForeignKey("manifests.id")),
+    Column("depth", Integer, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("state", String(16), nullable=False),
+)
+Index(None, manifests.c.base)
+Index(None, manifests.c.state)
+
+image_locations: Final = Table(
+    "image_locations",
+    metadata,
+    _of_image(),
+    Column("position", Integer, primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("store", String(255), nullable=False),
+    Column("metadata", JSON, nullable=False),
+    Column("manifest", String(32), ForeignKey("manifests.id")),
+    Column("status", String(16), nullable=False),
+)
+Index(None, image_locations.c.manifest)
+
+pins: Final = Table(
+    "pins",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("owner", String(255)),
+    Column("kind", String(16), nullable=False),
+    # No foreign key: a pin's deletion is said, never implied.
+    Column("image_id", String(36), nullable=False),
+    Column("process", String(64), nullable=False),
+    Column("upload_id", String(64), nullable=False),
+    Column("expires_at", BigInteger),
+    Column("state", String(16), nullable=False),
+)
+Index(None, pins.c.image_id)
+Index(None, pins.c.expires_at)
+
+pin_bases: Final = Table(
+    "pin_bases",
+    metadata,
+    Column("pin_id", String(64), ForeignKey("pins.id", ondelete="CASCADE"), primary_key=True),
+    Column("manifest_id", String(32), ForeignKey("manifests.id"), primary_key=True),
+)
+Index(None, pin_bases.c.manifest_id)

@@ -1,0 +1,21 @@
+"""All repositories on one connection: what a step is given."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from catalog.sql.images import SqlImages
+from catalog.sql.manifests import SqlManifests
+from catalog.sql.pins import SqlPins
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+
+class SqlUnitOfWork:
+    """The port `UnitOfWork` on one transaction; begin and end are the database's."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.images = SqlImages(connection)
+        self.manifests = SqlManifests(connection)
+        self.pins = SqlPins(connection)

@@ -1,0 +1,184 @@
+"""An image's bytes: take them in, give them out, and tidy up after a process that died in between."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from blockstore import names
+from blockstore.errors import BlockstoreError
+from catalog import policy
+from catalog.model.errors import CatalogError, CatalogUnavailable, Forbidden, NoData
+from catalog.model.image import Status, Upload
+from catalog.model.location import ACTIVE
+from catalog.model.pin import UploadKind
+from catalog.usecases import uploads
+from catalog.usecases.access import load_visible
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine, Sequence
+    from typing import Self
+
+    from catalog.limits import Limits
+    from catalog.model.caller import Caller
+    from catalog.model.image import Image
+    from catalog.ports import Reader, StoredManifest, UnitOfWork
+    from catalog.usecases.services import Services
+
+log = logging.getLogger(__name__)
+
+_WITH_DATA = frozenset({Status.ACTIVE, Status.DEACTIVATED})
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """An image and its bytes, open for reading; close it when done. `size` in bytes."""
+
+    image: Image
+    size: int
+    reader: Reader
+
+    def read(self, start: int, stop: int) -> AsyncIterator[bytes]:
+        """The bytes from `start` up to `stop`, in pieces of about 1 MiB, each verified."""
+        return self.reader.read(start, stop)
+
+    def close(self) -> None:
+        """Give back what reading holds; may be called again."""
+        self.reader.close()
+
+
+async def upload(
+    services: Services,
+    caller: Caller,
+    image_id: str,
+    source: AsyncIterator[bytes | memoryview],
+    *,
+    expected: int | None,
+) -> Image:
+    """Take an image's bytes in: queued → saving → active. `expected` is their number, if the sender announced it.
+
+    Raises NotFound, Forbidden, Conflict (not queued), Invalid (formats unset), LimitExceeded, SizeMismatch, Gone
+    (deleted meanwhile), the source's errors, and the block store's. After any of them, and after a cancellation, the
+    image is queued again as if nothing had been sent.
+    """
+    mine = Upload(id=names.new_name().hex(), kind=UploadKind.STREAM, process=services.blocks.process)
+
+    def begin(uow: UnitOfWork) -> None:
+        uploads.begin(uow, caller, image_id, mine, at=services.clock())
+        if expected is not None:
+            services.limits.check_size(expected)
+
+    async def take_in() -> Image:
+        await services.database.write(begin)
+        written = await services.blocks.write(
+            mine.id,
+            source if expected is not None else _Capped(source, services.limits),
+            expected=expected,
+            block_size=services.block_size,
+        )
+        work = uploads.Commit(image_id, mine.id, written, services.blocks.store, services.hashing)
+        return await services.database.write(lambda uow: uploads.commit(uow, work, at=services.clock()))
+
+    services.running.add(mine.id)
+    try:
+        image = await take_in()
+    except BaseException:
+        await _to_its_end(_give_up(services, image_id, mine))
+        raise
+    finally:
+        services.running.discard(mine.id)
+    uploads.forget(services, mine.id)
+    return image
+
+
+async def download(services: Services, caller: Caller, image_id: str) -> Download:
+    """Open an image's bytes. Raises NotFound, Forbidden, NoData while there are none, and the block store's errors."""
+
+    def locate(uow: UnitOfWork) -> tuple[Image, Sequence[StoredManifest]]:
+        image = load_visible(uow, caller, image_id)
+        if not policy.may_download(caller, image):
+            raise Forbidden(f"You are not permitted to download image {image_id}.")
+        if image.status not in _WITH_DATA:
+            raise NoData(f"Image {image_id} is {image.status.value} and has no data yet.")
+        return image, _our_manifests(uow, image, services.blocks.store)
+
+    image, manifests = await services.database.read(locate)
+    reader = await services.blocks.open(manifests)
+    return Download(image=image, size=reader.size, reader=reader)
+
+
+async def requeue_orphans(services: Services) -> int:
+    """Queue again what streams of dead processes, or of this one but no longer running, left behind; how many."""
+    count = 0
+    for image_id, left in await services.database.read(lambda uow: uow.images.saving_streams()):
+        if _is_being_written(services, left):
+            continue
+        if await _abandon(services, image_id, left):
+            count += 1
+            log.info("image %s is queued again: nobody writes its upload %s any more", image_id, left.id)
+    return count
+
+
+async def _give_up(services: Services, image_id: str, mine: Upload) -> None:
+    try:
+        await _abandon(services, image_id, mine)
+    except (CatalogError, BlockstoreError) as error:
+        log.warning("image %s stays in saving until the next sweep: %s", image_id, error)
+
+
+async def _abandon(services: Services, image_id: str, left: Upload) -> bool:
+    requeued = await services.database.write(
+        lambda uow: uploads.abandon(uow, image_id, left.id, at=services.clock()),
+    )
+    uploads.forget(services, left.id)
+    return requeued
+
+
+def _is_being_written(services: Services, left: Upload) -> bool:
+    if left.process == services.blocks.process:
+        return left.id in services.running
+    return services.blocks.is_alive(left.process)
+
+
+def _our_manifests(uow: UnitOfWork, image: Image, store: str) -> Sequence[StoredManifest]:
+    prefix = f"blocks://{store}/"
+    for location in image.locations:
+        if location.manifest is not None and location.status == ACTIVE and location.url.startswith(prefix):
+            return uow.manifests.chain(location.manifest)
+    raise CatalogUnavailable(
+        f"Image {image.id} has no data in block store {store}; was the catalog restored beside another store?"
+    )
+
+
+async def _to_its_end(work: Coroutine[None, None, None]) -> None:
+    """Run `work` to its end even when the caller is cancelled meanwhile; the cancellation comes after."""
+    task = asyncio.ensure_future(work)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            cancelled = True
+    task.result()
+    if cancelled:
+        raise asyncio.CancelledError
+
+
+class _Capped:
+    """A source of unknown length, cut off with LimitExceeded as soon as it is longer than an image may be."""
+
+    def __init__(self, source: AsyncIterator[bytes | memoryview], limits: Limits) -> None:
+        self._source = source
+        self._limits = limits
+        self._taken = 0
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes | memoryview:
+        piece = await anext(self._source)
+        self._taken += len(piece)
+        self._limits.check_size(self._taken)
+        return piece

@@ -1,0 +1,101 @@
+"""Create, show, list and delete images."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+from catalog import policy
+from catalog.model.errors import Forbidden, Invalid
+from catalog.model.image import Image, Visibility, is_image_id
+from catalog.usecases import uploads
+from catalog.usecases.access import find_visible, load_modifiable, load_visible
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from catalog.model.caller import Caller
+    from catalog.model.new_image import NewImage
+    from catalog.model.pin import Pin
+    from catalog.model.query import ImagePage, ImageQuery
+    from catalog.ports import UnitOfWork
+    from catalog.usecases.services import Services
+
+
+async def create(services: Services, caller: Caller, new: NewImage) -> Image:
+    """A new, queued image. Raises Invalid, Forbidden, LimitExceeded, or Conflict when the id is or was taken."""
+    owner = caller.project if new.owner is None else new.owner
+    _check_may_create(caller, owner, new.visibility)
+    if new.id is not None and not is_image_id(new.id):
+        raise Invalid(f"Invalid id {new.id[:80]!r}; it is a UUID such as {uuid.uuid4()}.")
+    services.limits.check_new_image(new)
+    now = services.clock()
+    image = Image(
+        id=new.id or str(uuid.uuid4()),
+        owner=owner,
+        created_at=now,
+        updated_at=now,
+        name=new.name,
+        visibility=new.visibility,
+        protected=new.protected,
+        os_hidden=new.os_hidden,
+        disk_format=new.disk_format,
+        container_format=new.container_format,
+        min_disk=new.min_disk,
+        min_ram=new.min_ram,
+        properties=dict(new.properties),
+        tags=new.tags,
+    )
+    await services.database.write(lambda uow: uow.images.add(image))
+    return image
+
+
+async def show(services: Services, caller: Caller, image_id: str) -> Image:
+    """One image. Raises NotFound when it is unknown or invisible."""
+    return await services.database.read(lambda uow: load_visible(uow, caller, image_id))
+
+
+async def list_images(services: Services, caller: Caller, query: ImageQuery) -> ImagePage:
+    """One page of the images that the caller may list. Raises Forbidden, or Invalid when the marker is unknown."""
+    if not policy.may_list(caller):
+        raise Forbidden("You are not permitted to list images; the role reader is needed.")
+    scope = policy.listing_scope(caller, query)
+
+    def page(uow: UnitOfWork) -> ImagePage:
+        after = None if query.marker is None else _marker(uow, caller, query.marker)
+        return uow.images.page(scope, query, after)
+
+    return await services.database.read(page)
+
+
+async def delete(services: Services, caller: Caller, image_id: str) -> None:
+    """Remove an image in any state; an upload under way then ends with Gone. Raises NotFound or Forbidden."""
+
+    def remove(uow: UnitOfWork) -> Sequence[Pin]:
+        image = load_modifiable(uow, caller, image_id)
+        image.be_deleted(at=services.clock())
+        pins = uow.pins.of_image(image_id)
+        for pin in pins:
+            uploads.drop_pin(uow, pin.id)
+        uow.images.remove(image)
+        for location in image.locations:
+            if location.manifest is not None:
+                uow.manifests.retire_unnamed(location.manifest)
+        return pins
+
+    for pin in await services.database.write(remove):
+        uploads.forget_left_behind(services, pin)
+
+
+def _check_may_create(caller: Caller, owner: str, visibility: Visibility) -> None:
+    if not policy.may_create(caller, owner):
+        raise Forbidden(f"You are not permitted to create images owned by {owner[:255]!r}.")
+    if visibility is Visibility.PUBLIC and not policy.may_publicize(caller):
+        raise Forbidden("You are not permitted to make an image public; an admin is.")
+
+
+def _marker(uow: UnitOfWork, caller: Caller, marker: str) -> Image:
+    image = find_visible(uow, caller, marker)
+    if image is None:
+        raise Invalid(f"Invalid marker {marker[:80]!r}; it is the id of the last image of the page before.")
+    return image

@@ -1,0 +1,155 @@
+"""How bytes become an image's, in three steps that are the same for every way of uploading: begin, commit, abandon.
+
+Each is one transaction. Begin records who writes, and a pin that keeps the blocks. Commit is the one visible moment:
+it deletes the pin and makes the image active, or does neither. Abandon undoes begin. Commit and abandon name the
+upload's id and change nothing that belongs to another upload, so both may come late, twice, or in the wrong order.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from blockstore.errors import BlockstoreError
+from catalog.model.errors import Gone
+from catalog.model.image import Contents, Status, Upload
+from catalog.model.location import our_location
+from catalog.model.manifest import Manifest, ManifestState
+from catalog.model.pin import Pin
+from catalog.usecases.access import load_modifiable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from catalog.model.caller import Caller
+    from catalog.model.image import Image
+    from catalog.ports import UnitOfWork, Written
+    from catalog.usecases.services import Services
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What a commit makes visible: an upload's manifest, as part of an image.
+
+    `base` is the manifest below it, if it is an increment; `hashing` the algorithm of `os_hash_value`.
+    """
+
+    image_id: str
+    upload_id: str
+    written: Written
+    store: str
+    hashing: str
+    base: str | None = None
+
+
+def begin(
+    uow: UnitOfWork,
+    caller: Caller,
+    image_id: str,
+    upload: Upload,
+    *,
+    at: datetime,
+    bases: Sequence[str] = (),
+    expires_at: datetime | None = None,
+) -> None:
+    """Record an upload and its pin: queued → saving.
+
+    Raises NotFound, Forbidden, Conflict (not queued), Invalid (formats unset), Gone (a base is).
+    """
+    image = load_modifiable(uow, caller, image_id)
+    image.begin_saving(upload, at=at)
+    for base in bases:
+        _require_live(uow, base)
+    uow.images.save(image, expect=Status.QUEUED)
+    pin = Pin(
+        id=upload.id,
+        owner=image.owner,
+        kind=upload.kind,
+        image_id=image_id,
+        process=upload.process,
+        upload_id=upload.id,
+        expires_at=expires_at,
+    )
+    uow.pins.add(pin, bases=bases)
+
+
+def commit(uow: UnitOfWork, work: Commit, *, at: datetime) -> Image:
+    """Delete the pin and make the image active with what was written: saving → active.
+
+    The same commit again gives the image as it is. Raises Gone when the image was deleted, the pin has expired or a
+    base is no longer live, Conflict when the upload was given up or another one has taken its place.
+    """
+    bases = uow.pins.bases(work.upload_id)
+    pinned = uow.pins.remove(work.upload_id)
+    image = uow.images.get(work.image_id)
+    if image is None:
+        raise Gone(f"Image {work.image_id} was deleted while its data was uploaded.")
+    if image.was_saved(work.upload_id):
+        return image
+    if not pinned and image.is_saving(work.upload_id):
+        raise Gone(f"The upload of image {work.image_id} took too long and its data is gone; upload it again.")
+    written = work.written
+    image.become_active(work.upload_id, _contents(work), at=at)
+    if work.base is not None:
+        _require_live(uow, work.base)
+    uow.manifests.add(
+        Manifest(id=written.manifest, digest=written.digest, base=work.base, depth=written.depth, size=written.size)
+    )
+    uow.images.save(image, expect=Status.SAVING, upload=work.upload_id)
+    for base in bases:
+        uow.manifests.retire_unnamed(base)
+    return image
+
+
+def abandon(uow: UnitOfWork, image_id: str, upload_id: str, *, at: datetime) -> bool:
+    """Undo begin: the pin goes, and an image that this upload was writing is queued again; whether one was."""
+    drop_pin(uow, upload_id)
+    image = uow.images.get(image_id)
+    if image is None or not image.is_saving(upload_id):
+        return False
+    image.back_to_queued(upload_id, at=at)
+    uow.images.save(image, expect=Status.SAVING, upload=upload_id)
+    return True
+
+
+def drop_pin(uow: UnitOfWork, pin_id: str) -> None:
+    """Delete a pin that leads to no image; bases that it alone held are retired."""
+    bases = uow.pins.bases(pin_id)
+    uow.pins.remove(pin_id)
+    for base in bases:
+        uow.manifests.retire_unnamed(base)
+
+
+def forget(services: Services, pin_id: str) -> None:
+    """Let a settled pin's journal go; one that stays is garbage and harms nobody, so a failure is only logged."""
+    try:
+        services.blocks.forget_journal(pin_id)
+    except BlockstoreError as error:
+        log.warning("the journal of pin %s stays behind: %s", pin_id, error)
+
+
+def forget_left_behind(services: Services, pin: Pin) -> None:
+    """Let a deleted pin's journal go, unless its writer lives: then it stops by itself, and forgets it then."""
+    if not services.blocks.is_alive(pin.process):
+        forget(services, pin.id)
+
+
+def _contents(work: Commit) -> Contents:
+    hashes = work.written.hashes
+    return Contents(
+        size=work.written.size,
+        checksum=hashes["md5"],
+        os_hash_algo=work.hashing,
+        os_hash_value=hashes[work.hashing],
+        location=our_location(work.store, work.written.manifest),
+    )
+
+
+def _require_live(uow: UnitOfWork, manifest_id: str) -> None:
+    manifest = uow.manifests.get(manifest_id)
+    if manifest is None or manifest.state is not ManifestState.LIVE:
+        raise Gone(f"The base {manifest_id} of this upload is gone; upload the image without it.")

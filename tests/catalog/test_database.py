@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine
+
+from blockstore.errors import DataRefused
+from catalog.model.errors import CatalogFull, CatalogUnavailable, Conflict
+from catalog.model.image import Status
+from catalog.model.query import ImageQuery
+from catalog.sql.open import open_catalog
+from catalog.sql.tables import metadata
+from catalog.usecases import image_data, images
+from catalog.usecases.services import Services
+from tests.catalog.cast import ANNA, RAW, bytes_of, put
+from tests.kit.memory_blocks import MemoryBlocks
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from catalog.model.new_image import NewImage
+    from catalog.ports import UnitOfWork
+    from catalog.sql.database import SqlDatabase
+
+
+def pragma(name: str, value: int | None = None) -> Any:
+    """A step that asks for a setting of the connection it runs on, or sets it."""
+
+    def step(uow: UnitOfWork) -> Any:
+        connection: Any = uow.images._connection  # type: ignore[attr-defined]  # a look inside
+        return connection.exec_driver_sql(f"PRAGMA {name}" + ("" if value is None else f" = {value}")).scalar()
+
+    return step
+
+
+def test_the_migrations_make_exactly_the_tables_that_the_code_uses(database: SqlDatabase, tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path / 'catalog.sqlite'}")
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    engine.dispose()
+
+
+def test_every_connection_is_durable_and_checks_its_keys(database: SqlDatabase) -> None:
+    async def scene() -> None:
+        for run in (database.read, database.write):
+            settings = {
+                name: await run(pragma(name))
+                for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+            }
+            assert settings == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 5000}
+
+    asyncio.run(scene())
+
+
+def test_a_catalog_opened_again_holds_what_it_held(tmp_path: Path) -> None:
+    async def scene() -> None:
+        blocks = MemoryBlocks()
+        first = open_catalog(tmp_path / "100% catalog.sqlite")
+        made = await images.create(Services(first, blocks), ANNA, RAW)
+        first.close()
+        second = open_catalog(tmp_path / "100% catalog.sqlite")
+        assert await images.show(Services(second, blocks), ANNA, made.id) == made
+        second.close()
+
+    asyncio.run(scene())
+
+
+def test_a_step_that_fails_leaves_nothing_behind(services: Services, database: SqlDatabase) -> None:
+    async def scene() -> None:
+        made = await images.create(services, ANNA, RAW)
+
+        def half(uow: UnitOfWork) -> None:
+            uow.images.remove(made)
+            raise Conflict("after all not")
+
+        with pytest.raises(Conflict):
+            await database.write(half)
+        assert await images.show(services, ANNA, made.id) == made
+
+    asyncio.run(scene())
+
+
+def test_a_read_step_cannot_write(services: Services, database: SqlDatabase) -> None:
+    async def scene() -> None:
+        made = await images.create(services, ANNA, RAW)
+        with pytest.raises(CatalogUnavailable, match="readonly"):
+            await database.read(lambda uow: uow.images.remove(made))
+        assert await images.show(services, ANNA, made.id) == made
+
+    asyncio.run(scene())
+
+
+async def _fill(services: Services, database: SqlDatabase) -> int:
+    """Let the database grow no more, and create images until it is full; its former bound."""
+    bound: int = await database.write(pragma("max_page_count"))
+    await database.write(pragma("max_page_count", 1))
+    wide = replace(RAW, properties={"padding": "x" * 3000})
+    with pytest.raises(CatalogFull, match="make space"):
+        await _create_for_ever(services, wide)
+    return bound
+
+
+async def _create_for_ever(services: Services, new: NewImage) -> None:
+    while True:
+        await images.create(services, ANNA, new)
+
+
+def test_a_full_catalog_says_so_reads_on_and_works_again_after_space_is_made(
+    services: Services, database: SqlDatabase
+) -> None:
+    async def scene() -> None:
+        kept = await put(services, await images.create(services, ANNA, RAW), b"kept")
+        bound = await _fill(services, database)
+        assert await bytes_of(services, kept) == b"kept"
+        await database.write(pragma("max_page_count", bound))
+        again = await images.create(services, ANNA, replace(RAW, properties={"padding": "x" * 3000}))
+        assert (await put(services, again, b"more")).status is Status.ACTIVE
+
+    asyncio.run(scene())
+
+
+def test_an_upload_into_a_catalog_that_fills_up_ends_with_full_and_queued(
+    services: Services, database: SqlDatabase, blocks: MemoryBlocks
+) -> None:
+    async def scene() -> None:
+        made = await images.create(services, ANNA, RAW)
+        bounds = []
+
+        async def fill(_pin: str) -> None:
+            bounds.append(await _fill(services, database))
+
+        blocks.at_end = fill
+        # The commit may still find room on a page that is there; whatever it does, it does wholly.
+        try:
+            await put(services, made, b"data")
+        except CatalogFull:
+            assert (await images.show(services, ANNA, made.id)).locations == ()
+        blocks.at_end = None
+        await database.write(pragma("max_page_count", bounds[0]))
+        await image_data.requeue_orphans(services)
+        shown = await images.show(services, ANNA, made.id)
+        active = shown if shown.status is Status.ACTIVE else await put(services, made, b"data")
+        assert await bytes_of(services, active) == b"data"
+
+    asyncio.run(scene())
+
+
+def test_a_lock_that_another_process_keeps_makes_the_catalog_unavailable_for_writing_only(tmp_path: Path) -> None:
+    async def scene() -> None:
+        path = tmp_path / "catalog.sqlite"
+        database = open_catalog(path, wait_seconds=0.05)
+        services = Services(database, MemoryBlocks())
+        made = await images.create(services, ANNA, RAW)
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(CatalogUnavailable, match="locked"):
+                await images.create(services, ANNA, RAW)
+            with pytest.raises(CatalogUnavailable, match="locked"):
+                open_catalog(path, wait_seconds=0.05)
+            assert await images.show(services, ANNA, made.id) == made
+            other.execute("ROLLBACK")
+        await images.create(services, ANNA, RAW)
+        database.close()
+
+    asyncio.run(scene())
+
+
+def test_two_databases_on_one_file_write_at_once(tmp_path: Path) -> None:
+    async def work(services: Services, mine: int) -> None:
+        for number in range(15):
+            made = await images.create(services, ANNA, replace(RAW, name=f"{mine}-{number}"))
+            await put(services, made, f"{mine}-{number}".encode())
+            if number % 3 == 0:
+                await images.delete(services, ANNA, made.id)
+            await image_data.requeue_orphans(services)
+
+    async def scene() -> None:
+        path = tmp_path / "catalog.sqlite"
+        databases = [open_catalog(path) for _ in range(2)]
+        both = [Services(each, MemoryBlocks(process=f"process-{n}")) for n, each in enumerate(databases)]
+        await asyncio.gather(*(work(services, mine) for mine, services in enumerate(both)))
+        for services in both:
+            query = ImageQuery(limit=1000)
+            page = await images.list_images(services, ANNA, query)
+            assert len(page.images) == 20
+            assert {image.status for image in page.images} == {Status.ACTIVE}
+        for each in databases:
+            each.close()
+
+    asyncio.run(scene())
+
+
+def test_a_new_catalog_can_be_opened_from_several_sides_at_once(tmp_path: Path) -> None:
+    async def scene() -> None:
+        path = tmp_path / "catalog.sqlite"
+        opened = await asyncio.gather(*(asyncio.to_thread(open_catalog, path) for _ in range(4)))
+        made = await images.create(Services(opened[0], MemoryBlocks()), ANNA, RAW)
+        assert await images.show(Services(opened[3], MemoryBlocks()), ANNA, made.id) == made
+        for each in opened:
+            each.close()
+
+    asyncio.run(scene())
+
+
+def test_a_newer_schema_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.sqlite"
+    open_catalog(path).close()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(DataRefused, match=r"newer Drystone \(schema 9999\)"):
+        open_catalog(path)
+
+
+def test_a_file_that_is_no_database_and_a_directory_that_is_missing_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.sqlite"
+    path.write_bytes(b"not SQLite at all, and long enough to be looked at " * 20)
+    with pytest.raises(DataRefused, match="not a database"):
+        open_catalog(path)
+    with pytest.raises(DataRefused, match="cannot be opened"):
+        open_catalog(tmp_path / "missing" / "catalog.sqlite")
+
+
+def test_a_damaged_catalog_is_unavailable_and_says_so(tmp_path: Path) -> None:
+    async def scene() -> None:
+        path = tmp_path / "catalog.sqlite"
+        first = open_catalog(path)
+        made = await images.create(Services(first, MemoryBlocks()), ANNA, RAW)
+        first.close()
+        with path.open("r+b") as file:
+            size = file.seek(0, 2)
+            file.seek(4096)
+            file.write(b"\xff" * (size - 4096))
+        # The first page is whole, so only what lies behind it can tell: on opening, or on reading.
+        with pytest.raises(CatalogUnavailable, match="damaged"):
+            await look(path, made.id)
+
+    async def look(path: Path, image_id: str) -> None:
+        with closing(open_catalog(path)) as database:
+            await images.show(Services(database, MemoryBlocks()), ANNA, image_id)
+
+    asyncio.run(scene())

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from catalog.model.errors import Conflict, Forbidden, Invalid
+from catalog.model.image import TRANSITIONS, Contents, Image, Status, Upload, is_image_id
+from catalog.model.location import our_location
+from catalog.model.pin import UploadKind
+
+THEN = datetime(2026, 11, 22, tzinfo=UTC)
+NOW = THEN + timedelta(hours=1)
+FIRST = Upload("first", UploadKind.STREAM, "p1")
+SECOND = Upload("second", UploadKind.STREAM, "p1")
+CONTENTS = Contents(11, "0" * 32, "sha512", "1" * 128, our_location("5" * 32, "6" * 32))
+
+
+def queued(**attributes: object) -> Image:
+    given = {"disk_format": "raw", "container_format": "bare", **attributes}
+    return Image(id="an-image", owner="wall", created_at=THEN, updated_at=THEN, **given)  # type: ignore[arg-type]  # test's choice
+
+
+def test_an_upload_takes_a_queued_image_through_saving_to_active() -> None:
+    image = queued()
+    image.begin_saving(FIRST, at=NOW)
+    assert (image.status, image.upload, image.updated_at) == (Status.SAVING, FIRST, NOW)
+    image.become_active("first", CONTENTS, at=NOW)
+    assert (image.status, image.size, image.virtual_size, image.checksum) == (Status.ACTIVE, 11, 11, "0" * 32)
+    assert image.locations == (CONTENTS.location,)
+    assert image.upload == FIRST
+    assert image.was_saved("first")
+
+
+def test_only_a_raw_image_has_its_bytes_as_its_virtual_size() -> None:
+    image = queued(disk_format="qcow2")
+    image.begin_saving(FIRST, at=NOW)
+    image.become_active("first", CONTENTS, at=NOW)
+    assert image.virtual_size is None
+
+
+@pytest.mark.parametrize("status", [status for status in Status if status is not Status.QUEUED])
+def test_an_upload_begins_only_while_the_image_is_queued(status: Status) -> None:
+    with pytest.raises(Conflict, match=status.value):
+        queued(status=status).begin_saving(FIRST, at=NOW)
+
+
+@pytest.mark.parametrize("unset", ["disk_format", "container_format"])
+def test_an_upload_needs_both_formats(unset: str) -> None:
+    image = queued(**{unset: None})
+    with pytest.raises(Invalid, match="Properties disk_format, container_format must be set prior to saving data"):
+        image.begin_saving(FIRST, at=NOW)
+    assert image.status is Status.QUEUED
+
+
+def test_giving_up_leaves_the_image_as_if_nothing_had_begun() -> None:
+    image = queued(size=5, virtual_size=5)
+    image.begin_saving(FIRST, at=NOW)
+    image.back_to_queued("first", at=NOW)
+    assert (image.status, image.upload, image.size, image.virtual_size) == (Status.QUEUED, None, None, None)
+
+
+def test_an_upload_that_was_given_up_cannot_touch_its_successor() -> None:
+    image = queued()
+    image.begin_saving(FIRST, at=NOW)
+    image.back_to_queued("first", at=NOW)
+    image.begin_saving(SECOND, at=NOW)
+    with pytest.raises(Conflict):
+        image.become_active("first", CONTENTS, at=NOW)
+    with pytest.raises(Conflict):
+        image.back_to_queued("first", at=NOW)
+    assert image.is_saving("second")
+
+
+def test_a_protected_image_is_not_deleted() -> None:
+    with pytest.raises(Forbidden, match="protected"):
+        queued(protected=True).be_deleted(at=NOW)
+
+
+@pytest.mark.parametrize("status", [status for status in Status if status is not Status.DELETED])
+def test_an_image_can_be_deleted_in_any_state(status: Status) -> None:
+    image = queued(status=status)
+    image.be_deleted(at=NOW)
+    assert image.status is Status.DELETED
+
+
+def test_every_status_says_what_may_follow_and_deleted_is_the_end() -> None:
+    assert set(TRANSITIONS) == set(Status)
+    assert not TRANSITIONS[Status.DELETED]
+
+
+def test_an_id_is_a_uuid_in_either_case() -> None:
+    assert is_image_id("6E0ACD3c-0001-4fff-8fff-0123456789ab")
+    for other in ("", "disk", "6e0acd3c00014fff8fff0123456789ab", "6e0acd3c-0001-4fff-8fff-0123456789ab\n"):
+        assert not is_image_id(other)

@@ -1,0 +1,92 @@
+"""The port `Blocks` in memory: whole images as bytes, with the block store's promises about failures."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from blockstore import names
+from catalog.model.errors import SizeMismatch
+from catalog.ports import Written
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+    from catalog.ports import StoredManifest
+
+_PIECE = 1 << 20
+
+
+class MemoryBlocks:
+    """Keeps what is written; a test may name dead processes, and look at journals and manifests.
+
+    `at_end` runs after the last byte of a write and before it returns: the place for what happens "in the middle".
+    """
+
+    def __init__(self, *, process: str = "process-1", store: str = "5" * 32) -> None:
+        self.store = store
+        self.process = process
+        self.dead: set[str] = set()
+        self.journals: set[str] = set()
+        self.manifests: dict[str, tuple[bytes, bytes]] = {}
+        self.at_end: Callable[[str], Awaitable[None]] | None = None
+
+    def is_alive(self, process: str) -> bool:
+        return process not in self.dead
+
+    async def write(
+        self, pin: str, source: AsyncIterator[bytes | memoryview], *, expected: int | None, block_size: int
+    ) -> Written:
+        self.journals.add(pin)
+        taken = bytearray()
+        async for piece in source:
+            taken += piece
+            if expected is not None and len(taken) > expected:
+                break
+        if expected is not None and len(taken) != expected:
+            raise SizeMismatch(f"Size mismatch: expected {expected} bytes, got {len(taken)} bytes")
+        if self.at_end is not None:
+            await self.at_end(pin)
+        return self._keep(bytes(taken), block_size)
+
+    async def open(self, manifests: Sequence[StoredManifest]) -> MemoryReader:
+        top = manifests[0]
+        digest, data = self.manifests[top.name]
+        assert digest == top.digest
+        return MemoryReader(data)
+
+    def forget_journal(self, pin: str) -> None:
+        self.journals.discard(pin)
+
+    def _keep(self, data: bytes, block_size: int) -> Written:
+        manifest = names.new_name().hex()
+        digest = hashlib.sha256(data).digest()
+        self.manifests[manifest] = digest, data
+        return Written(
+            manifest=manifest,
+            digest=digest,
+            depth=0,
+            size=len(data),
+            hashes={name: hashlib.new(name, data).hexdigest() for name in ("md5", "sha256", "sha512")},
+            new_blocks=-(-len(data) // block_size),
+            new_bytes=len(data),
+            held_blocks=0,
+            hole_blocks=0,
+        )
+
+
+class MemoryReader:
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.closed = False
+
+    @property
+    def size(self) -> int:
+        return len(self._data)
+
+    async def read(self, start: int, stop: int) -> AsyncIterator[bytes]:
+        for first in range(start, stop, _PIECE):
+            yield self._data[first : min(first + _PIECE, stop)]
+
+    def close(self) -> None:
+        self.closed = True
