@@ -1,0 +1,24 @@
+"""The application: routes, middlewares, and nothing that opens a file or a port."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from httpapi.middlewares import IDENTITY, IN_FLIGHT, InFlight, admit, answer_errors, observe, stamp
+from httpapi.routes import add_routes, tables
+
+if TYPE_CHECKING:
+    from catalog.usecases.services import Services
+    from httpapi.identity.contract import Identity
+
+
+def build_app(services: Services, identity: Identity, *, body_timeout: float) -> web.Application:
+    """The application over these services; `body_timeout` in seconds. Call it inside a running loop."""
+    app = web.Application(middlewares=[observe, answer_errors, admit])
+    app[IN_FLIGHT] = InFlight()
+    app[IDENTITY] = identity
+    app.on_response_prepare.append(stamp)
+    add_routes(app, tables(services, body_timeout=body_timeout), identity)
+    return app

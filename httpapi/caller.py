@@ -1,0 +1,30 @@
+"""Who is calling, put on the request for the handlers that need it."""
+
+from __future__ import annotations
+
+from functools import wraps
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from catalog.model.caller import Caller
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from httpapi.identity.contract import Identity
+
+    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+CALLER = web.RequestKey("caller", Caller)
+
+
+def with_caller(identity: Identity, handler: Handler) -> Handler:
+    """The handler, run only for a caller whom the identity knows."""
+
+    @wraps(handler)
+    async def identified(request: web.Request) -> web.StreamResponse:
+        request[CALLER] = await identity.identify(request.headers)
+        return await handler(request)
+
+    return identified

@@ -1,0 +1,74 @@
+"""How far a transfer is: a bar on a terminal, nothing elsewhere; notes always, on standard error."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.progress import Progress
+
+    from httpapi.client.report import Report
+
+
+@contextmanager
+def reporting(verb: str, *, quiet: bool) -> Iterator[Report]:
+    """The report for one transfer; `verb` stands before the bar."""
+    if quiet or not sys.stderr.isatty():
+        yield _NoBar()
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield _Bar(progress, verb)
+
+
+class _NoBar:
+    def begin(self, total: int | None) -> None:
+        """Nothing to show."""
+
+    def moved(self, done: int) -> None:
+        """Nothing to show."""
+
+    def note(self, sentence: str) -> None:
+        """One line."""
+        click.echo(f"drystone: {sentence}", err=True)
+
+
+class _Bar:
+    def __init__(self, progress: Progress, verb: str) -> None:
+        self._progress = progress
+        # The total comes with `begin`; until then, and for streams of unknown size, the bar pulses.
+        self._task = progress.add_task(verb, total=None)
+
+    def begin(self, total: int | None) -> None:
+        """Now the bar knows its length."""
+        self._progress.update(self._task, total=total)
+
+    def moved(self, done: int) -> None:
+        """Draws at its own pace, however often it is told."""
+        self._progress.update(self._task, completed=done)
+
+    def note(self, sentence: str) -> None:
+        """One line above the bar."""
+        self._progress.console.print(f"drystone: {sentence}", markup=False, highlight=False, soft_wrap=True)

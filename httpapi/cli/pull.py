@@ -1,0 +1,102 @@
+"""`drystone pull`: an image out."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from httpapi.cli.verb import Choices, client_verb, run
+
+if TYPE_CHECKING:
+    from httpapi.client.api import ImagesApi
+    from httpapi.client.pull import PullResult
+    from httpapi.wire.images import ImageRecord
+
+# File systems allow 255 bytes; room for the suffix and `.part`.
+_LONGEST_STEM: Final = 200
+
+
+# \b keeps click from wrapping the lines.
+EXAMPLES: Final = """
+\b
+Examples:
+  drystone pull debian
+  drystone pull 3f9a02 disk.raw --force
+  drystone pull debian - | dd of=/dev/vdb bs=4M
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@click.argument("image")
+@click.argument("file", required=False)
+@click.option("--force", "-f", is_flag=True, help="Replace an existing file; write to a block device.")
+@client_verb
+def pull(choices: Choices, image: str, file: str | None, *, force: bool) -> None:
+    """Download IMAGE to FILE; without FILE, to its name and format in this directory, such as debian.raw.
+
+    IMAGE is an id, the first 6 or more digits of one, or a name: your newest active image of that name. FILE `-`
+    is standard output. A file is sparse, and appears under its name only when its hash is right; until then it is
+    FILE.part. A broken connection is continued. A block device is written in place, zeros too.
+
+    Prints the file's path where no person reads, a summary on a terminal, and with --json an object with id,
+    name, size, seconds, rate (bytes a second), verified and file (on standard error if the data goes to `-`).
+    """
+    from httpapi.cli.progress import reporting
+    from httpapi.client.names import find_image
+    from httpapi.client.pull import pull as fetch
+    from httpapi.client.target import open_target
+
+    if file == "-" and sys.stdout.isatty():
+        raise click.UsageError("standard output is a terminal: redirect it, or name a file")
+
+    with reporting("pull", quiet=choices.quiet) as report:
+
+        async def step(api: ImagesApi) -> tuple[str, PullResult]:
+            record = await find_image(api, image, project=choices.project)
+            path = file if file is not None else file_name_for(record)
+            return path, await fetch(api, record.id, open_target(path, force=force), report)
+
+        path, result = run(choices, step)
+    _print_result(choices, path, result)
+
+
+def file_name_for(image: ImageRecord) -> str:
+    """A file's name for an image, made from its name; never a path, a hidden file or an option."""
+    name = "".join(each if each.isprintable() and each != "/" else "_" for each in image.name or "")
+    while len(name.encode()) > _LONGEST_STEM:
+        name = name[:-1]
+    name = name.lstrip(".-").strip() or image.id
+    suffix = f".{image.disk_format or 'raw'}"
+    if not suffix[1:].isalnum():
+        suffix = ".raw"
+    return name if name.endswith(suffix) else name + suffix
+
+
+def _print_result(choices: Choices, path: str, result: PullResult) -> None:
+    import json
+
+    from httpapi.cli.output import is_terminal, print_json, printable, summary
+
+    image, streamed = result.image, path == "-"
+    if choices.json:
+        document = {
+            "id": image.id,
+            "name": image.name,
+            "size": result.size,
+            "seconds": round(result.seconds, 3),
+            "rate": round(result.size / result.seconds) if result.seconds > 0 else None,
+            "verified": result.verified,
+            "file": path,
+        }
+        if streamed:
+            click.echo(json.dumps(document, ensure_ascii=False), err=True)
+        else:
+            print_json(document)
+    elif streamed:
+        return
+    elif choices.quiet or not is_terminal():
+        click.echo(path)
+    else:
+        click.echo(f"{summary('Pulled', image, result.size, result.seconds)}\n{printable(path)}")

@@ -1,0 +1,134 @@
+"""`drystone push`: an image in."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from httpapi.cli.verb import Choices, client_verb, run
+from httpapi.wire.images import ImageRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from httpapi.client.api import ImagesApi
+    from httpapi.client.push import PushResult
+
+_FORMATS: Final = {".qcow2", ".vmdk", ".vhd", ".vhdx", ".vdi", ".iso"}
+# What has an option or is the server's to say: as a property it would only be misunderstood.
+_ATTRIBUTES: Final = frozenset(each.name for each in fields(ImageRecord)) - {"properties"} | {"self", "file", "schema"}
+
+# \b keeps click from wrapping the lines.
+EXAMPLES: Final = """
+\b
+Examples:
+  drystone push debian-12.raw --name debian --tag nightly
+  drystone push disk.qcow2 --property os_distro=debian --min-disk 10
+  zstd -dc disk.raw.zst | drystone push - --name disk
+  ID=$(drystone push --quiet disk.raw)
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@click.argument("file")
+@click.option("--name", help="The image's name. [default: the file's, without its suffix]")
+@click.option("--id", "image_id", metavar="UUID", help="The image's id. [default: a random one]")
+@click.option("--disk-format", help="[default: by suffix, qcow2 vmdk vhd vhdx vdi iso, else raw]")
+@click.option("--container-format", default="bare", show_default=True)
+@click.option("--property", "properties", metavar="KEY=VALUE", multiple=True, help="An extra property; repeatable.")
+@click.option("--tag", "tags", metavar="TAG", multiple=True, help="A tag; repeatable.")
+@click.option("--visibility", type=click.Choice(["private", "shared", "community", "public"]))
+@click.option("--hidden", is_flag=True, help="Leave it out of lists by default.")
+@click.option("--protected", is_flag=True, help="Refuse to delete it.")
+@click.option("--min-disk", type=click.IntRange(0), metavar="GB", help="The smallest disk it boots from.")
+@click.option("--min-ram", type=click.IntRange(0), metavar="MB", help="The least memory it boots with.")
+@click.option("--size", type=click.IntRange(0), metavar="BYTES", help="What a stream must hold; else refused.")
+@click.option("--keep", is_flag=True, help="After a failure, don't delete the image again.")
+@client_verb
+def push(choices: Choices, file: str, *, size: int | None, keep: bool, **attributes: object) -> None:
+    """Upload FILE, a disk image or block device, as a new image; `-` reads standard input.
+
+    Holes of a sparse file are not read. What arrived is compared with what was read by its SHA-512. When
+    anything fails, the new image is deleted again.
+
+    Prints the new image's id where no person reads, a summary on a terminal, and with --json an object with id,
+    name, size, seconds, rate (bytes a second), verified, os_hash_algo and os_hash_value.
+    """
+    from httpapi.cli.progress import reporting
+    from httpapi.client.push import push as send
+    from httpapi.client.source import open_source
+
+    want = _wanted(file, attributes)
+    source = open_source(file, size=size)
+    try:
+        with reporting("push", quiet=choices.quiet) as report:
+
+            async def step(api: ImagesApi) -> PushResult:
+                return await send(api, source, want, report, keep=keep)
+
+            result = run(choices, step)
+    finally:
+        source.close()
+    _print_result(choices, result)
+
+
+def _wanted(file: str, attributes: dict[str, object]) -> dict[str, object]:
+    """The record to create, with the API's names; only what was asked for or guessed."""
+    path = PurePath(file)
+    name = attributes.pop("name") or (None if file == "-" else path.stem)
+    if name is None:
+        raise click.UsageError("standard input has no name: give the image one with --name")
+    suffix = path.suffix.lower()
+    want: dict[str, object] = _parse_properties(attributes.pop("properties"))
+    want |= {"name": name, "disk_format": attributes.pop("disk_format") or _guess(suffix)}
+    want |= {"id": attributes.pop("image_id"), "tags": list(_texts(attributes.pop("tags")))}
+    want |= {"os_hidden": attributes.pop("hidden"), **attributes}
+    # An option that was not given is left to the server: None, False, nothing; but min_disk 0 is a wish.
+    return {key: value for key, value in want.items() if value not in (None, []) and value is not False}
+
+
+def _parse_properties(given: object) -> dict[str, object]:
+    properties: dict[str, object] = {}
+    for text in _texts(given):
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise click.UsageError(f"--property {text!r} is not KEY=VALUE")
+        if key in _ATTRIBUTES:
+            raise click.UsageError(f"{key!r} is an attribute of every image and no extra property: look for its option")
+        properties[key] = value
+    return properties
+
+
+def _texts(given: object) -> Sequence[str]:
+    assert isinstance(given, tuple)
+    return given
+
+
+def _guess(suffix: str) -> str:
+    return suffix.removeprefix(".") if suffix in _FORMATS else "raw"
+
+
+def _print_result(choices: Choices, result: PushResult) -> None:
+    from httpapi.cli.output import is_terminal, print_json, summary
+
+    image = result.image
+    if choices.json:
+        print_json(
+            {
+                "id": image.id,
+                "name": image.name,
+                "size": result.size,
+                "seconds": round(result.seconds, 3),
+                "rate": round(result.size / result.seconds) if result.seconds > 0 else None,
+                "verified": result.verified,
+                "os_hash_algo": image.os_hash_algo,
+                "os_hash_value": image.os_hash_value,
+            },
+        )
+    elif choices.quiet or not is_terminal():
+        click.echo(image.id)
+    else:
+        click.echo(f"{summary('Pushed', image, result.size, result.seconds)}\n{image.id}")

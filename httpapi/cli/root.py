@@ -1,0 +1,164 @@
+"""The command line's root: `drystone VERB`. Verbs are loaded when they are called, so that --help is fast."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import TYPE_CHECKING, Final, NoReturn
+
+import click
+
+from httpapi.cli.verb import common_options
+from httpapi.client.errors import Ambiguous, ClientError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+OK: Final = 0
+FAILURE: Final = 1
+USAGE: Final = 2
+INTERRUPTED: Final = 130
+
+# verb: (module, attribute, one line of help)
+VERBS: Final = {
+    "serve": ("httpapi.cli.serve", "serve", "Run the image service on a data directory."),
+    "ls": ("httpapi.cli.ls", "ls", "List images."),
+    "show": ("httpapi.cli.show", "show", "Show everything known of an image."),
+    "push": ("httpapi.cli.push", "push", "Upload a disk image."),
+    "pull": ("httpapi.cli.pull", "pull", "Download an image."),
+    "rm": ("httpapi.cli.rm", "rm", "Delete images."),
+}
+
+
+# \b keeps click from wrapping the lines.
+MANUAL: Final = """
+\b
+Examples:
+  drystone serve --data ./data
+  drystone push disk.raw --name debian
+  drystone pull debian copy.raw
+
+\b
+Environment:
+  DRYSTONE_ENDPOINT   the service's address (else OS_IMAGE_ENDPOINT_OVERRIDE, OS_ENDPOINT)
+  DRYSTONE_PROJECT    your project's id, where you see others' images (else OS_PROJECT_ID)
+
+\b
+Exit codes:
+  0    done
+  1    failed; standard error says why and what to do
+  2    wrong usage, or an IMAGE that may mean several
+  130  interrupted
+"""
+
+
+class Verbs(click.Group):
+    """Knows each verb by name and one line, and imports its module only when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """The verbs, in the order of VERBS."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - the same
+        """The verb's command; None for an unknown one."""
+        if cmd_name not in VERBS:
+            return None
+        module, attribute, _ = VERBS[cmd_name]
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - the same
+        """The verbs' lines, without importing them."""
+        with formatter.section("Verbs"):
+            formatter.write_dl([(verb, line) for verb, (_, _, line) in VERBS.items()])
+
+
+def _show_version(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - click's signature
+    if not wanted:
+        return
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        click.echo(f"drystone {version('drystone')}")
+    except PackageNotFoundError:
+        click.echo("drystone, from a checkout that is not installed")
+    context.exit()
+
+
+@click.group(cls=Verbs, epilog=MANUAL, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show the version."
+)
+@common_options
+@click.pass_context
+def cli(context: click.Context, /, **choices: object) -> None:
+    """Drystone: disk images in and out of a service that stores equal blocks once.
+
+    IMAGE is an id, the first 6 or more digits of one, or a name (your newest active image of that name).
+    """
+    context.obj = choices
+
+
+def main() -> NoReturn:
+    """The console script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """One command, to its exit code. Errors are one line on standard error, never a traceback."""
+    try:
+        outcome = cli.main(args=list(arguments), prog_name="drystone", standalone_mode=False)
+        sys.stdout.flush()
+    except (KeyboardInterrupt, click.Abort):
+        _say("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        _mute_stdout()
+        return FAILURE
+    except (click.ClickException, ClientError, OSError) as failure:
+        return _explain(failure)
+    return outcome if isinstance(outcome, int) else OK
+
+
+def _explain(failure: Exception) -> int:
+    """Tells the user what went wrong; the exit code for it."""
+    if isinstance(failure, click.exceptions.NoArgsIsHelpError):
+        click.echo(failure.format_message(), err=True)
+        return USAGE
+    if isinstance(failure, click.UsageError):
+        path = failure.ctx.command_path if failure.ctx else "drystone"
+        _say(f"{failure.format_message().rstrip('.')}: see `{path} --help`")
+        return USAGE
+    if isinstance(failure, click.ClickException):
+        _say(failure.format_message())
+        return failure.exit_code
+    if isinstance(failure, Ambiguous):
+        _say(str(failure))
+        _list_candidates(failure)
+        return USAGE
+    if isinstance(failure, OSError):
+        where = f": {failure.filename}" if failure.filename else ""
+        _say(f"{failure.strerror or failure}{where}")
+        return FAILURE
+    _say(str(failure))
+    return FAILURE
+
+
+def _list_candidates(failure: Ambiguous) -> None:
+    from httpapi.cli.output import printable
+
+    for image in failure.candidates:
+        click.echo(f"  {image.id}  {image.created_at}  {image.status}  {printable(image.name)}", err=True)
+
+
+def _say(sentence: str) -> None:
+    click.echo(f"drystone: {sentence}", err=True)
+
+
+def _mute_stdout() -> None:
+    """Nobody reads standard output any more: let the interpreter's last flush go nowhere, in silence."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)

@@ -1,0 +1,68 @@
+"""Reading a server's answers: JSON bodies, and errors in whichever shape a server gives them."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+from httpapi.client.errors import ApiError, Conflict, NotAnImageService, NotFound
+
+if TYPE_CHECKING:
+    import aiohttp
+
+_CLASSES: Final[dict[int, type[ApiError]]] = {404: NotFound, 409: Conflict}
+# A page of 1,000 images with all their properties stays far below.
+LARGEST_JSON: Final = 64 * 1024 * 1024
+LARGEST_ERROR: Final = 64 * 1024
+
+
+async def read_json(response: aiohttp.ClientResponse) -> object:
+    """The JSON document of an answer; NotAnImageService if it is none."""
+    body = await _read(response, LARGEST_JSON)
+    try:
+        document: object = json.loads(body)
+    except (ValueError, RecursionError):
+        raise NotAnImageService(
+            f"{response.url.origin()} answers (HTTP {response.status}), but not with JSON: check --endpoint",
+        ) from None
+    return document
+
+
+async def raise_for_error(response: aiohttp.ClientResponse) -> None:
+    """Raises the ApiError that fits, unless the answer is one of success."""
+    status = response.status
+    if 200 <= status < 300:
+        return
+    request_id = response.headers.get("x-openstack-request-id")
+    if 300 <= status < 400:
+        to = response.headers.get("Location", "elsewhere")
+        raise ApiError(status, f"the server sends us to {to}: name that as --endpoint if you trust it", request_id)
+    message = _message(await _read(response, LARGEST_ERROR)) or f"the server answers {_phrase(status)}"
+    raise _CLASSES.get(status, ApiError)(status, message, request_id)
+
+
+async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    pieces = bytearray()
+    async for piece in response.content.iter_any():
+        pieces += piece
+        if len(pieces) > limit:
+            raise NotAnImageService(f"{response.url.origin()} answers with more than {limit} bytes of text: it errs")
+    return bytes(pieces)
+
+
+def _message(body: bytes) -> str | None:
+    """The sentence of a JSON error body; other servers' HTML is not shown."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    message = document.get("message") if isinstance(document, dict) else None
+    return " ".join(message.split()).rstrip(".") if isinstance(message, str) and message.strip() else None
+
+
+def _phrase(status: int) -> str:
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)

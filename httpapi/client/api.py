@@ -1,0 +1,227 @@
+"""The Images API v2 as coroutines: one method an operation, errors as one tree (`errors.py`).
+
+There is no limit on how long a transfer takes, only on how long no byte of it moves. Redirects are never
+followed: an image must not go to, or come from, a host that the user did not name.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final, Self, TypedDict, Unpack
+from urllib.parse import quote, urlsplit
+
+import aiohttp
+from yarl import URL
+
+from httpapi.client.answers import raise_for_error, read_json
+from httpapi.client.errors import ClientError, EndpointRefused, NoData, NotAnImageService
+from httpapi.client.record import read_record
+from httpapi.client.streams import Incoming, Outgoing
+from httpapi.client.transport import Sockets, transport_errors
+from httpapi.wire.sizes import IMAGE_SIZE_HEADER
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+    from httpapi.wire.images import ImageRecord
+
+CONNECT_SECONDS: Final = 10.0
+# Longer than a server may let an upload wait for its share of memory.
+STALL_SECONDS: Final = 120.0
+# After the last byte the server makes everything durable before it answers.
+ANSWER_SECONDS: Final = 600.0
+PAGE: Final = 1000
+_VERSIONED = re.compile(r"/v2(\.\d+)?$")
+
+
+class _Options(TypedDict, total=False):
+    """What a call hands to aiohttp, by aiohttp's names."""
+
+    json: Mapping[str, object]
+    data: AsyncIterator[memoryview]
+    headers: Mapping[str, str]
+    expect100: bool
+    timeout: aiohttp.ClientTimeout
+
+
+class ImagesApi:
+    """One service; an async context manager that holds its connections.
+
+    `endpoint` is the service's address with or without /v2, such as http://127.0.0.1:9292;
+    EndpointRefused if it cannot be one.
+    """
+
+    def __init__(self, endpoint: str, *, stall_seconds: float = STALL_SECONDS) -> None:
+        _check(endpoint)
+        # For messages: without the password that an address may hold.
+        self.endpoint = str(URL(endpoint.rstrip("/"), encoded=True).with_user(None))
+        self._root = _VERSIONED.sub("", endpoint.rstrip("/"))
+        self._stall = stall_seconds
+        self._discovered = False
+        self._sockets = Sockets()
+        self._http: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        """Makes no request yet."""
+        self._http = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(socket_factory=self._sockets.make),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=self._stall),
+            # Bytes must come as they are stored; a compressed body would hide sizes and break ranges.
+            headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+            auto_decompress=False,
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Closes the connections."""
+        assert self._http is not None
+        await self._http.close()
+        await self._sockets.cut()
+
+    async def create_image(self, attributes: Mapping[str, object]) -> ImageRecord:
+        """A new image without data; `attributes` as the API names them, extra properties among them."""
+        return read_record(await self._json("POST", "/images", json=attributes))
+
+    async def get_image(self, image_id: str) -> ImageRecord:
+        """One image's record; NotFound when there is none that this caller may see."""
+        return read_record(await self._json("GET", _path(image_id)))
+
+    async def list_images(self, query: Sequence[tuple[str, str]] = ()) -> AsyncIterator[ImageRecord]:
+        """All images that match `query` (the API's filters), newest first, page after page."""
+        text = str(URL.build(query=[*query, ("limit", str(PAGE))]).raw_query_string)
+        while text:
+            page = await self._json("GET", f"/images?{text}")
+            if not isinstance(page, dict) or not isinstance(page.get("images"), list):
+                raise NotAnImageService("the answer is no list of images: check --endpoint")
+            for record in page["images"]:
+                yield read_record(record)
+            text = _following(page.get("next"), text)
+
+    async def delete_image(self, image_id: str) -> None:
+        """The image and, where nothing else needs them, its bytes."""
+        async with self._request("DELETE", _path(image_id)):
+            pass
+
+    async def upload(self, image_id: str, source: AsyncIterator[memoryview], size: int | None) -> None:
+        """Sends the pieces of `source` as the image's data; returns when the server holds them durably.
+
+        `size` is their sum in bytes, None if that is not known before. A piece is read no more once two
+        further ones were asked for. An error that `source` raises passes through, and the upload is broken off.
+        """
+        headers = {"Content-Type": "application/octet-stream"}
+        if size is not None:
+            headers |= {"Content-Length": str(size), IMAGE_SIZE_HEADER: str(size)}
+        # The watch on `body` replaces sock_read, which would also count the time the source takes.
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
+        body = Outgoing(source, stall_seconds=self._stall, answer_seconds=ANSWER_SECONDS)
+        try:
+            # With Expect, a refusal (no such image, wrong state, too large) arrives before the bytes leave.
+            async with (
+                body.watch(),
+                self._request(
+                    "PUT",
+                    f"{_path(image_id)}/file",
+                    data=body.pieces(),
+                    headers=headers,
+                    expect100=True,
+                    timeout=timeout,
+                ),
+            ):
+                pass
+        except ClientError:
+            if body.failure is not None:
+                raise body.failure from None
+            raise
+
+    @asynccontextmanager
+    async def download(self, image_id: str, *, start: int = 0, etag: str | None = None) -> AsyncIterator[Incoming]:
+        """The image's bytes from `start` on, streamed; NoData if it has none.
+
+        `etag` is the one of an earlier answer: if the bytes are others now, the whole comes instead of the
+        rest, and `Incoming.start` is 0.
+        """
+        headers = {"Accept": "application/octet-stream"}
+        if start:
+            headers["Range"] = f"bytes={start}-"
+            # If-Range takes strong tags only.
+            if etag is not None and not etag.startswith("W/"):
+                headers["If-Range"] = etag
+        async with self._request("GET", f"{_path(image_id)}/file", headers=headers) as response:
+            if response.status == 204:
+                raise NoData(f"image {image_id} has no data yet: push some, or wait until its upload is complete")
+            yield Incoming.from_response(response, self._network)
+
+    async def _json(self, method: str, path: str, **options: Unpack[_Options]) -> object:
+        async with self._request(method, path, **options) as response:
+            with self._network():
+                return await read_json(response)
+
+    @asynccontextmanager
+    async def _request(
+        self, method: str, path: str, **options: Unpack[_Options]
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        await self._discover()
+        async with self._send(method, f"{self._root}/v2{path}", **options) as response:
+            with self._network():
+                await raise_for_error(response)
+            yield response
+
+    @asynccontextmanager
+    async def _send(self, method: str, url: str, **options: Unpack[_Options]) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The answer's head; `options` are aiohttp's own keywords."""
+        assert self._http is not None, "ImagesApi is used inside `async with`"
+        with self._network():
+            response = await self._http.request(method, URL(url, encoded=True), allow_redirects=False, **options)
+        try:
+            yield response
+        except BaseException:
+            # Not release(): that would go on sending a body that the server has refused.
+            response.close()
+            raise
+        response.release()
+
+    def _network(self) -> AbstractContextManager[None]:
+        return transport_errors(self.endpoint, self._stall)
+
+    async def _discover(self) -> None:
+        """Asks once which versions there are, so that a wrong address is named and not met as a 404 later."""
+        if self._discovered:
+            return
+        async with self._send("GET", f"{self._root}/versions") as response:
+            with self._network():
+                document = await read_json(response) if response.status in {200, 300} else None
+        versions = document.get("versions") if isinstance(document, dict) else None
+        known = [version.get("id") for version in versions or () if isinstance(version, dict)]
+        if not any(isinstance(known_id, str) and re.match(r"v2\b", known_id) for known_id in known):
+            raise NotAnImageService(
+                f"{self.endpoint} answers (HTTP {response.status}), but not as an image service "
+                "with the Images API v2: check --endpoint",
+            )
+        self._discovered = True
+
+
+def _check(endpoint: str) -> None:
+    try:
+        parts = urlsplit(endpoint)
+        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        # The port is no number, or too large a one.
+        usable = False
+    if not usable or parts.query or parts.fragment:
+        raise EndpointRefused(endpoint)
+
+
+def _path(image_id: str) -> str:
+    return f"/images/{quote(image_id, safe='')}"
+
+
+def _following(link: object, previous: str) -> str:
+    """The query of a `next` link, empty at the end; only the query is taken, so it cannot lead elsewhere."""
+    if not isinstance(link, str):
+        return ""
+    query = URL(link, encoded=True).raw_query_string
+    if query == previous:
+        raise NotAnImageService("the list of images refers to the same page again: the server errs")
+    return query

@@ -1,0 +1,104 @@
+"""What can go wrong at the client's end, as one small tree. Each message is a sentence for the user.
+
+ClientError
+├── Unreachable        nothing answers at the endpoint
+├── NotAnImageService  something answers, and it is no Images API v2
+├── Interrupted        the connection broke or stalled in mid-transfer: the same call may be tried again
+├── ApiError           the service refused; carries status, message and request id
+│   ├── NotFound       404
+│   └── Conflict       409
+├── NoSuchImage        no image has this id, prefix or name
+├── Ambiguous          several images answer to this name or prefix; carries them
+├── NoData             the image has no data (yet)
+├── Mismatch           the bytes that arrived are not the bytes that were sent
+├── SourceRefused      the file to push cannot be read as it should
+└── TargetRefused      the place to pull to must not or cannot be written
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from httpapi.wire.images import ImageRecord
+
+
+class ClientError(Exception):
+    """Root of the tree."""
+
+
+class EndpointRefused(ClientError):
+    """The endpoint cannot be an address of a service."""
+
+    def __init__(self, endpoint: str) -> None:
+        super().__init__(f"{endpoint!r} is no address of a service: --endpoint takes the form http://HOST:PORT")
+
+
+class Unreachable(ClientError):
+    """Nothing answers at the endpoint."""
+
+    def __init__(self, endpoint: str, reason: str) -> None:
+        super().__init__(
+            f"cannot reach {endpoint} ({reason}): is the server running? start it with `drystone serve`, "
+            "or name another with --endpoint",
+        )
+
+
+class NotAnImageService(ClientError):
+    """Something answers at the endpoint that does not speak the Images API v2."""
+
+
+class Interrupted(ClientError):
+    """The connection broke, or no byte moved for too long, in the middle of a request."""
+
+
+class ApiError(ClientError):
+    """The service answered with an error; `status` is HTTP's, `request_id` finds it in the server's log."""
+
+    def __init__(self, status: int, message: str, request_id: str | None) -> None:
+        asked = f", request {request_id}" if request_id else ""
+        super().__init__(f"{message} (HTTP {status}{asked})")
+        self.status = status
+        self.message = message
+        self.request_id = request_id
+
+
+class NotFound(ApiError):
+    """404: there is no such image, or this caller may not see it."""
+
+
+class Conflict(ApiError):
+    """409: the image is in a state that does not allow this, or the id is taken."""
+
+
+class NoSuchImage(ClientError):
+    """No image answers to what the user typed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(f"no image has the id, id prefix or name {text!r}: `drystone ls` lists the images")
+
+
+class Ambiguous(ClientError):
+    """Several images answer to what the user typed; `candidates` are they, newest first."""
+
+    def __init__(self, text: str, candidates: Sequence[ImageRecord]) -> None:
+        super().__init__(f"{text!r} may mean any of {len(candidates)} images: say which by its id")
+        self.candidates = tuple(candidates)
+
+
+class NoData(ClientError):
+    """The image is known and has no data to read."""
+
+
+class Mismatch(ClientError):
+    """Size or hash of what arrived differs from what the image's record says."""
+
+
+class SourceRefused(ClientError):
+    """The source of a push cannot be read, or changed while it was read."""
+
+
+class TargetRefused(ClientError):
+    """The target of a pull exists, is too small, is in use, or cannot be written."""

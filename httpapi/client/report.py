@@ -1,0 +1,31 @@
+"""How a transfer tells how far it is: what `push` and `pull` call, and what a progress bar implements."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Report(Protocol):
+    """Called on the event loop; must return at once."""
+
+    def begin(self, total: int | None) -> None:
+        """The transfer starts; `total` bytes are to move, None if that is not known."""
+
+    def moved(self, done: int) -> None:
+        """So many bytes have moved since the beginning."""
+
+    def note(self, sentence: str) -> None:
+        """Something the user should know, although the transfer goes on."""
+
+
+class NoReport:
+    """For callers who do not want to know."""
+
+    def begin(self, total: int | None) -> None:
+        """Nothing."""
+
+    def moved(self, done: int) -> None:
+        """Nothing."""
+
+    def note(self, sentence: str) -> None:
+        """Nothing."""

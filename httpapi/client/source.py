@@ -1,0 +1,190 @@
+"""Where a push reads from: a regular file or block device, or a stream such as standard input.
+
+Sources are synchronous and are read on a lane of their own.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import stat
+import threading
+from pathlib import Path
+from typing import Final, Protocol
+
+from httpapi.client.errors import SourceRefused
+
+PIECE: Final = 1 << 20
+ZEROS: Final = memoryview(bytes(PIECE))
+_POLL_SECONDS: Final = 0.2
+
+
+class Source(Protocol):
+    """Read once from beginning to end."""
+
+    name: str
+    size: int | None  # bytes, None if only the end will tell
+
+    def read(self, buffer: memoryview) -> memoryview:
+        """The next piece, empty at the end: in `buffer` (its beginning), or a static one of zeros.
+
+        Raises SourceRefused when the source changed or cannot be read, OSError where the disk fails.
+        """
+
+    def again(self) -> Source | None:
+        """The same source from its beginning, None if it can be read only once."""
+
+    def stop(self) -> None:
+        """From any thread: a read that waits for data gives up soon."""
+
+    def close(self) -> None:
+        """Frees the descriptor, once no read runs any more."""
+
+
+def open_source(path: str, *, size: int | None = None) -> Source:
+    """`-` is standard input, anything else a path; `size` (bytes) is what a stream is to hold."""
+    if path == "-":
+        return StreamSource(0, "standard input", size)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as failure:
+        raise SourceRefused(f"cannot read {path}: {failure.strerror}") from failure
+    kind = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(kind) or stat.S_ISBLK(kind):
+        if size is None:
+            return FileSource(descriptor, path)
+        os.close(descriptor)
+        raise SourceRefused(f"--size is for streams: {path} has a size of its own")
+    if stat.S_ISDIR(kind):
+        os.close(descriptor)
+        raise SourceRefused(f"{path} is a directory: push one image file")
+    return StreamSource(descriptor, path, size)
+
+
+class FileSource:
+    """A regular file or a block device; holes of a sparse file are sent as zeros without being read."""
+
+    def __init__(self, descriptor: int, path: str) -> None:
+        self.name = path
+        self._descriptor = descriptor
+        self.size: int | None = self._end()
+        self._at = 0
+        # The data extent that the file system told last: a hole up to `_data`, data up to `_data_stop`.
+        self._data = self._data_stop = 0
+
+    def read(self, buffer: memoryview) -> memoryview:
+        """The next `len(buffer)` bytes, fewer only at the end."""
+        assert self.size is not None
+        wanted = min(len(buffer), self.size - self._at)
+        if not wanted:
+            return buffer[:0]
+        if self._is_hole(self._at, self._at + wanted) and wanted <= PIECE:
+            piece = ZEROS[:wanted]
+        else:
+            piece = self._fill(buffer[:wanted])
+        self._at += wanted
+        if self._at == self.size and self._end() != self.size:
+            # Before the last piece leaves, so that the upload fails and not only its check.
+            raise SourceRefused(self._changed())
+        return piece
+
+    def again(self) -> FileSource | None:
+        """Opens the same path anew."""
+        return FileSource(os.open(self.name, os.O_RDONLY | os.O_CLOEXEC), self.name)
+
+    def stop(self) -> None:
+        """Reads of files end by themselves."""
+
+    def close(self) -> None:
+        """Frees the descriptor."""
+        os.close(self._descriptor)
+
+    def _end(self) -> int:
+        # Seeking tells a block device's size too, where fstat says 0.
+        return os.lseek(self._descriptor, 0, os.SEEK_END)
+
+    def _fill(self, piece: memoryview) -> memoryview:
+        done = 0
+        while done < len(piece):
+            count = os.preadv(self._descriptor, [piece[done:]], self._at + done)
+            if not count:
+                raise SourceRefused(self._changed())
+            done += count
+        return piece
+
+    def _is_hole(self, start: int, stop: int) -> bool:
+        if start >= self._data_stop:
+            self._data, self._data_stop = self._next_data(start)
+        return stop <= self._data
+
+    def _next_data(self, start: int) -> tuple[int, int]:
+        assert self.size is not None
+        try:
+            data = os.lseek(self._descriptor, start, os.SEEK_DATA)
+            return data, os.lseek(self._descriptor, data, os.SEEK_HOLE)
+        except OSError as failure:
+            if failure.errno == errno.ENXIO:
+                return self.size, self.size
+            # This file system or device knows no holes: all is data.
+            return start, self.size
+
+    def _changed(self) -> str:
+        return (
+            f"{self.name} changed its size while it was read (it had {self.size} bytes): "
+            "stop what writes to it, or push a snapshot of it"
+        )
+
+
+class StreamSource:
+    """Standard input, a pipe, a character device: read once, to its end or to the size it was said to have."""
+
+    def __init__(self, descriptor: int, name: str, size: int | None) -> None:
+        self.name = name
+        self._descriptor = descriptor
+        self._stopped = threading.Event()
+        self._at = 0
+        self.size = size if size is not None else self._rest_of_file()
+
+    def read(self, buffer: memoryview) -> memoryview:
+        """What has arrived, up to `len(buffer)`; waits for the first byte, and a moment for more."""
+        done = 0
+        while done < len(buffer) and not self._stopped.is_set():
+            if not select.select([self._descriptor], [], [], _POLL_SECONDS)[0]:
+                if done:
+                    break
+                continue
+            count = os.readv(self._descriptor, [buffer[done:]])
+            if not count:
+                break
+            done += count
+        self._at += done
+        if self.size is not None and (self._at > self.size or (not done and self._at < self.size)):
+            more = "more" if self._at > self.size else f"only {self._at}"
+            raise SourceRefused(f"{self.name} holds {more} bytes, not the {self.size} announced: check --size")
+        return buffer[:done]
+
+    def again(self) -> StreamSource | None:
+        """Never: what was read is gone."""
+        return None
+
+    def stop(self) -> None:
+        """A read that waits ends within a moment."""
+        self._stopped.set()
+
+    def close(self) -> None:
+        """Frees the descriptor, except the process's own standard input."""
+        if self._descriptor:
+            os.close(self._descriptor)
+
+    def _rest_of_file(self) -> int | None:
+        """`push - < FILE` knows its size."""
+        status = os.fstat(self._descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        return max(0, status.st_size - os.lseek(self._descriptor, 0, os.SEEK_CUR))
+
+
+def image_name_of(path: str) -> str:
+    """The name an image gets from its file's: without directory and last suffix."""
+    return Path(path).stem

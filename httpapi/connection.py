@@ -1,0 +1,126 @@
+"""One connection: what aiohttp's own protocol leaves open about broken bodies and unreadable requests.
+
+Three things are added to `aiohttp.web_protocol.RequestHandler`. A client that ends its side in the middle of a body
+is answered (aiohttp closes without a word). A body whose chunks are broken ends the handler that waits for it at
+once (aiohttp lets it wait for ever). And an error outside of every handler has the same body as the others.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import http_exceptions, web
+from aiohttp.web_protocol import RequestHandler, _ErrInfo
+
+from httpapi.error_table import error_response
+from httpapi.request_id import REQUEST_ID_HEADER, new_request_id
+
+if TYPE_CHECKING:
+    from aiohttp.streams import StreamReader
+
+
+class Connection(RequestHandler):
+    """A server connection; see the module for what it adds."""
+
+    _last_body: StreamReader | None = None
+    _left_unread: StreamReader | None = None
+
+    def data_received(self, data: bytes) -> None:
+        """Pass bytes on; when they break the body that a handler is reading, say so to that handler."""
+        super().data_received(data)
+        if not self._messages:
+            return
+        message, body = self._messages[-1]
+        if not isinstance(message, _ErrInfo):
+            self._last_body = body
+        elif (unfinished := self._unfinished()) is not None:
+            _break(unfinished, http_exceptions.TransferEncodingError("the chunks are not as HTTP wants them"))
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio asks for the bool, aiohttp never gave one
+        """Keep the way back open while a request is at work, so that its answer arrives; else let it close."""
+        if self._waiter is not None and not self._waiter.done():
+            return False
+        body = self._unfinished()
+        if body is None:
+            self.close()
+        elif body is self._left_unread:
+            # Its answer is out and nobody wants the rest: there is nothing to wait for.
+            body.feed_eof()
+            return False
+        elif self._parser is not None:
+            try:
+                self._parser.feed_eof()
+            except http_exceptions.HttpProcessingError as error:
+                _break(body, error)
+        return True
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send the answer; what has not come of the body by then is read by no handler."""
+        self._left_unread = request.content
+        return await super().finish_response(request, resp, start_time)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The answer to a request that no handler answered: unreadable, or a defect of ours, which is logged."""
+        if status >= 500:
+            super().handle_error(request, status, exc, message)
+            response = error_response(
+                status, "The server met a defect of its own; its log has the trace.", "internal-error"
+            )
+        else:
+            reason = " ".join((message or str(exc)).split())
+            response = error_response(status, f"This is not HTTP as it should be: {reason}", "bad-request")
+        response.headers[REQUEST_ID_HEADER] = new_request_id()
+        response.force_close()
+        return response
+
+    def _unfinished(self) -> StreamReader | None:
+        """The body that is still arriving, if any: requests come one after another, so only the last one's can be."""
+        return None if self._last_body is None or self._last_body.is_eof() else self._last_body
+
+
+def _break(body: StreamReader, error: Exception) -> None:
+    """Let the body's reader fail, and nobody wait for the rest of it."""
+    body.set_exception(error)
+    body.feed_eof()
+
+
+class _ConnectionServer(web.Server):
+    """Makes our connections where aiohttp makes its own."""
+
+    def __call__(self) -> RequestHandler:
+        return Connection(self, loop=self._loop, **self._kwargs)
+
+
+class Runner(web.AppRunner):
+    """Runs an application over such connections."""
+
+    __slots__ = ()
+
+    async def _make_server(self) -> web.Server:
+        made = await super()._make_server()
+        options = {name: value for name, value in self._kwargs.items() if name != "access_log_class"}
+        return _ConnectionServer(made.request_handler, request_factory=made.request_factory, **options)
+
+
+def connection_runner(app: web.Application, *, shutdown_seconds: float) -> Runner:
+    """A runner with our connections' settings; what still runs at its cleanup is ended after `shutdown_seconds`."""
+    return Runner(
+        app,
+        shutdown_timeout=shutdown_seconds,
+        # What was sent is what is stored: nothing is decompressed on the way in.
+        auto_decompress=False,
+        # An answer came before the end of its body: read on for a moment, so that the client sees the answer and not
+        # a reset, then close.
+        lingering_time=3.0,
+        keepalive_timeout=75.0,
+        # A middleware writes one line a request: it knows the request's id.
+        access_log=None,
+    )

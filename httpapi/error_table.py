@@ -1,0 +1,73 @@
+"""The one table that turns errors into HTTP: class → status, for all three trees.
+
+A class that is not listed answers as the nearest class above it that is. The documented name goes into the
+header `x-drystone-error`; the body keeps to the reference's three keys.
+"""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+
+from aiohttp import web
+
+from blockstore import errors as blocks
+from catalog.model import errors as catalog
+from httpapi.wire import errors as wire
+from httpapi.wire.ranges import unsatisfied
+
+ERROR_HEADER = "x-drystone-error"
+
+STATUS_OF: dict[type[Exception], HTTPStatus] = {
+    catalog.CatalogError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    catalog.Invalid: HTTPStatus.BAD_REQUEST,
+    catalog.Forbidden: HTTPStatus.FORBIDDEN,
+    catalog.NotFound: HTTPStatus.NOT_FOUND,
+    catalog.Conflict: HTTPStatus.CONFLICT,
+    catalog.Gone: HTTPStatus.GONE,
+    catalog.LimitExceeded: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    catalog.CatalogFull: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    catalog.CatalogUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    catalog.SourceLost: HTTPStatus.BAD_REQUEST,
+    catalog.NoData: HTTPStatus.NO_CONTENT,
+    blocks.BlockstoreError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    blocks.StoreFull: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    blocks.StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    blocks.Damaged: HTTPStatus.SERVICE_UNAVAILABLE,
+    blocks.Missing: HTTPStatus.SERVICE_UNAVAILABLE,
+    wire.BadRequest: HTTPStatus.BAD_REQUEST,
+    wire.HostRefused: HTTPStatus.FORBIDDEN,
+    wire.BodyTimeout: HTTPStatus.REQUEST_TIMEOUT,
+    wire.PreconditionFailed: HTTPStatus.PRECONDITION_FAILED,
+    wire.BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    wire.UnsupportedBody: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    wire.RangeUnsatisfiable: HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+}
+
+KNOWN_ERRORS = (catalog.CatalogError, blocks.BlockstoreError, wire.WireError)
+
+
+def status_of(error: Exception) -> HTTPStatus:
+    """The status that an error of one of the three trees answers with."""
+    return next(
+        (STATUS_OF[each] for each in type(error).__mro__ if each in STATUS_OF), HTTPStatus.INTERNAL_SERVER_ERROR
+    )
+
+
+def error_response(status: int, message: str, code: str) -> web.Response:
+    """An error answer in the reference's shape."""
+    body = json.dumps(wire.error_document(status, message)).encode()
+    return web.Response(status=status, body=body, content_type="application/json", headers={ERROR_HEADER: code})
+
+
+def response_for(error: catalog.CatalogError | blocks.BlockstoreError | wire.WireError) -> web.Response:
+    """The answer to one error; an image without data answers 204, which has no body."""
+    status = status_of(error)
+    if status is HTTPStatus.NO_CONTENT:
+        return web.Response(status=status, headers={ERROR_HEADER: error.code})
+    response = error_response(status, str(error), error.code)
+    if isinstance(error, wire.RangeUnsatisfiable):
+        response.headers["Content-Range"] = unsatisfied(error.size)
+    if status is HTTPStatus.SERVICE_UNAVAILABLE:
+        response.headers["Retry-After"] = "5"
+    return response

@@ -1,0 +1,129 @@
+"""An image's bytes: PUT, GET and HEAD of `/v2/images/{id}/file`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from blockstore.errors import BlockstoreError
+from catalog.model.errors import CatalogError, SizeMismatch
+from catalog.usecases import image_data
+from httpapi.body import check_encoding, pieces
+from httpapi.caller import CALLER
+from httpapi.request_id import REQUEST_ID
+from httpapi.sending import ClientStalled, send
+from httpapi.wire.errors import UnsupportedBody
+from httpapi.wire.reading import answer_read
+from httpapi.wire.sizes import IMAGE_SIZE_HEADER, Announced, announced
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from catalog.usecases.image_data import Download
+    from catalog.usecases.services import Services
+    from httpapi.wire.reading import ReadAnswer
+
+_log = logging.getLogger("drystone.data")
+
+
+@dataclass(frozen=True, slots=True)
+class ImageDataHandlers:
+    """The three verbs; `body_timeout` is how many seconds a transfer may stand still."""
+
+    services: Services
+    body_timeout: float
+
+    async def put(self, request: web.Request) -> web.Response:
+        """Store the body as the image's bytes: queued → active, 204."""
+        _check_type(request)
+        check_encoding(request)
+        sizes = announced(request.headers.get(IMAGE_SIZE_HEADER), request.headers.get("Content-Length"))
+        async with aclosing(self._source(request, sizes)) as source:
+            await image_data.upload(
+                self.services, request[CALLER], request.match_info["image_id"], source, expected=sizes.expected
+            )
+        return web.Response(status=204)
+
+    async def get(self, request: web.Request) -> web.StreamResponse:
+        """Send the bytes, or the part of them that is asked for."""
+        download = await image_data.download(self.services, request[CALLER], request.match_info["image_id"])
+        try:
+            return await self._send(request, download, _answer(request, download))
+        finally:
+            download.close()
+
+    async def head(self, request: web.Request) -> web.StreamResponse:
+        """The same headers, no bytes."""
+        download = await image_data.download(self.services, request[CALLER], request.match_info["image_id"])
+        try:
+            answer = _answer(request, download)
+        finally:
+            download.close()
+        return web.StreamResponse(status=answer.status, headers=answer.headers)
+
+    async def _source(self, request: web.Request, sizes: Announced) -> AsyncGenerator[bytes, None]:
+        """The body, unless its announced sizes already say that it cannot be right: then none of it is read."""
+        if sizes.disagrees:
+            raise SizeMismatch(f"Size mismatch: expected {sizes.image_size} bytes, got {sizes.content_length} bytes")
+        async with aclosing(pieces(request, idle_seconds=self.body_timeout)) as body:
+            async for piece in body:
+                yield piece
+
+    async def _send(self, request: web.Request, download: Download, answer: ReadAnswer) -> web.StreamResponse:
+        """Send the answer; the first piece is read before the status goes out, so that damage there is still a 503."""
+        response = web.StreamResponse(status=answer.status, headers=answer.headers)
+        if answer.length == 0:
+            return response
+        body = download.read(answer.start, answer.stop)
+        try:
+            first = await anext(body, b"")
+            await response.prepare(request)
+            await self._send_body(request, response, _joined(first, body), answer.length)
+        finally:
+            if isinstance(body, AsyncGenerator):
+                await body.aclose()
+        return response
+
+    async def _send_body(
+        self, request: web.Request, response: web.StreamResponse, body: AsyncIterator[bytes], length: int
+    ) -> None:
+        sent = 0
+        try:
+            async for piece in body:
+                await send(request, response, piece, idle_seconds=self.body_timeout)
+                sent += len(piece)
+        except (BlockstoreError, CatalogError, ClientStalled) as error:
+            _cut(request, str(error))
+        except ConnectionError:
+            _log.info("%s: the client went away in the middle of a download", request[REQUEST_ID])
+        else:
+            if sent != length:
+                _cut(request, f"{sent} bytes came where {length} belong")
+
+
+async def _joined(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for piece in rest:
+        yield piece
+
+
+def _check_type(request: web.Request) -> None:
+    if "Content-Type" not in request.headers or request.content_type != "application/octet-stream":
+        raise UnsupportedBody("An image's bytes are sent with Content-Type: application/octet-stream.")
+
+
+def _answer(request: web.Request, download: Download) -> ReadAnswer:
+    image = download.image
+    return answer_read(request.headers, image_id=image.id, size=download.size, checksum=image.checksum)
+
+
+def _cut(request: web.Request, cause: str) -> None:
+    """End the connection so that nobody takes what was sent for whole: no padding, no orderly end."""
+    _log.error("%s: download of %s cut off: %s", request[REQUEST_ID], request.match_info["image_id"], cause)
+    if request.transport is not None:
+        request.transport.abort()

@@ -1,0 +1,82 @@
+"""Images: create, list, show, delete."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from catalog.usecases import images
+from catalog.usecases.attributes import new_image
+from catalog.usecases.queries import parse_query
+from httpapi.body import read_json, refuse_body
+from httpapi.caller import CALLER
+from httpapi.handlers.image_record import record_of
+from httpapi.handlers.versions import base_url
+from httpapi.wire.images import list_links
+from httpapi.wire.json_body import parse_object
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from catalog.model.image import Image
+    from catalog.usecases.services import Services
+
+# So many images are turned into text before other requests have a turn.
+_AT_ONCE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class ImagesHandlers:
+    """The verbs on images; `body_timeout` is how many seconds a body may stand still."""
+
+    services: Services
+    body_timeout: float
+
+    async def create(self, request: web.Request) -> web.Response:
+        """201 with the new image; Location is absolute."""
+        attributes = parse_object(await read_json(request, idle_seconds=self.body_timeout))
+        image = await images.create(self.services, request[CALLER], new_image(attributes))
+        response = _json(_text_of(image), status=201)
+        response.headers["Location"] = f"{base_url(request)}/v2/images/{image.id}"
+        return response
+
+    async def list(self, request: web.Request) -> web.Response:
+        """One page, and the links to the first and the next one, which keep every parameter."""
+        refuse_body(request)
+        pairs = list(request.query.items())
+        page = await images.list_images(self.services, request[CALLER], parse_query(pairs, self.services.limits))
+        links = list_links(pairs, last_id=page.images[-1].id if page.more and page.images else None)
+        listed = await _texts(page.images)
+        return _json(f'{{"images": [{", ".join(listed)}], {json.dumps(links)[1:]}', status=200)
+
+    async def show(self, request: web.Request) -> web.Response:
+        """One image."""
+        refuse_body(request)
+        return _json(_text_of(await images.show(self.services, request[CALLER], request.match_info["image_id"])), 200)
+
+    async def delete(self, request: web.Request) -> web.Response:
+        """The image goes away at once: 204; a second time it is unknown."""
+        refuse_body(request)
+        await images.delete(self.services, request[CALLER], request.match_info["image_id"])
+        return web.Response(status=204)
+
+
+async def _texts(listed: Iterable[Image]) -> list[str]:
+    texts: list[str] = []
+    for image in listed:
+        texts.append(_text_of(image))
+        if len(texts) % _AT_ONCE == 0:
+            await asyncio.sleep(0)
+    return texts
+
+
+def _text_of(image: Image) -> str:
+    return json.dumps(record_of(image).to_json())
+
+
+def _json(text: str, status: int) -> web.Response:
+    return web.Response(status=status, body=text.encode(), content_type="application/json")

@@ -1,0 +1,31 @@
+"""Discovery and health: what is asked before anything is known of the caller."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from httpapi.wire.versions import version_document
+
+
+def base_url(request: web.Request) -> str:
+    """Scheme and host as the client called them, for absolute links."""
+    return f"{request.scheme}://{request.host}"
+
+
+async def choices(request: web.Request) -> web.Response:
+    """`/` and every unknown version: 300, so that clients choose from the list."""
+    return _document(request, status=300)
+
+
+async def versions(request: web.Request) -> web.Response:
+    """`/versions` and the version's own root: 200 with the same list, which keystoneless clients need."""
+    return _document(request, status=200)
+
+
+async def healthcheck(_request: web.Request) -> web.Response:
+    """Whether the process answers at all."""
+    return web.Response(text="OK")
+
+
+def _document(request: web.Request, *, status: int) -> web.Response:
+    return web.json_response(version_document(base_url(request)), status=status)

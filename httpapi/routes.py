@@ -1,0 +1,90 @@
+"""Every route in one table: path → verb → handler. A path that is here with another verb is 405, any other 404."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from httpapi.body import later
+from httpapi.caller import with_caller
+from httpapi.error_table import error_response
+from httpapi.handlers import versions
+from httpapi.handlers.image_data import ImageDataHandlers
+from httpapi.handlers.images import ImagesHandlers
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aiohttp import web
+
+    from catalog.usecases.services import Services
+    from httpapi.caller import Handler
+    from httpapi.identity.contract import Identity
+
+# Every minor version is the same service.
+V2 = r"/{version:v2(?:\.[0-9]+)?}"
+# What looks like a version and is none of ours: clients that ask for it get the list to choose from.
+UNKNOWN_VERSION = r"/{unknown:v(?!(?:ersions|2|2\.[0-9]+)(?:/|$))[^/]*}"
+
+
+@dataclass(frozen=True, slots=True)
+class RouteTables:
+    """Routes that anybody who is let in may call, and routes that need to know the caller."""
+
+    open: Mapping[str, Mapping[str, Handler]]
+    identified: Mapping[str, Mapping[str, Handler]]
+
+
+def tables(services: Services, *, body_timeout: float) -> RouteTables:
+    """Both tables, over these services."""
+    images = ImagesHandlers(services, body_timeout)
+    data = ImageDataHandlers(services, body_timeout)
+    discovery: Mapping[str, Handler] = {"GET": versions.versions, "HEAD": versions.versions}
+    return RouteTables(
+        open={
+            "/": {"GET": versions.choices, "HEAD": versions.choices},
+            "/versions": discovery,
+            V2: discovery,
+            f"{V2}/": discovery,
+            "/healthcheck": {"GET": versions.healthcheck, "HEAD": versions.healthcheck},
+        },
+        identified={
+            f"{V2}/images": {"GET": images.list, "POST": images.create},
+            f"{V2}/images/{{image_id}}": {"GET": images.show, "DELETE": images.delete},
+            f"{V2}/images/{{image_id}}/file": {"GET": data.get, "HEAD": data.head, "PUT": data.put},
+        },
+    )
+
+
+def add_routes(app: web.Application, found: RouteTables, identity: Identity) -> None:
+    """Put both tables into the application, with 405 for their other verbs and 404 for all other paths."""
+    for path, verbs in found.open.items():
+        _add(app, path, verbs)
+    for path, verbs in found.identified.items():
+        _add(app, path, {verb: with_caller(identity, handler) for verb, handler in verbs.items()})
+    for path in (UNKNOWN_VERSION, UNKNOWN_VERSION + "/{tail:.*}"):
+        app.router.add_route("*", path, versions.choices, expect_handler=later)
+    app.router.add_route("*", "/{tail:.*}", _nothing_here, expect_handler=later)
+
+
+def _add(app: web.Application, path: str, verbs: Mapping[str, Handler]) -> None:
+    resource = app.router.add_resource(path)
+    for verb, handler in verbs.items():
+        resource.add_route(verb, handler, expect_handler=later)
+    resource.add_route("*", _only(sorted(verbs)), expect_handler=later)
+
+
+def _only(verbs: list[str]) -> Handler:
+    allowed = ", ".join(verbs)
+
+    async def refuse(request: web.Request) -> web.Response:
+        message = f"{request.method} is not possible here; allowed: {allowed}."
+        response = error_response(405, message, "method-not-allowed")
+        response.headers["Allow"] = allowed
+        return response
+
+    return refuse
+
+
+async def _nothing_here(request: web.Request) -> web.Response:
+    return error_response(404, f"There is nothing at {request.path}.", "no-such-route")

@@ -1,0 +1,37 @@
+"""The sweep: images whose uploading process died go back to `queued`, at start and every two seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from blockstore.errors import BlockstoreError
+from catalog.model.errors import CatalogError
+from catalog.usecases.image_data import requeue_orphans
+
+if TYPE_CHECKING:
+    from catalog.usecases.services import Services
+
+# Another process's death must be noticed within five seconds.
+INTERVAL_SECONDS = 2.0
+
+_log = logging.getLogger("drystone.sweep")
+
+
+async def sweep_once(services: Services) -> None:
+    """One sweep; a catalog that can't do it now is logged, and the next sweep tries again."""
+    try:
+        found = await requeue_orphans(services)
+    except (BlockstoreError, CatalogError, OSError) as error:
+        _log.warning("Images of dead uploads could not be swept, next try in %g s: %s", INTERVAL_SECONDS, error)
+    else:
+        if found:
+            _log.info("%d images whose upload had died are queued again", found)
+
+
+async def sweep_forever(services: Services) -> None:
+    """Sweep until cancelled."""
+    while True:
+        await asyncio.sleep(INTERVAL_SECONDS)
+        await sweep_once(services)

@@ -1,0 +1,81 @@
+"""What a request itself can get wrong, before any image is looked at, and the body every error answer has.
+
+WireError
+├── BadRequest            400  malformed header, query or JSON
+│   └── SeveralRanges     400  more than one range in one request
+├── HostRefused           403  a Host name or an Origin that this identity does not serve
+├── BodyTimeout           408  the body stopped arriving
+├── PreconditionFailed    412  If-Match names other bytes
+├── BodyTooLarge          413  a JSON body beyond its limit
+├── UnsupportedBody       415  the wrong Content-Type or Content-Encoding
+└── RangeUnsatisfiable    416  no byte of the image lies in the range
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import ClassVar
+
+
+class WireError(Exception):
+    """Root of the tree; `code` is the documented name that stands in `x-drystone-error`."""
+
+    code: ClassVar[str] = "wire-error"
+
+
+class BadRequest(WireError):
+    """The request cannot be understood; the message names the part and what is expected there."""
+
+    code = "bad-request"
+
+
+class SeveralRanges(BadRequest):
+    """One request asked for more than one range."""
+
+    code = "several-ranges"
+
+
+class HostRefused(WireError):
+    """The request came by a name, or from a page, that must not reach this service."""
+
+    code = "host-refused"
+
+
+class BodyTimeout(WireError):
+    """No byte of the body came for too long."""
+
+    code = "body-timeout"
+
+
+class PreconditionFailed(WireError):
+    """The bytes under this name are not the ones that If-Match asked for."""
+
+    code = "precondition-failed"
+
+
+class BodyTooLarge(WireError):
+    """A JSON body is larger than this service reads."""
+
+    code = "body-too-large"
+
+
+class UnsupportedBody(WireError):
+    """The body's type or encoding is not the one this route takes."""
+
+    code = "unsupported-media-type"
+
+
+class RangeUnsatisfiable(WireError):
+    """The range holds no byte; `size` is the image's size in bytes."""
+
+    code = "range-not-satisfiable"
+
+    def __init__(self, message: str, *, size: int) -> None:
+        super().__init__(message)
+        self.size = size
+
+
+def error_document(status: int, message: str) -> dict[str, str]:
+    """The JSON body of an error: exactly the three keys that the reference's clients read."""
+    phrase = HTTPStatus(status).phrase
+    return {"message": message, "code": f"{status} {phrase}", "title": phrase}

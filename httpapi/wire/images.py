@@ -1,0 +1,94 @@
+"""An image as it travels: the record, its JSON, and the list around it.
+
+Only the reference's own keys are ever sent: clients turn what they do not know into properties.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+ROOT = "/v2"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageRecord:
+    """What the API tells of one image; sizes in bytes, `min_disk` in GB, `min_ram` in MB, times as on the wire."""
+
+    id: str
+    status: str
+    visibility: str
+    created_at: str
+    updated_at: str
+    name: str | None = None
+    owner: str | None = None
+    protected: bool = False
+    os_hidden: bool = False
+    disk_format: str | None = None
+    container_format: str | None = None
+    min_disk: int = 0
+    min_ram: int = 0
+    size: int | None = None
+    virtual_size: int | None = None
+    checksum: str | None = None
+    os_hash_algo: str | None = None
+    os_hash_value: str | None = None
+    tags: tuple[str, ...] = ()
+    properties: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, object]:
+        """The JSON object: extra properties at the top level, then the base attributes and the links."""
+        path = f"{ROOT}/images/{self.id}"
+        base: dict[str, object] = {name: getattr(self, name) for name in _BASE}
+        return {
+            **self.properties,
+            **base,
+            "tags": list(self.tags),
+            "self": path,
+            "file": f"{path}/file",
+            "schema": f"{ROOT}/schemas/image",
+        }
+
+
+_BASE = tuple(each.name for each in fields(ImageRecord) if each.name not in {"tags", "properties"})
+# What a server may add that is no property of the image.
+_LINKS = frozenset({"self", "file", "schema", "stores", "direct_url", "locations"})
+
+
+def parse_image(document: Mapping[str, object]) -> ImageRecord:
+    """The record in a server's JSON object; keys that are not the reference's own are extra properties.
+
+    Raises KeyError when an attribute that every image has is missing.
+    """
+    base = {name: document[name] for name in _BASE if name in document}
+    for name in ("id", "status", "visibility", "created_at", "updated_at"):
+        base[name] = document[name]
+    tags = document.get("tags", [])
+    known = {*_BASE, *_LINKS, "tags"}
+    return ImageRecord(
+        **base,  # type: ignore[arg-type]  # the values are the server's; a client reads them as they come
+        tags=tuple(str(tag) for tag in tags) if isinstance(tags, list) else (),
+        properties={name: str(value) for name, value in document.items() if name not in known},
+    )
+
+
+def list_links(query: Sequence[tuple[str, str]], *, last_id: str | None) -> dict[str, str]:
+    """The links of a list: `first`, `next` when a page follows the image `last_id`, and `schema`.
+
+    Every parameter is kept, repeated ones too; only the marker changes.
+    """
+    kept = [(name, value) for name, value in query if name != "marker"]
+    links = {"first": _list_path(kept)}
+    if last_id is not None:
+        links["next"] = _list_path([*kept, ("marker", last_id)])
+    links["schema"] = f"{ROOT}/schemas/images"
+    return links
+
+
+def _list_path(query: Iterable[tuple[str, str]]) -> str:
+    text = urlencode(list(query))
+    return f"{ROOT}/images?{text}" if text else f"{ROOT}/images"

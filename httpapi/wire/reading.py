@@ -1,0 +1,56 @@
+"""How a read of an image is answered: its status and headers, decided from the request's headers alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from httpapi.wire.conditions import etag_of, names_strongly, names_weakly
+from httpapi.wire.errors import PreconditionFailed
+from httpapi.wire.ranges import Span, honours_if_range, requested_span
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class ReadAnswer:
+    """Status, headers, and the bytes from `start` to, not including, `stop`; none of them for a 304."""
+
+    status: int
+    headers: Mapping[str, str]
+    start: int
+    stop: int
+
+    @property
+    def length(self) -> int:
+        """How many bytes the body has."""
+        return self.stop - self.start
+
+
+def answer_read(asked: Mapping[str, str], *, image_id: str, size: int, checksum: str | None) -> ReadAnswer:
+    """The answer to a GET or HEAD of `size` bytes, in the order of RFC 9110, section 13.2.2.
+
+    `asked` is looked up without regard to case. Raises PreconditionFailed, SeveralRanges and RangeUnsatisfiable.
+    """
+    etag = etag_of(image_id)
+    if (if_match := asked.get("If-Match")) is not None and not names_strongly(if_match, etag):
+        raise PreconditionFailed(f"The bytes of this image have the tag {etag}, which If-Match does not name.")
+    headers = {"ETag": etag, "Accept-Ranges": "bytes"}
+    if (if_none_match := asked.get("If-None-Match")) is not None and names_weakly(if_none_match, etag):
+        return ReadAnswer(304, headers, 0, 0)
+    headers["Content-Type"] = "application/octet-stream"
+    if checksum is not None:
+        # Hex, and of the whole image even in a part of it: so the Images API has it, and clients compare that.
+        headers["Content-MD5"] = checksum
+    span = _span(asked, size, etag)
+    if span is None:
+        return ReadAnswer(200, headers | {"Content-Length": str(size)}, 0, size)
+    headers |= {"Content-Length": str(span.length), "Content-Range": span.content_range()}
+    return ReadAnswer(206, headers, span.start, span.stop)
+
+
+def _span(asked: Mapping[str, str], size: int, etag: str) -> Span | None:
+    if not honours_if_range(asked.get("If-Range"), etag):
+        return None
+    return requested_span(size, range_=asked.get("Range"), content_range=asked.get("Content-Range"))

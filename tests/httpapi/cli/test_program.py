@@ -1,0 +1,195 @@
+"""The program as a process: start, signals, terminals, pipes."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from httpapi.cli.endpoint import ENDPOINT_VARIABLES, PROJECT_VARIABLES, USUAL_ENDPOINT
+from httpapi.cli.root import FAILURE, INTERRUPTED, OK, USAGE, VERBS
+
+if TYPE_CHECKING:
+    from tests.kit.small_server import SmallServer
+
+PROGRAM = (sys.executable, "-c", "from httpapi.cli.root import main; main()")
+ROOT = Path(__file__).parents[3]
+
+
+def start(
+    *arguments: str, endpoint: str = "", cwd: Path | None = None, stdin: int = subprocess.DEVNULL
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [*PROGRAM, *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "DRYSTONE_ENDPOINT": endpoint, "COLUMNS": "100"},
+        cwd=cwd,
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def finish(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=30)
+    return process.returncode, out.decode(), err.decode()
+
+
+@pytest.mark.parametrize("arguments", [(), *((verb,) for verb in VERBS if verb != "serve")])
+def test_help_teaches_by_examples(arguments: tuple[str, ...]) -> None:
+    code, out, err = finish(start(*arguments, "--help"))
+    assert (code, err) == (0, "")
+    assert "Examples:\n    drystone " in out
+
+
+def test_help_names_exit_codes_and_environment() -> None:
+    out = finish(start("--help"))[1]
+    for each in ("130", "DRYSTONE_ENDPOINT", "DRYSTONE_PROJECT", *VERBS):
+        assert each in out
+
+
+def test_the_readme_names_every_verb_variable_and_exit_code() -> None:
+    readme = (ROOT / "httpapi" / "cli" / "README.md").read_text()
+    codes = [f"| {code} |" for code in (OK, FAILURE, USAGE, INTERRUPTED)]
+    for each in (*VERBS, *ENDPOINT_VARIABLES, *PROJECT_VARIABLES, USUAL_ENDPOINT, *codes):
+        assert each in readme
+
+
+def test_without_a_verb_it_shows_its_help() -> None:
+    code, out, err = finish(start())
+    assert (code, out) == (2, "")
+    assert "Verbs:" in err
+
+
+def test_version_and_help_load_nothing_heavy() -> None:
+    program = (
+        "import sys\n"
+        "from httpapi.cli.root import run\n"
+        "assert run(['--version']) == 0 and run(['--help']) == 0\n"
+        "heavy = {'aiohttp', 'numpy', 'sqlalchemy', 'rich', 'lmdb', 'asyncio'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("drystone")
+
+
+def wait_for(process: subprocess.Popen[bytes], path: Path) -> None:
+    """Until the process has made the file."""
+    while not path.exists():
+        assert process.poll() is None, process.communicate()
+        select.select([], [], [], 0.02)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_pull_removes_its_part_and_says_so(small: SmallServer, tmp_path: Path, number: int) -> None:
+    small.add("disk", bytes(5 << 20))
+    small.faults.stall_downloads, small.faults.cut_after = True, 2 << 20
+    process = start("pull", "disk", "copy", endpoint=small.url, cwd=tmp_path)
+    wait_for(process, tmp_path / "copy.part")
+    process.send_signal(number)
+    code, out, err = finish(process)
+    assert (code, out) == (130, "")
+    assert err.split("\n") == [
+        f"drystone: the incomplete {tmp_path / 'copy.part'} is removed",
+        "",  # click's, after the ^C that a terminal shows
+        "drystone: interrupted",
+        "",
+    ]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupted_push_takes_its_image_back(small: SmallServer) -> None:
+    read_end, write_end = os.pipe()
+    os.write(write_end, b"some bytes, and then nothing")
+    process = start("push", "-", "--name", "disk", endpoint=small.url, stdin=read_end)
+    while not any(path.endswith("/file") for _, path, _ in small.asked):
+        assert process.poll() is None, process.communicate()
+        select.select([], [], [], 0.02)
+    process.send_signal(signal.SIGINT)
+    code, out, err = finish(process)
+    os.close(read_end)
+    os.close(write_end)
+    assert (code, out, err.strip()) == (130, "", "drystone: interrupted")
+    assert small.images == {}
+
+
+def test_a_pull_into_a_pipe_that_closes_ends_quietly(small: SmallServer) -> None:
+    small.add("disk", bytes(20 << 20))
+    process = start("pull", "disk", "-", endpoint=small.url)
+    assert process.stdout is not None
+    assert process.stdout.read(10) == bytes(10)
+    process.stdout.close()
+    assert process.stderr is not None
+    with process.stderr:
+        err = process.stderr.read().decode()
+    assert process.wait(30) == 1
+    assert "Traceback" not in err
+
+
+def on_terminal(*arguments: str, endpoint: str, cwd: Path, answer: bytes = b"") -> tuple[int, str]:
+    """Runs it with a terminal on all three standard streams; its exit code and what a person would see."""
+    main_end, process_end = pty.openpty()
+    process = subprocess.Popen(
+        [*PROGRAM, *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "DRYSTONE_ENDPOINT": endpoint, "COLUMNS": "100", "TERM": "xterm"},
+        cwd=cwd,
+        stdin=process_end,
+        stdout=process_end,
+        stderr=process_end,
+    )
+    os.close(process_end)
+    os.write(main_end, answer)
+    seen = bytearray()
+    while True:
+        try:
+            piece = os.read(main_end, 65536)
+        except OSError:  # how a terminal says that the other end is closed
+            break
+        if not piece:
+            break
+        seen += piece
+    os.close(main_end)
+    return process.wait(30), seen.decode()
+
+
+def test_a_terminal_gets_tables_bars_and_summaries(small: SmallServer, tmp_path: Path) -> None:
+    image_id = small.add("[bold]disk", bytes(3 << 20))
+    code, seen = on_terminal("ls", endpoint=small.url, cwd=tmp_path)
+    assert code == 0
+    assert all(each in seen for each in ("NAME", image_id[:8], "[bold]disk", "3.0 MiB", "2026-11-22 00:00:01"))
+    assert image_id not in seen
+    code, seen = on_terminal("pull", "[bold]disk", "copy", endpoint=small.url, cwd=tmp_path)
+    assert code == 0
+    assert "Pulled [bold]disk: 3.0 MiB in" in seen
+    assert "━" in seen
+    code, seen = on_terminal("push", "copy", endpoint=small.url, cwd=tmp_path)
+    assert code == 0
+    assert "Pushed copy: 3.0 MiB in" in seen
+    code, seen = on_terminal("show", "copy", endpoint=small.url, cwd=tmp_path)
+    assert code == 0
+    assert "os_hash_algo" in seen
+
+
+def test_rm_asks_on_a_terminal(small: SmallServer, tmp_path: Path) -> None:
+    image_id = small.add("disk")
+    code, seen = on_terminal("rm", "disk", endpoint=small.url, cwd=tmp_path, answer=b"n\n")
+    assert code == 1
+    assert "drystone: nothing is deleted" in seen
+    assert f"Delete {image_id[:8]} disk? [y/N]" in seen
+    assert list(small.images) == [image_id]
+    assert on_terminal("rm", "disk", endpoint=small.url, cwd=tmp_path, answer=b"y\n")[0] == 0
+    assert small.images == {}
+
+
+def test_an_image_is_never_written_to_a_terminal(small: SmallServer, tmp_path: Path) -> None:
+    small.add("disk")
+    code, seen = on_terminal("pull", "disk", "-", endpoint=small.url, cwd=tmp_path)
+    assert code == 2
+    assert "standard output is a terminal" in seen

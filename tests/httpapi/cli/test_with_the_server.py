@@ -1,0 +1,116 @@
+"""The verbs against `drystone serve`, each a process of its own, as a user has them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PROGRAM = (sys.executable, "-c", "from httpapi.cli.root import main; main()")
+ROOT = Path(__file__).parents[3]
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    directory = tmp_path_factory.mktemp("served")
+    with (directory / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [*PROGRAM, "serve", "--data", str(directory / "data"), "--listen", "127.0.0.1:0"],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=log,
+        )
+    assert server.stdout is not None
+    with server.stdout:
+        line = server.stdout.readline().decode()
+        found = re.search(r"http://\S+", line)
+        assert found, (directory / "log").read_text()
+        yield found[0]
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(30) == 0, (directory / "log").read_text()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Path:
+    """Data, a hole, data, an odd tail; other bytes each time."""
+    path = tmp_path / "disk.raw"
+    with path.open("wb") as file:
+        file.write(os.urandom(3 * MIB))
+        file.seek(20 * MIB)
+        file.write(os.urandom(2 * MIB + 333))
+    return path
+
+
+def drystone(endpoint: str, *arguments: str, given: bytes | None = None, code: int = 0) -> bytes:
+    done = subprocess.run(
+        [*PROGRAM, "--endpoint", endpoint, *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        input=given,
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == code, done.stderr.decode()
+    return done.stderr if code else done.stdout
+
+
+def test_a_disk_image_goes_in_and_comes_out_byte_for_byte_and_sparse(endpoint: str, disk: Path, tmp_path: Path) -> None:
+    pushed = json.loads(drystone(endpoint, "push", str(disk), "--name", "web", "--property", "a=b", "--json"))
+    assert (pushed["size"], pushed["verified"], pushed["os_hash_algo"]) == (disk.stat().st_size, True, "sha512")
+    drystone(endpoint, "pull", "web", str(tmp_path / "copy"))
+    assert (tmp_path / "copy").read_bytes() == disk.read_bytes()
+    assert (tmp_path / "copy").stat().st_blocks * 512 <= 8 * MIB
+    assert drystone(endpoint, "pull", pushed["id"][:8], "-") == disk.read_bytes()
+    shown = json.loads(drystone(endpoint, "show", "web", "--json"))
+    assert (shown["id"], shown["status"], shown["a"]) == (pushed["id"], "active", "b")
+    assert drystone(endpoint, "rm", "web").decode().strip() == pushed["id"]
+    assert b"no image has" in drystone(endpoint, "show", pushed["id"], code=1)
+
+
+def test_a_stream_goes_in_whether_or_not_its_size_is_told(endpoint: str) -> None:
+    given = os.urandom(3 * MIB + 1)
+    drystone(endpoint, "push", "-", "--name", "piped", given=given)
+    drystone(endpoint, "push", "-", "--name", "piped", "--size", str(len(given)), given=given)
+    assert drystone(endpoint, "pull", "piped", "-") == given
+    assert drystone(endpoint, "ls", "piped", "--quiet").count(b"\n") == 2
+    assert b"may mean any of 2 images" in drystone(endpoint, "rm", "piped", code=2)
+
+
+def test_a_failed_push_leaves_no_image(endpoint: str) -> None:
+    err = drystone(endpoint, "push", "-", "--name", "short", "--size", "5", given=b"four", code=1)
+    assert b"holds only 4 bytes" in err
+    assert drystone(endpoint, "ls", "short") == b""
+
+
+def test_an_empty_image_goes_in_and_comes_out(endpoint: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    drystone(endpoint, "push", str(tmp_path / "empty"))
+    drystone(endpoint, "pull", "empty", str(tmp_path / "copy"))
+    assert (tmp_path / "copy").stat().st_size == 0
+
+
+def test_refusals_of_the_server_reach_the_user_as_one_line(endpoint: str, disk: Path) -> None:
+    image_id = drystone(endpoint, "push", str(disk), "--name", "safe", "--protected").decode().strip()
+    for arguments in (("rm", "safe"), ("push", str(disk), "--id", image_id), ("push", str(disk), "--id", "no-uuid")):
+        err = drystone(endpoint, *arguments, code=1).decode()
+        assert re.fullmatch(r"drystone: .+ \(HTTP \d+, request req-\S+\)\n", err)
+    assert json.loads(drystone(endpoint, "show", "safe", "--json"))["status"] == "active"
+
+
+def test_tags_and_hidden_images_are_found_as_asked(endpoint: str, disk: Path) -> None:
+    hidden = drystone(endpoint, "push", str(disk), "--name", "old", "--hidden", "--tag", "nightly").decode().strip()
+    assert drystone(endpoint, "ls", "--tag", "nightly") == b""
+    assert drystone(endpoint, "ls", "--tag", "nightly", "--all", "-q").decode().strip() == hidden
+    assert json.loads(drystone(endpoint, "show", "old", "--json"))["id"] == hidden
+    assert json.loads(drystone(endpoint, "show", hidden[:6], "--json"))["id"] == hidden

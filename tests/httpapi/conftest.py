@@ -1,0 +1,29 @@
+"""A running server over a real catalog and blocks in memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from catalog.sql.open import open_catalog
+from catalog.usecases.services import Services
+from tests.kit.memory_blocks import MemoryBlocks
+from tests.kit.running_server import RunningServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def services(tmp_path: Path) -> Iterator[Services]:
+    database = open_catalog(tmp_path / "catalog.sqlite")
+    yield Services(database=database, blocks=MemoryBlocks())
+    database.close()
+
+
+@pytest.fixture
+def server(services: Services) -> Iterator[RunningServer]:
+    with RunningServer(services) as running:
+        yield running

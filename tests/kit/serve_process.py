@@ -1,0 +1,83 @@
+"""`drystone serve` as a process of its own, so that tests can signal and kill it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+ROOT = Path(__file__).parents[2]
+_COMMAND = [sys.executable, "-c", "from httpapi.cli.root import main; main()", "serve"]
+
+
+class ServeProcess:
+    """A server on a free port of loopback, ready when entered; killed when left, if it still runs."""
+
+    def __init__(self, data: Path, **variables: str) -> None:
+        self._command = [*_COMMAND, "--data", str(data), "--listen", "127.0.0.1:0"]
+        self._variables = variables
+
+    def __enter__(self) -> Self:
+        self.process = subprocess.Popen(
+            self._command,
+            cwd=ROOT,
+            env=os.environ | self._variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        self.said = self.process.stdout.readline()
+        found = re.search(r"http://127\.0\.0\.1:(\d+) ", self.said)
+        assert found, f"no start line: {self.said!r}"
+        self.port = int(found[1])
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    def call(
+        self, method: str, path: str, body: bytes | None = None, kind: str = "application/octet-stream"
+    ) -> tuple[int, bytes]:
+        """One request; status and body."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request(method, path, body, {"Content-Type": kind})
+            response = connection.getresponse()
+            return response.status, response.read()
+        finally:
+            connection.close()
+
+    def new_image(self) -> str:
+        """The id of a new image, queued."""
+        document: dict[str, Any] = {"disk_format": "raw", "container_format": "bare"}
+        status, body = self.call("POST", "/v2/images", json.dumps(document).encode())
+        assert status == 201
+        return str(json.loads(body)["id"])
+
+    def status_of(self, image_id: str) -> str:
+        """The image's status."""
+        return str(json.loads(self.call("GET", f"/v2/images/{image_id}")[1])["status"])
+
+    def begin_upload(self, image_id: str, size: int, first: bytes) -> socket.socket:
+        """Send the head and the first bytes of an upload of `size` bytes, and wait until the server takes them."""
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=30)
+        head = f"PUT /v2/images/{image_id}/file HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n"
+        connection.sendall(head.encode() + b"Content-Type: application/octet-stream\r\n\r\n" + first)
+        while self.status_of(image_id) != "saving":
+            pass
+        return connection
