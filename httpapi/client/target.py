@@ -140,7 +140,7 @@ class DeviceTarget:
 
     def __init__(self, path: str) -> None:
         self.name = path
-        self._finished = False
+        self._finished = self._touched = False
         # O_EXCL refuses a device that is mounted or otherwise in use.
         self._descriptor = _open(path, os.O_WRONLY | os.O_EXCL)
 
@@ -152,6 +152,7 @@ class DeviceTarget:
 
     def write(self, offset: int, piece: memoryview) -> None:
         """Writes it all."""
+        self._touched = True
         _write_at(self._descriptor, piece, offset, self.name)
 
     def finish(self) -> None:
@@ -165,6 +166,8 @@ class DeviceTarget:
         if self._finished:
             return f"{self.name} was complete already"
         os.close(self._descriptor)
+        if not self._touched:
+            return f"{self.name} is as it was"
         return f"{self.name} is written in part and must not be used as it is"
 
 

@@ -106,5 +106,8 @@ def test_a_device_is_written_in_place_zeros_too_and_must_be_large_enough(tmp_pat
     device.finish()
     assert path.read_bytes() == bytes(500) + b"y" * 100 + b"x" * 400
     assert "complete" in device.discard()
+    untouched = DeviceTarget(str(path))
+    assert "is as it was" in untouched.discard()
     given_up = DeviceTarget(str(path))
+    given_up.write(0, memoryview(b"z"))
     assert "must not be used" in given_up.discard()
