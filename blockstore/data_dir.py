@@ -8,11 +8,14 @@ last of all at init: a directory without it was never finished.
 from __future__ import annotations
 
 import os
+import re
 import struct
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from blockstore import clock
 from blockstore.checksum import xxh3
 from blockstore.disk import Disk, disk_errors
 from blockstore.errors import Damaged, DataRefused
@@ -27,6 +30,12 @@ MAGIC: Final = b"DRYSTONE"
 _FORMAT: Final = struct.Struct("<8sIII16s")
 _SUM: Final = struct.Struct("<Q")
 FORMAT_SIZE: Final = _FORMAT.size + _SUM.size
+
+_OCTAL: Final = re.compile(r"\\([0-7]{3})")
+"""How proc(5) writes spaces and the like in a path."""
+PATIENCE: Final = 5.0
+"""Seconds that a start waits for another's first start or an offline verb to end."""
+FAN_OUT: Final = ("packs", "manifests")
 
 FOLDERS: Final = ("packs", "manifests", "journals", "index", "leases", "processes")
 NETWORK: Final = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "afs", "lustre", "fuse")
@@ -52,7 +61,7 @@ def network_file_system(path: Path, mountinfo: Iterable[str]) -> str:
     best, kind = "", ""
     for line in mountinfo:
         fields, _, rest = line.partition(" - ")
-        mount = fields.split()[4].encode().decode("unicode_escape")
+        mount = _OCTAL.sub(lambda found: chr(int(found[1], 8)), fields.split()[4])
         inside = mount == "/" or f"{path}/".startswith(f"{mount}/")
         if inside and len(mount) >= len(best):
             best, kind = mount, rest.split()[0]
@@ -75,11 +84,12 @@ class DataDir:
         root = root.absolute()
         _refuse_network(root)
         with disk_errors(str(root)):
-            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make_root(root, disk)
             lock = _shared_lock(root, disk)
         try:
-            store = decode_format((root / "format").read_bytes(), str(root / "format"))
-            live_files(root / "processes")
+            with disk_errors(str(root / "processes")):
+                store = decode_format((root / "format").read_bytes(), str(root / "format"))
+                live_files(root / "processes")
             return cls(root, store, LockFile(root / "processes", purpose), disk, lock)
         except BaseException:
             os.close(lock)
@@ -109,37 +119,49 @@ def _refuse_network(root: Path) -> None:
         )
 
 
+def _make_root(root: Path, disk: Disk) -> None:
+    """Make the directory and those above it, each durable in its parent."""
+    missing = [path for path in (root, *root.parents) if not path.exists()]
+    for path in reversed(missing):
+        disk.make_directory(path)
+    if not (root / "format").exists():
+        _refuse_strangers(root)
+
+
 def _shared_lock(root: Path, disk: Disk) -> int:
     """Take the lock in shared mode, after making the tree under the exclusive one if need be."""
-    fd = os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        if not (root / "format").exists():
-            _refuse_strangers(root)
-            _take(fd, root, shared=False)
-            # Somebody may have made the tree while we waited for the lock.
-            if not (root / "format").exists():
+    deadline = clock.monotonic() + PATIENCE
+    while True:
+        made = (root / "format").exists()
+        fd = os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            taken = try_lock(fd, shared=made)
+            # Looked at again under the lock: somebody may have made the tree since.
+            if taken and not made and not (root / "format").exists():
                 _make_tree(root, disk)
+        except BaseException:
             os.close(fd)
-            fd = os.open(root / "lock", os.O_RDWR | os.O_CLOEXEC)
-        _take(fd, root, shared=True)
-    except BaseException:
+            raise
+        if taken and made:
+            return fd
+        # From exclusive to shared there is no safe step: let go, and look again.
         os.close(fd)
-        raise
-    return fd
+        if clock.monotonic() > deadline:
+            raise _in_use(root)
+        if not taken:
+            time.sleep(0.05)
 
 
-def _take(fd: int, root: Path, *, shared: bool) -> None:
-    if try_lock(fd, shared=shared):
-        return
+def _in_use(root: Path) -> DataRefused:
     owners = "; ".join(holder(path) for path in live_files(root / "processes")) if (root / "processes").exists() else ""
-    raise DataRefused(
+    return DataRefused(
         f"{root} is in use by another process ({owners or 'an offline verb or a first start'}): "
         "wait until it has finished, or stop it",
     )
 
 
 def _refuse_strangers(root: Path) -> None:
-    ours = {"lock", "format", *FOLDERS}
+    ours = {"lock", "format", "lost+found", *FOLDERS}
     others = [path.name for path in root.iterdir() if path.name not in ours and not path.name.startswith(".format-")]
     if others:
         raise DataRefused(
@@ -151,6 +173,11 @@ def _refuse_strangers(root: Path) -> None:
 def _make_tree(root: Path, disk: Disk) -> None:
     for folder in FOLDERS:
         disk.make_directory(root / folder)
+    # All of them now, so that no upload has to make one and wait until it is durable.
+    for folder in FAN_OUT:
+        for number in range(256):
+            (root / folder / f"{number:02x}").mkdir(mode=0o700, exist_ok=True)
+        disk.sync_directory(root / folder)
     hidden = root / f".format-{new_name().hex()}"
     fd = disk.create(hidden)
     try:

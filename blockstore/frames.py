@@ -43,8 +43,10 @@ def decompress(frame: Bytes, raw_length: int) -> bytes:
     """
     try:
         claims = zstandard.get_frame_parameters(frame)
-        if claims.content_size != raw_length or not claims.has_checksum or claims.dict_id:
+        if claims.content_size != raw_length:
             raise Damaged(f"a frame claims {claims.content_size} bytes where a block has {raw_length}")
+        if not claims.has_checksum or claims.dict_id or claims.window_size > LARGEST_WINDOW:
+            raise Damaged("a frame has no checksum, needs a dictionary or a window of more than 8 MiB")
         return _tools.decompressor.decompress(frame, max_output_size=raw_length, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise Damaged(f"a frame cannot be decompressed: {error}") from error

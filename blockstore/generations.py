@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 SYNC_THREADS: Final = 8
+MOST_NOTED: Final = 1 << 20
+"""Blocks that may wait for one generation's journals, about 120 bytes each."""
 IDLE_LOOK: Final = 5.0
 """Seconds between two looks at whether the open pack has been idle long enough to be sealed."""
 
@@ -65,6 +67,7 @@ class Generation:
     opened: float
     admitted: int = 0
     size: int = 0
+    noted: int = 0
     rows: dict[bytes, Place] = field(default_factory=dict)
     packs: set[PackWriter] = field(default_factory=set)
     stored: list[bytes] = field(default_factory=list)
@@ -95,6 +98,7 @@ class Generations:
         self._appending = threading.Lock()
         self._current: Generation | None = None
         self._pending: dict[bytes, Pending] = {}
+        self._opening = False
         self._asked = False
         self._stopping = False
         self._syncers = ThreadPoolExecutor(SYNC_THREADS, thread_name_prefix="sync")
@@ -104,13 +108,30 @@ class Generations:
     def admit(self) -> Generation:
         """Take part in the open generation (a new one if need be); its lease is held from now on. Pair with `leave`."""
         with self._lock:
-            if self._stopping:
-                raise StoreUnavailable("the store is being closed: send the upload again when the server is back")
-            if self._current is None:
-                self._current = Generation(self._leases.open("generation"), clock.monotonic())
+            while self._opening:
+                self._lock.wait()
+            self._refuse_closed()
+            if self._current is not None:
+                self._current.admitted += 1
+                return self._current
+            self._opening = True
+        # Outside the lock: making the lease's file is disk work, and the loop may want the lock for a moment.
+        lease = None
+        try:
+            lease = self._leases.open("generation")
+        finally:
+            with self._lock:
+                self._opening = False
+                if lease is not None:
+                    self._current = generation = Generation(lease, clock.monotonic(), admitted=1)
                 self._lock.notify_all()
-            self._current.admitted += 1
-            return self._current
+        return generation
+
+    def _refuse_closed(self) -> None:
+        if self._stopping:
+            raise StoreUnavailable("the store is being closed: send the upload again when the server is back")
+        if self._current is not None and self._current.noted > MOST_NOTED:
+            raise StoreUnavailable("the disk is too slow to make durable what has come: try again later")
 
     def leave(self, generation: Generation) -> None:
         """This part of the work is done (or failed): the generation need not wait for it any longer."""
@@ -123,8 +144,8 @@ class Generations:
         with self._lock:
             return {digest: self._pending[digest] for digest in digests if digest in self._pending}
 
-    def append(self, generation: Generation, prepared: Prepared) -> int:
-        """Store what is new of a prepared window; gives the bytes written. One caller at a time (the append lane)."""
+    def append(self, generation: Generation, prepared: Prepared) -> tuple[int, int]:
+        """Store what is new of a prepared window; gives how many blocks and bytes. One caller at a time (the lane)."""
         with self._appending:
             with self._lock:
                 met = {digest: self._pending[digest] for digest in prepared.fresh if digest in self._pending}
@@ -141,16 +162,19 @@ class Generations:
                     generation.packs.add(where.pack)
                 generation.size += written
                 self._lock.notify_all()
-        return written
+        return len(entries), written
 
     def note(self, generation: Generation, session: Session, records: Sequence[Record]) -> None:
         """What `session` will have in its journal when this generation is closed; even an empty list makes it told."""
         with self._lock:
             generation.notes.setdefault(session, []).extend(records)
+            generation.noted += len(records)
 
     def flush(self) -> Future[None]:
         """Close the open generation soon; done when it is closed, well or not. Several callers share one round."""
         future: Future[None] = Future()
+        # A waiter that is cancelled must not take the future with it: the closing thread sets it in any case.
+        future.set_running_or_notify_cancel()
         with self._lock:
             if self._current is None:
                 future.set_result(None)
@@ -160,27 +184,38 @@ class Generations:
                 self._lock.notify_all()
         return future
 
-    def run_sync(self, work: Callable[[], None]) -> Future[None]:
-        """Run something that mostly waits for a disk on the threads that are kept for it."""
-        return self._syncers.submit(work)
+    def run_sync(self, work: Callable[[], None]) -> None:
+        """Run what mostly waits for a disk on the threads that are kept for it; StoreUnavailable if closed."""
+        try:
+            self._syncers.submit(work)
+        except RuntimeError as error:
+            raise StoreUnavailable("the store is closed") from error
 
-    def close(self) -> None:
-        """Close the last generation, seal the pack, stop the threads."""
+    def stop(self) -> None:
+        """Admit nobody any more; close the last generation and seal the pack."""
         with self._lock:
             self._stopping = True
             self._lock.notify_all()
         self._thread.join()
+
+    def close(self) -> None:
+        """Stop the threads, after `stop` and after the crew."""
         self._syncers.shutdown(wait=True)
+        self._open_pack.close()
 
     def _close_rounds(self) -> None:
         while True:
-            generation = self._next_to_close()
-            if generation is not None:
-                self._close(generation)
-            elif self._open_pack.is_idle() or self._stopping:
-                self._seal_last()
-                if self._stopping:
-                    return
+            try:
+                generation = self._next_to_close()
+                if generation is not None:
+                    self._close(generation)
+                elif self._stopping or self._open_pack.is_idle():
+                    self._seal_last()
+                    if self._stopping:
+                        return
+            except Exception:
+                # Whatever it was, the thread must go on: without it every upload would wait for ever.
+                log.exception("the closing thread met an error that it does not know")
 
     def _next_to_close(self) -> Generation | None:
         """Wait until a generation is due, and for those who were admitted to it; None if there is only idling to do."""
@@ -217,7 +252,7 @@ class Generations:
             error = failure
             log.warning("a generation with %d new bytes could not be made durable: %s", generation.size, failure)
         except Exception as failure:
-            # The thread must go on: those who wait are told, and later generations are others' work.
+            # Those who wait are told, and later generations are others' work.
             log.exception("a generation could not be made durable")
             error = StoreUnavailable(f"the store failed inside: {failure}")
         generation.lease.close()
@@ -225,9 +260,16 @@ class Generations:
             for digest in generation.stored:
                 self._pending.pop(digest, None)
         for session in generation.notes:
-            session.generation_closed(generation, error)
+            self._tell(session, generation, error)
         for waiter in generation.waiters:
             waiter.set_result(None)
+
+    @staticmethod
+    def _tell(session: Session, generation: Generation, error: BlockstoreError | None) -> None:
+        try:
+            session.generation_closed(generation, error)
+        except Exception:
+            log.exception("an upload could not take in that its generation is closed")
 
     def _make_durable(self, generation: Generation) -> None:
         full = self._ready_to_seal()

@@ -73,6 +73,8 @@ class ManifestFile:
 
 def open_chain(files: Sequence[tuple[Path, bytes]]) -> list[ManifestFile]:
     """Open a chain, newest first, given as (path, digest); refuses one whose links or geometry don't fit."""
+    if not files:
+        raise Missing("the image has no manifest")
     chain: list[ManifestFile] = []
     try:
         for path, digest in files:

@@ -26,11 +26,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class BuiltManifest:
-    """A durable manifest: its file's name (32 hex digits), its digest and its depth."""
+    """A durable manifest: its file's name (32 hex digits), digest and depth, and the name of the base it really has.
+
+    That may be none although one was wanted (another block size, too deep a chain): who records it goes by this.
+    """
 
     name: str
     digest: bytes
     depth: int
+    base: str | None
 
 
 def path_of(directory: Path, name: str) -> Path:
@@ -108,7 +112,8 @@ class ManifestBuilder:
         self._disk.sync(self._fd, what)
         self._disk.sync_directory(self._path.parent)
         self._close()
-        return BuiltManifest(self.name, manifest_format.manifest_digest(header, directory), depth)
+        base = self._base.path.stem if self._base else None
+        return BuiltManifest(self.name, manifest_format.manifest_digest(header, directory), depth, base)
 
     def abandon(self) -> None:
         """Remove the file, finished or not: nobody has named it yet."""

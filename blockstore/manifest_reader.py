@@ -14,7 +14,7 @@ from blockstore.errors import Damaged, Missing
 from blockstore.resolve import Resolver
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from blockstore.block import Place
     from blockstore.index.contract import BlockIndex
@@ -28,11 +28,18 @@ PIECE: Final = 1024 * 1024
 class ManifestReader:
     """One image, given by its chain of manifests (newest first). `load` is safe on several threads at once."""
 
-    def __init__(self, chain: Sequence[ManifestFile], index: BlockIndex, packs: LocalPacks) -> None:
+    def __init__(
+        self,
+        chain: Sequence[ManifestFile],
+        index: BlockIndex,
+        packs: LocalPacks,
+        damaged: Callable[[bytes, Place], None],
+    ) -> None:
         self._chain = chain
         self._resolver = Resolver(chain)
         self._index = index
         self._packs = packs
+        self._damaged = damaged
         self._names: dict[int, bytes] = {}
         self.size = chain[0].header.size
         self.block_size = chain[0].header.block_size
@@ -79,12 +86,19 @@ class ManifestReader:
             manifest.close()
 
     def _blocks(self, names: set[bytes]) -> Mapping[bytes, bytes]:
-        """The verified bytes of each block; a place that is out of date is looked up once more."""
+        """The verified bytes of each block; if there is trouble, places are looked up anew and read one by one."""
         try:
-            return self._fetch(self._places(names))
+            return self._fetch(_runs(self._places(names)))
         except (Missing, Damaged):
             self._names.clear()
-            return self._fetch(self._places(names))
+        blocks: dict[bytes, bytes] = {}
+        for place, name in self._places(names):
+            try:
+                blocks |= self._fetch([[(place, name)]])
+            except Damaged:
+                self._damaged(name, place)
+                raise
+        return blocks
 
     def _places(self, names: set[bytes]) -> list[tuple[Place, bytes]]:
         wanted = list(names)
@@ -97,9 +111,9 @@ class ManifestReader:
                 )
         return sorted(zip([place for place in places if place is not None], wanted, strict=True))
 
-    def _fetch(self, sited: list[tuple[Place, bytes]]) -> dict[bytes, bytes]:
+    def _fetch(self, runs: Iterable[list[tuple[Place, bytes]]]) -> dict[bytes, bytes]:
         blocks = {}
-        for run in _runs(sited):
+        for run in runs:
             pack = run[0][0].pack
             name = self._pack_name(pack)
             begins = run[0][0].offset

@@ -125,6 +125,8 @@ class ManifestWriter:
     def finish(self) -> Future[WriteResult]:
         """After the last slab: done when all of it is journaled and the manifest is durable, or with the error."""
         future: Future[WriteResult] = Future()
+        # Whoever waits may go, but not cancel it: the end of the upload would not be told to `abort`.
+        future.set_running_or_notify_cancel()
         with self._lock:
             self._result = future
         self._share.close()
@@ -134,6 +136,7 @@ class ManifestWriter:
     def abort(self) -> Future[None]:
         """Give up: done when nothing of this upload runs any more; what it stored is garbage, or somebody's block."""
         future: Future[None] = Future()
+        future.set_running_or_notify_cancel()
         self._fail(StoreUnavailable("the upload was given up"))
         with self._lock:
             ended = self._ended
@@ -212,7 +215,7 @@ class ManifestWriter:
         self._counts.add(prepared, written, len(listed))
 
     def _fail(self, error: BaseException) -> None:
-        with self._journal_lock, self._lock:
+        with self._lock:
             if self._error is None:
                 self._error = error
 
@@ -232,39 +235,53 @@ class ManifestWriter:
                 self._finishing = True
         if waits:
             self._shared.generations.flush()
-        elif failed:
-            self._end_failed()
         else:
-            self._shared.generations.run_sync(self._complete)
+            self._end_on_sync_thread(self._end_failed if failed else self._complete)
+
+    def _end_on_sync_thread(self, end: Callable[[], None]) -> None:
+        """The last steps sync and unlink, so neither the loop nor the crew does them, unless nobody else is left."""
+        try:
+            self._shared.generations.run_sync(end)
+        except StoreUnavailable as error:
+            self._fail(error)
+            self._end_failed()
 
     def _complete(self) -> None:
         try:
             manifest = self._builder.finish(self._size)
             if self._flatten is not None:
                 manifest = self._flatten(manifest)
-            self._journal.close()
             taps = {tap.name: tap.result() for tap, _ in self._taps}
             result = self._counts.result(manifest, self._size, taps)
         except Exception as error:  # noqa: BLE001 - as above
             self._fail(error)
             self._end_failed()
-        else:
-            assert self._result is not None
-            self._result.set_result(result)
-            self._end()
-
-    def _end_failed(self) -> None:
-        self._builder.abandon()
-        with self._journal_lock:
-            self._journal.close()
-        if self._result is not None and not self._result.done():
-            assert self._error is not None
-            self._result.set_exception(self._error)
-        self._end()
-
-    def _end(self) -> None:
+            return
+        self._close_files()
         with self._lock:
             self._ended = True
             quiet = self._quiet
+        assert self._result is not None
+        self._result.set_result(result)
+        if quiet is not None:
+            # Given up while the last sync ran: nobody is going to name this manifest.
+            self._builder.abandon()
+            quiet.set_result(None)
+
+    def _end_failed(self) -> None:
+        self._builder.abandon()
+        self._close_files()
+        with self._lock:
+            self._ended = True
+            error, result, quiet = self._error, self._result, self._quiet
+        if result is not None:
+            assert error is not None
+            result.set_exception(error)
         if quiet is not None:
             quiet.set_result(None)
+
+    def _close_files(self) -> None:
+        with self._journal_lock:
+            self._journal.close()
+        if self._base is not None:
+            self._base.close()

@@ -54,16 +54,20 @@ class OpenPack:
             self._current = None
 
     def full(self) -> list[PackWriter]:
-        """The packs that wait to be sealed; a poisoned one is let go, the next start adopts it."""
-        for pack in [pack for pack in self._full if pack.poisoned]:
-            self._full.remove(pack)
-            pack.close()
-        return list(self._full)
+        """The packs that wait to be sealed. A poisoned one never is: it stays open, and its sync goes on failing."""
+        return [pack for pack in self._full if not pack.poisoned]
 
     def sealed(self, pack: PackWriter) -> None:
         """The register knows that the pack is sealed."""
         self._full.remove(pack)
         pack.close()
+
+    def close(self) -> None:
+        """Let go of what could not be sealed; the next start adopts it."""
+        self.roll()
+        for pack in self._full:
+            pack.close()
+        self._full.clear()
 
     def is_idle(self) -> bool:
         """Whether the open pack has had no append for IDLE seconds."""

@@ -48,7 +48,7 @@ class Door:
         `base` has for each block the base's digest, HOLE for a hole, or None where nothing can be inherited.
         """
         scanned = scan(window, ends)
-        inherited = frozenset(at for at, theirs in enumerate(base) if theirs == scanned.digests[at])
+        inherited = self._inherited(scanned.digests, base)
         wanted = {digest: at for at, digest in enumerate(scanned.digests) if digest != HOLE and at not in inherited}
         # Pending first, then the index: a block that moves from the one to the other in between is seen in one of them.
         pending = self._generations.pending(wanted)
@@ -61,3 +61,9 @@ class Door:
                 start, stop = spans[wanted[digest]]
                 fresh[digest] = make_entry(digest, stop - start, frames.compress(window[start:stop]))
         return Prepared(scanned, inherited, fresh, pending)
+
+    def _inherited(self, digests: Sequence[bytes], base: Sequence[bytes | None]) -> frozenset[int]:
+        """The positions where the base has the same block, unless that was found bad: then it is stored anew."""
+        same = [at for at, theirs in enumerate(base) if theirs == digests[at]]
+        bad = self._index.bad_among([digests[at] for at in same if digests[at] != HOLE]) if same else frozenset()
+        return frozenset(at for at in same if digests[at] not in bad)

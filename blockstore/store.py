@@ -13,6 +13,7 @@ Example:
 from __future__ import annotations
 
 import contextlib
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -43,10 +44,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from blockstore.block import Place
+    from blockstore.index.contract import BlockIndex
     from blockstore.manifest import ManifestFile
     from blockstore.pipeline.slabs import SlabShare
     from blockstore.pipeline.taps import Tap
 
+log = logging.getLogger(__name__)
 SLAB: Final = 1024 * 1024
 
 
@@ -70,11 +74,16 @@ class BlockStore:
         self._data = data
         self._options = options
         self.disk = data.disk
-        self.index = LmdbIndex(data.folder("index"), disk=data.disk, map_size=options.index_map)
+        self._index_writer = IndexWriter()
+        # Opening asks for the write lock, too: a stopped neighbour that holds it must not hang us without a word.
+        self.index: BlockIndex = self._index_writer.run(
+            lambda: LmdbIndex(data.folder("index"), disk=data.disk, map_size=options.index_map),
+        )
         self.packs = LocalPacks(data.folder("packs"), data.store, data.disk)
         self.crew = Crew(options.threads)
-        self.slabs = SlabPool(options.slab_budget)
-        self._index_writer = IndexWriter()
+        # Two pools, so that clients who read slowly never keep others from uploading, nor the other way round.
+        self.slabs = SlabPool(options.slab_budget - options.slab_budget // 3)
+        self.pieces = SlabPool(options.slab_budget // 3)
         self._generations = Generations(
             leases=FlockLeases(data.folder("leases")),
             open_pack=OpenPack(self.packs, self.index, self._index_writer, self.process, full=options.pack_full),
@@ -97,7 +106,10 @@ class BlockStore:
         except BaseException:
             data.close()
             raise
-        adopt_orphans(store.index, store.packs, store.disk, data.is_alive)
+        try:
+            store.adopt_orphans()
+        except BlockstoreError as error:
+            log.warning("what dead writers left is not adopted until the next start: %s", error)
         return store
 
     @property
@@ -113,6 +125,12 @@ class BlockStore:
     def is_alive(self, process: str) -> bool:
         """Whether the process with this lock still runs."""
         return self._data.is_alive(process)
+
+    def adopt_orphans(self) -> int:
+        """Seal the packs that dead writers left open; gives their number."""
+        return self._index_writer.run(
+            lambda: adopt_orphans(self.index, self.packs, self.disk, self._data.is_alive),
+        )
 
     def slab_size(self, block_size: int) -> int:
         """How long an upload's slabs are, in bytes: at least one block."""
@@ -132,16 +150,22 @@ class BlockStore:
         A base of another block size can't be inherited from: the manifest is then whole.
         """
         cutter = FixedCutter(block_size)
+        journal = Journal(self._data.folder("journals"), self._data.store, pin, self.disk)
         view = self._base(base, block_size)
         folder = self._data.folder("manifests")
-        builder = ManifestBuilder(folder, self._data.store, block_size, view.chain[0] if view else None, self.disk)
+        try:
+            builder = ManifestBuilder(folder, self._data.store, block_size, view.chain[0] if view else None, self.disk)
+        except BaseException:
+            if view is not None:
+                view.close()
+            raise
         deep = view is not None and view.chain[0].header.depth >= coalesce.DEEPEST
         return ManifestWriter(
             self._crossing,
             share,
             cutter,
             builder,
-            Journal(self._data.folder("journals"), self._data.store, pin, self.disk),
+            journal,
             base=view,
             taps=taps,
             flatten=self._flattener(view.chain) if deep and view else None,
@@ -149,7 +173,7 @@ class BlockStore:
 
     def reader(self, chain: Sequence[tuple[str, bytes]]) -> ManifestReader:
         """The image whose manifests are `chain`: (file name, digest), newest first. Missing, Damaged."""
-        return ManifestReader(self._chain(chain), self.index, self.packs)
+        return ManifestReader(self._chain(chain), self.index, self.packs, self._mark_bad)
 
     def forget_journal(self, pin: str) -> None:
         """Remove a journal whose pin is gone; what can't be removed now is garbage."""
@@ -158,11 +182,24 @@ class BlockStore:
 
     def close(self) -> None:
         """Make durable and seal what is open, then let go of everything."""
-        self._generations.close()
+        self._generations.stop()
         self.crew.close()
+        self._generations.close()
         self._index_writer.close()
         self.index.close()
         self._data.close()
+
+    def _mark_bad(self, digest: bytes, place: Place) -> None:
+        """Take a block that was found damaged out of dedup, so that the next upload of its bytes heals it."""
+
+        def mark() -> None:
+            try:
+                if self.index.mark_bad(digest, place):
+                    log.error("block %s in pack %d at %d is damaged: not used any more", digest.hex(), *place[:2])
+            except BlockstoreError as error:
+                log.warning("block %s is damaged and could not be marked so: %s", digest.hex(), error)
+
+        self._index_writer.later(mark)
 
     def _chain(self, chain: Sequence[tuple[str, bytes]]) -> list[ManifestFile]:
         folder = self._data.folder("manifests")
@@ -188,6 +225,7 @@ class BlockStore:
             finally:
                 for manifest in top:
                     manifest.close()
-                self.disk.unlink(path)
+                with contextlib.suppress(BlockstoreError):
+                    self.disk.unlink(path)
 
         return flatten

@@ -41,13 +41,13 @@ class Counts:
     holes: int = 0
     inherited: int = 0
 
-    def add(self, prepared: Prepared, written: int, listed: int) -> None:
-        """Count a stored window: bytes written, and how many of its data blocks the manifest lists."""
-        self.new_blocks += len(prepared.fresh)
-        self.new_bytes += written
+    def add(self, prepared: Prepared, written: tuple[int, int], listed: int) -> None:
+        """Count a stored window: blocks and bytes written, and how many of its data blocks the manifest lists."""
+        self.new_blocks += written[0]
+        self.new_bytes += written[1]
         self.holes += sum(1 for name in prepared.scanned.digests if name == HOLE)
         self.inherited += len(prepared.inherited)
-        self.held += listed - len(prepared.fresh)
+        self.held += listed - written[0]
 
     def result(self, manifest: BuiltManifest, size: int, taps: Mapping[str, str]) -> WriteResult:
         """The figures with what they belong to."""

@@ -37,7 +37,8 @@ T = TypeVar("T")
 class Written:
     """What a finished upload left in the block store: a durable manifest that nothing names yet.
 
-    `size`, `new_bytes` in bytes; `hashes` maps algorithm to hex digest of the flat image and has `md5` always.
+    `base` names the manifest that this one really lies over, if any: not the one that was wished for. `size`,
+    `new_bytes` in bytes; `hashes` maps algorithm to hex digest of the flat image and has `md5` always.
     """
 
     manifest: str
@@ -49,6 +50,7 @@ class Written:
     new_bytes: int
     held_blocks: int
     hole_blocks: int
+    base: str | None = None
 
 
 class Reader(Protocol):

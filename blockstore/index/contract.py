@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from blockstore.block import Place
 
@@ -71,6 +72,9 @@ class BlockIndex(Protocol):
 
     def mark_bad(self, digest: bytes, place: Place) -> bool:
         """Hide a row from dedup if it is still at `place`; True if it was."""
+
+    def bad_among(self, digests: Sequence[bytes]) -> AbstractSet[bytes]:
+        """Those whose row is marked bad: an increment must not inherit them."""
 
     def scan(self, after: bytes = b"") -> Iterator[tuple[bytes, Place]]:
         """All rows in the order of digests, from beyond `after`; no transaction lives longer than a batch."""

@@ -12,6 +12,9 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import lmdb
@@ -21,7 +24,6 @@ from blockstore.errors import Damaged, StoreFull, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 T = TypeVar("T")
 Txn: TypeAlias = Any
@@ -48,6 +50,7 @@ class LmdbEnv:
                 readahead=False,
             )
             self._env.reader_check()
+        self._disk.sync_directory(directory)
         self._refuse_truncated()
 
     def tables(self, *names: bytes) -> list[Any]:
@@ -67,9 +70,7 @@ class LmdbEnv:
             self._disk.step(f"index {what}")
             return result
 
-        result = self._run(run, write=True)
-        self._cover_last_page()
-        return result
+        return self._run(run, write=True)
 
     def close(self) -> None:
         """Close the files."""
@@ -108,37 +109,48 @@ class LmdbEnv:
     def _file(self) -> Path:
         return self._directory / "data.mdb"
 
-    def _needed(self) -> int:
-        """The length in bytes that the file has when its last page is there."""
-        return int((self._env.info()["last_pgno"] + 1) * self._env.stat()["psize"])
-
-    def _cover_last_page(self) -> None:
-        """Pages taken and freed in one transaction are never written: so that a short file always means a cut one."""
-        needed = self._needed()
-        if self._file.stat().st_size < needed:
-            os.truncate(self._file, needed)
-
     def _refuse_truncated(self) -> None:
-        size, needed = self._file.stat().st_size, self._needed()
-        # A process that was killed right after a commit may have left the last, unused page unwritten.
-        if size < needed and not self._readable(needed):
-            os.truncate(self._file, size)
+        """Refuse a file that was cut: reading beyond its end would kill the process.
+
+        What a transaction takes and frees again is never written, so a file may end before its last page and yet be
+        whole. Whether it is, another process finds out, which may die of it.
+        """
+        page = self._env.stat()["psize"]
+        # In this order: a neighbour's commit in between can only make the file longer than needed.
+        needed = (self._env.info()["last_pgno"] + 1) * page
+        size = self._file.stat().st_size
+        if size >= needed:
+            return
+        walk = [sys.executable, "-m", __name__, str(self._directory)]
+        if size % page or subprocess.run(walk, capture_output=True, check=False).returncode:  # noqa: S603 - ourselves
             self._env.close()
             raise Damaged(
                 f"{self._file} has {size} bytes where its last page ends at {needed}: "
                 "the index was truncated, make it again from the packs",
             )
 
-    def _readable(self, needed: int) -> bool:
-        """Whether every page that is in use is there, looked at with the file made long enough to be mapped safely."""
-        os.truncate(self._file, needed)
-        try:
-            with self._env.begin() as txn, txn.cursor() as names:
-                for name in list(names.iternext(keys=True, values=False)):
-                    table = self._env.open_db(name, txn, create=False)
-                    entries = sum(1 for _ in txn.cursor(table).iternext(keys=True, values=False))
-                    if entries != txn.stat(table)["entries"]:
-                        return False
-        except lmdb.Error:
+
+def walk_all(directory: str) -> bool:
+    """Read every row of every table, take pages from the free ones, and make the file as long as its last page.
+
+    Under the write lock, so that nobody's commit comes between. A missing page ends the process by a signal.
+    """
+    env = lmdb.open(directory, map_size=MAP_SIZE, max_dbs=8, max_readers=512)
+    txn = env.begin(write=True)
+    for name in list(txn.cursor().iternext(keys=True, values=False)):
+        table = env.open_db(name, txn, create=False)
+        if sum(1 for _, value in txn.cursor(table) if value) != txn.stat(table)["entries"]:
             return False
-        return True
+    for number in range(1000):
+        txn.put(f"walk {number}".encode(), bytes(100))
+    needed = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
+    file = Path(directory, "data.mdb")
+    if file.stat().st_size < needed:
+        os.truncate(file, needed)
+    txn.abort()
+    env.close()
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(not walk_all(sys.argv[1]))

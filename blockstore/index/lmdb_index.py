@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 CHECK_EVERY: Final = 256
 """Rows between two looks at the clock while the write lock is held."""
 _NUMBER: Final = struct.Struct(">I")
-_RECORD: Final = struct.Struct("<16sBQ")
+_RECORD: Final = struct.Struct("<16sBQB")
 _NEXT: Final = b"next-pack"
 
 
@@ -49,11 +49,31 @@ class LmdbIndex:
         """Look digests up in one read transaction."""
 
         def look(txn: Txn) -> list[Place | None]:
-            marked = [] if hidden else [db for db in (self._condemned, self._bad) if txn.stat(db)["entries"]]
             rows = [txn.get(digest, db=self._blocks) for digest in digests]
-            for db in marked:
-                rows = [None if txn.get(d, db=db) is not None else row for d, row in zip(digests, rows, strict=True)]
+            if not hidden:
+                rows = self._without_marked(txn, digests, rows)
             return [None if row is None else Place.decode(row) for row in rows]
+
+        return self._read(look)
+
+    def _without_marked(self, txn: Txn, digests: Sequence[bytes], rows: list[bytes | None]) -> list[bytes | None]:
+        if txn.stat(self._condemned)["entries"]:
+            hidden = [txn.get(digest, db=self._condemned) is not None for digest in digests]
+            rows = [None if marked else row for marked, row in zip(hidden, rows, strict=True)]
+        if txn.stat(self._bad)["entries"]:
+            # Only the place that was found bad is: a copy that has been put elsewhere since is as good as any.
+            places = [txn.get(digest, db=self._bad) for digest in digests]
+            rows = [None if row == bad else row for bad, row in zip(places, rows, strict=True)]
+        return rows
+
+    def bad_among(self, digests: Sequence[bytes]) -> frozenset[bytes]:
+        """Those of the digests whose row is marked bad; nearly always none, and then nothing is looked up."""
+
+        def look(txn: Txn) -> frozenset[bytes]:
+            if not txn.stat(self._bad)["entries"]:
+                return frozenset()
+            pairs = [(digest, txn.get(digest, db=self._bad)) for digest in digests]
+            return frozenset(d for d, bad in pairs if bad is not None and txn.get(d, db=self._blocks) == bad)
 
         return self._read(look)
 
@@ -61,7 +81,9 @@ class LmdbIndex:
         """Add rows, sorted, in transactions of a bounded size and time."""
         todo = sorted(rows.items())
         # Looked up in a read transaction first: rows that are there need no write lock at all.
-        known = self.get_many([digest for digest, _ in todo])
+        known: list[Place | None] = []
+        for first in range(0, len(todo), BATCH):
+            known += self.get_many([digest for digest, _ in todo[first : first + BATCH]])
         todo = [row for row, place in zip(todo, known, strict=True) if place is None]
         sealed = list(seal)
         while True:
@@ -133,6 +155,8 @@ class LmdbIndex:
                 return False
             self._accepting(txn, new.pack)
             self._change_pack(txn, new.pack, indexed_end=new.end)
+            # What is moved was verified on the way.
+            txn.delete(digest, db=self._bad)
             return bool(txn.put(digest, new.encode(), db=self._blocks))
 
         return self._each("move", sorted(moves), move)
@@ -201,11 +225,13 @@ class LmdbIndex:
 
     @staticmethod
     def _record(key: bytes, row: bytes) -> PackRecord:
-        name, state, end = _RECORD.unpack_from(row)
-        return PackRecord(_NUMBER.unpack(key)[0], name, row[_RECORD.size :].decode(), PackState(state), end)
+        name, state, end, length = _RECORD.unpack_from(row)
+        owner = row[_RECORD.size : _RECORD.size + length].decode()
+        return PackRecord(_NUMBER.unpack(key)[0], name, owner, PackState(state), end)
 
     def _put_pack(self, txn: Txn, record: PackRecord) -> None:
-        row = _RECORD.pack(record.name, record.state, record.indexed_end) + record.owner.encode()
+        owner = record.owner.encode()
+        row = _RECORD.pack(record.name, record.state, record.indexed_end, len(owner)) + owner
         txn.put(_NUMBER.pack(record.number), row, db=self._packs)
 
     def _change_pack(self, txn: Txn, number: int, *, state: PackState | None = None, indexed_end: int = 0) -> None:

@@ -33,15 +33,24 @@ class IndexWriter:
 
         A change that was given up may still happen later; every change of the index is safe to happen late.
         """
+        if self.waiting() > self._patience:
+            raise self._stuck()
         future = self._pool.submit(self._timed, change)
         try:
             return future.result(self._patience)
         except TimeoutError:
             future.cancel()
-            raise StoreUnavailable(
-                f"the index's write lock was not free within {self._patience:.0f} s: "
-                "another process that uses this data directory is stopped or stuck",
-            ) from None
+            raise self._stuck() from None
+
+    def later(self, change: Callable[[], object]) -> None:
+        """Run `change` some time, for things that nobody waits for; it must deal with its own errors."""
+        self._pool.submit(self._timed, change)
+
+    def _stuck(self) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"the index's write lock was not free within {self._patience:.0f} s: "
+            "another process that uses this data directory is stopped or stuck",
+        )
 
     def waiting(self) -> float:
         """Seconds that the change now running has taken; 0 when there is none."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import logging
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +21,7 @@ from blockstore.names import new_name
 if TYPE_CHECKING:
     from pathlib import Path
 
+log = logging.getLogger(__name__)
 TAKEN: Final = frozenset({errno.EWOULDBLOCK, errno.EACCES})
 
 
@@ -63,8 +65,13 @@ class LockFile:
 
     def close(self) -> None:
         """Remove the file, then let the lock go: nobody ever sees it unlocked while its work goes on."""
-        self._path.unlink(missing_ok=True)
-        os.close(self._fd)
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            # A file system gone read-only: the lock goes with the descriptor, the file with the next listing.
+            log.warning("%s could not be removed: %s", self._path, error)
+        finally:
+            os.close(self._fd)
 
 
 def is_held(path: Path) -> bool:

@@ -7,6 +7,7 @@ named (the register keeps it), whatever the bytes there look like.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from blockstore.errors import BlockstoreError, Damaged
 from blockstore.index.contract import PackState
 from blockstore.leases.flock import try_lock
 from blockstore.packs import pack_format, resync
-from blockstore.packs.pack_format import TRAILER_SIZE, TableRow
+from blockstore.packs.pack_format import START_SIZE, TRAILER_SIZE, TableRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +33,17 @@ log = logging.getLogger(__name__)
 def adopt_orphans(index: BlockIndex, packs: LocalPacks, disk: Disk, is_alive: Callable[[str], bool]) -> int:
     """Seal every open pack whose owner is dead; gives their number. Safe beside running writers and other adopters."""
     orphans = [record for record in index.packs() if record.state is PackState.OPEN and not is_alive(record.owner)]
-    return sum(_adopt(record, index, packs, disk) for record in orphans)
+    return sum(_try_adopt(record, index, packs, disk) for record in orphans)
+
+
+def _try_adopt(record: PackRecord, index: BlockIndex, packs: LocalPacks, disk: Disk) -> bool:
+    """One pack's trouble is not the others', nor the start's: it stays open, and the next start tries again."""
+    try:
+        with disk_errors(str(packs.path(record.name))):
+            return _adopt(record, index, packs, disk)
+    except BlockstoreError as error:
+        log.warning("pack %s stays unsealed: %s", packs.path(record.name), error)
+        return False
 
 
 def _adopt(record: PackRecord, index: BlockIndex, packs: LocalPacks, disk: Disk) -> bool:
@@ -48,14 +59,11 @@ def _adopt(record: PackRecord, index: BlockIndex, packs: LocalPacks, disk: Disk)
         if current is None or current.state is not PackState.OPEN:
             return False
         if _cut_and_seal(current, path, fd, disk):
+            _mark_beyond(current, index, os.fstat(fd).st_size)
             index.advance_pack(record.number, PackState.SEALED)
         else:
             disk.unlink(path)
             index.drop_pack(record.number)
-    except BlockstoreError as error:
-        # The others must not wait for this one: it stays open, and the next start tries again.
-        log.warning("pack %s stays unsealed: %s", path, error)
-        return False
     finally:
         os.close(fd)
     return True
@@ -74,6 +82,7 @@ def _cut_and_seal(record: PackRecord, path: Path, fd: int, disk: Disk) -> bool:
     """Make a sealed pack of what is valid; False if it holds nothing at all."""
     with disk_errors(str(path)):
         size = os.fstat(fd).st_size
+        _refuse_newer(fd, path)
         if _is_sealed(fd, size, path):
             disk.sync(fd, str(path))
             return True
@@ -96,13 +105,32 @@ def _cut_and_seal(record: PackRecord, path: Path, fd: int, disk: Disk) -> bool:
     return True
 
 
+def _refuse_newer(fd: int, path: Path) -> None:
+    """DataRefused for a pack that a newer version writes; a damaged first frame does not keep it from being sealed."""
+    with contextlib.suppress(Damaged):
+        pack_format.decode_start(os.pread(fd, START_SIZE, 0), str(path))
+
+
+def _mark_beyond(record: PackRecord, index: BlockIndex, size: int) -> None:
+    """Hide rows that name bytes beyond the end of a truncated pack from dedup: the next upload stores them anew."""
+    if record.indexed_end > size:
+        for name, place in index.scan():
+            if place.pack == record.number and place.end > size:
+                index.mark_bad(name, place)
+
+
 def _is_sealed(fd: int, size: int, path: Path) -> bool:
-    """Whether the writer had already written the table when it died."""
-    begins = pack_format.table_begins(os.pread(fd, TRAILER_SIZE, max(0, size - TRAILER_SIZE)))
-    if begins is None or begins >= size:
+    """Whether the writer had already written the table when it died.
+
+    The table must be that of the entries that are really there: an image's own bytes could look like one.
+    """
+    begins = pack_format.table_begins(os.pread(fd, TRAILER_SIZE, max(0, size - TRAILER_SIZE)), size)
+    if begins is None:
         return False
     try:
-        pack_format.decode_table(os.pread(fd, size - begins, begins), str(path))
+        table = pack_format.decode_table(os.pread(fd, size - begins, begins), str(path))
     except Damaged:
         return False
-    return True
+    found = list(resync.walk(fd, stop=begins))
+    listed = [(row.offset, row.digest) for row in table]
+    return listed == [(part.offset, part.header.digest) for part in found if isinstance(part, resync.Found)]

@@ -113,10 +113,10 @@ class PackWriter:
     def sync(self) -> None:
         """Make everything appended so far durable, and the pack's name with the first call; Poisoned if that fails."""
         with self._syncing:
+            self._refuse_poisoned()
             if self._closed:
                 # Sealed and durable; a later generation that refers to its blocks asks once more.
                 return
-            self._refuse_poisoned()
             try:
                 self._disk.sync(self._fd, str(self.path))
                 if not self._named:

@@ -143,16 +143,19 @@ def encode_table(rows: Sequence[TableRow], at: int) -> bytes:
     return head + body + _SUM.pack(xxh3(head + body + trailer)) + trailer
 
 
-def table_begins(trailer: bytes) -> int | None:
-    """Where the table's frame begins, from the file's last TRAILER_SIZE bytes; None if the pack isn't sealed."""
+def table_begins(trailer: bytes, size: int) -> int | None:
+    """Where the table's frame begins, from the last TRAILER_SIZE of `size` bytes; None if the pack isn't sealed."""
     if len(trailer) != TRAILER_SIZE:
         return None
-    at, _, _, magic = _TRAILER.unpack_from(trailer, _SUM.size)
-    return int(at) if magic == TABLE_MAGIC else None
+    at, count, _, magic = _TRAILER.unpack_from(trailer, _SUM.size)
+    fits = at >= START_SIZE and at + _FRAME.size + count * TABLE_ROW.itemsize + TRAILER_SIZE == size
+    return int(at) if magic == TABLE_MAGIC and fits else None
 
 
 def decode_table(data: bytes, what: str) -> list[TableRow]:
     """Read the last frame of a sealed pack; Damaged when its sum is wrong."""
+    if len(data) < _FRAME.size + TRAILER_SIZE or (len(data) - _FRAME.size - TRAILER_SIZE) % TABLE_ROW.itemsize:
+        raise Damaged(f"{what}: the pack's table has a length that none has")
     body = data[_FRAME.size : len(data) - TRAILER_SIZE]
     trailer = data[len(data) - _TRAILER.size :]
     total = _SUM.unpack_from(data, len(data) - TRAILER_SIZE)[0]

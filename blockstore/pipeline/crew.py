@@ -14,6 +14,8 @@ from collections import deque
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, TypeVar
 
+from blockstore.errors import StoreUnavailable
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -35,8 +37,13 @@ class Crew:
             thread.start()
 
     def submit(self, task: Callable[[], None]) -> None:
-        """Queue a free task; it must deal with its own errors (what escapes is logged and dropped)."""
+        """Queue a free task; it must deal with its own errors (what escapes is logged and dropped).
+
+        StoreUnavailable after `close`: a task that nobody would ever run is not taken.
+        """
         with self._wake:
+            if self._stopping:
+                raise StoreUnavailable("the store is being closed")
             self._free.append(task)
             self._wake.notify()
 

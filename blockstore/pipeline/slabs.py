@@ -26,6 +26,7 @@ class SlabPool:
         self.budget = budget
         self._lock = threading.Lock()
         self._taken = 0
+        self._out = 0
         self._idle: dict[int, list[bytearray]] = {}
         self._waiting: deque[Callable[[], None]] = deque()
 
@@ -51,25 +52,37 @@ class SlabPool:
         with self._lock:
             return self._taken
 
-    def take(self, share: SlabShare) -> bytearray | None:
-        """A buffer for a share, or None (called by SlabShare)."""
+    def take(self, share: SlabShare) -> bool:
+        """Count a slab for a share, if it may have one now (called by SlabShare)."""
         with self._lock:
+            if share.closed:
+                return False
             if share.held >= share.sure:
                 if share.held >= share.most or self._taken + share.size > self.budget:
-                    return None
+                    return False
                 self._taken += share.size
             share.held += 1
-            idle = self._idle.get(share.size)
-            buffer = idle.pop() if idle else None
-        return bytearray(share.size) if buffer is None else buffer
+            return True
 
-    def give_back(self, share: SlabShare, buffer: bytearray) -> None:
-        """Take a buffer back (called by Slab)."""
+    def buffer(self, size: int) -> bytearray:
+        """Memory for a slab that was counted, used before if possible (called by SlabShare)."""
+        with self._lock:
+            idle = self._idle.get(size)
+            buffer = idle.pop() if idle else None
+            self._out += size
+            self._trim()
+        return bytearray(size) if buffer is None else buffer
+
+    def give_back(self, share: SlabShare, buffer: bytearray | None) -> None:
+        """Take a slab back, with its buffer if it had one (called by Slab and SlabShare)."""
         with self._lock:
             share.held -= 1
             if share.held >= share.sure or share.closed:
                 self._taken -= share.size
-            self._keep(share.size, buffer)
+            if buffer is not None:
+                self._out -= share.size
+                self._idle.setdefault(share.size, []).append(buffer)
+                self._trim()
             woken = self._wake()
         for callback in woken:
             callback()
@@ -77,18 +90,21 @@ class SlabPool:
     def leave(self, share: SlabShare) -> None:
         """Give up what a share was sure of and does not hold (called by SlabShare)."""
         with self._lock:
+            if share.closed:
+                return
+            share.closed = True
             self._taken -= max(0, share.sure - share.held) * share.size
             woken = self._wake()
         for callback in woken:
             callback()
 
-    def _keep(self, size: int, buffer: bytearray) -> None:
-        """Keep the buffer for the next, unless buffers of other sizes fill the budget already."""
-        kept = sum(length * len(buffers) for length, buffers in self._idle.items())
-        if kept + size <= self.budget:
-            self._idle.setdefault(size, []).append(buffer)
-        else:
-            self._idle = {size: self._idle.get(size, [])}
+    def _trim(self) -> None:
+        """Let idle buffers go (those of other sizes, mostly) until all that exist fit into the budget."""
+        kept = sum(size * len(buffers) for size, buffers in self._idle.items())
+        while kept and self._out + kept > self.budget:
+            size = max(size for size, buffers in self._idle.items() if buffers)
+            self._idle[size].pop()
+            kept -= size
 
     def _wake(self) -> list[Callable[[], None]]:
         woken = list(self._waiting)
@@ -109,14 +125,19 @@ class SlabShare:
 
     def acquire(self) -> Slab | None:
         """A slab, or None: wait with `pool.when_free`, then ask again."""
-        buffer = self.pool.take(self)
-        return None if buffer is None else Slab(self, buffer)
+        return Slab(self, self.pool.buffer(self.size)) if self.pool.take(self) else None
+
+    def reserve(self) -> bool:
+        """Count a slab's bytes without a buffer, for memory that somebody else allocates; `release` gives it back."""
+        return self.pool.take(self)
+
+    def release(self) -> None:
+        """What was reserved is free again."""
+        self.pool.give_back(self, None)
 
     def close(self) -> None:
         """No more slabs for this one; those that are out come back by themselves."""
-        if not self.closed:
-            self.closed = True
-            self.pool.leave(self)
+        self.pool.leave(self)
 
 
 class Slab:

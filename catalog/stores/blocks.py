@@ -9,23 +9,27 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
+from blockstore.manifest_reader import ManifestReader
+from blockstore.manifest_writer import ManifestWriter
+from blockstore.pipeline.slabs import MOST, SURE
 from blockstore.pipeline.taps import HashTap
+from catalog.blocking import to_its_end
 from catalog.model.errors import SizeMismatch
 from catalog.ports import Written
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
+    from concurrent.futures import Future
 
-    from blockstore.manifest_reader import ManifestReader
-    from blockstore.manifest_writer import ManifestWriter
     from blockstore.pipeline.slabs import Slab, SlabPool, SlabShare
     from blockstore.store import BlockStore
     from blockstore.write_result import WriteResult
     from catalog.model.manifest import StoredManifest
     from catalog.ports import Reader
 
+T = TypeVar("T")
 AHEAD: Final = 3
 """Pieces of a download that are being read or wait to be sent."""
 LEGACY_HASH: Final = "md5"
@@ -38,6 +42,9 @@ class StoredBlocks:
     def __init__(self, store: BlockStore, hashing: str = "sha512") -> None:
         self._store = store
         self._algorithms = tuple(dict.fromkeys((hashing, LEGACY_HASH)))
+        # Whoever waits for admission waits in line, so that a large share is not passed over for ever by small ones.
+        self._uploads = asyncio.Lock()
+        self._downloads = asyncio.Lock()
 
     @property
     def store(self) -> str:
@@ -62,10 +69,12 @@ class StoredBlocks:
         block_size: int,
     ) -> Written:
         """Pump a stream through the pipeline; see the port for what holds after a failure."""
-        share = await admitted(self._store.slabs, self._store.slab_size(block_size))
+        share = await admitted(self._store.slabs, self._uploads, self._store.slab_size(block_size))
         try:
             taps = [HashTap(name) for name in self._algorithms]
-            writer = self._store.writer(pin, share, block_size=block_size, taps=taps)
+            # Beginning makes files and may open a chain: not the loop's work.
+            begun = self._store.crew.call(lambda: self._store.writer(pin, share, block_size=block_size, taps=taps))
+            writer = await settled(begun, ManifestWriter.abort)
         except BaseException:
             share.close()
             raise
@@ -74,15 +83,15 @@ class StoredBlocks:
             result = await asyncio.wrap_future(writer.finish())
         except BaseException:
             # Nothing of this upload may run on when its pin goes; the crew ends it within a slab's time.
-            await asyncio.shield(asyncio.wrap_future(writer.abort()))
+            await to_its_end(asyncio.wrap_future(writer.abort()))
             raise
         return _written(result)
 
     async def open(self, manifests: Sequence[StoredManifest]) -> Reader:
         """Open a chain; on the crew, since a cold disk may take its time."""
         chain = [(manifest.name, manifest.digest) for manifest in manifests]
-        reader = await asyncio.wrap_future(self._store.crew.call(lambda: self._store.reader(chain)))
-        return StoredReader(self._store, reader)
+        reader = await settled(self._store.crew.call(lambda: self._store.reader(chain)), ManifestReader.close)
+        return StoredReader(self._store, reader, self._downloads)
 
     def forget_journal(self, pin: str) -> None:
         """The pin is gone."""
@@ -144,11 +153,12 @@ class _Pump:
 
 
 class StoredReader:
-    """`catalog.ports.Reader`: a few pieces ahead on the crew."""
+    """`catalog.ports.Reader`: a few pieces ahead on the crew, as long as the budget has room for them."""
 
-    def __init__(self, store: BlockStore, reader: ManifestReader) -> None:
+    def __init__(self, store: BlockStore, reader: ManifestReader, line: asyncio.Lock) -> None:
         self._store = store
         self._reader = reader
+        self._line = line
         self._open = True
 
     @property
@@ -157,20 +167,25 @@ class StoredReader:
         return self._reader.size
 
     async def read(self, start: int, stop: int) -> AsyncIterator[bytes]:
-        """Verified pieces in order; each was counted against the process's budget until the next is asked for."""
-        share = await admitted(self._store.slabs, self._reader.piece, sure=AHEAD, most=AHEAD)
-        loading: deque[asyncio.Future[bytes]] = deque()
+        """Verified pieces in order; each counts against the process's budget until the next one is asked for."""
+        share = await admitted(self._store.pieces, self._line, self._reader.piece, sure=1, most=AHEAD)
+        loading: deque[Future[bytes]] = deque()
         try:
             for begins, ends in self._reader.pieces(start, stop):
+                while not share.reserve():
+                    # Its own pieces are all that it may have: the oldest goes out first. One is always sure.
+                    yield await self._next(loading)
+                    share.release()
                 loading.append(self._load(begins, ends))
-                if len(loading) == AHEAD:
-                    yield await loading.popleft()
             while loading:
-                yield await loading.popleft()
+                yield await self._next(loading)
+                share.release()
         finally:
-            for future in loading:
-                future.cancel()
-            await asyncio.gather(*loading, return_exceptions=True)
+            # What is being read right now uses the open files and the counted memory until it is done.
+            running = [future for future in loading if not future.cancel()]
+            await to_its_end(asyncio.gather(*map(asyncio.wrap_future, running), return_exceptions=True))
+            while share.held:
+                share.release()
             share.close()
 
     def close(self) -> None:
@@ -179,19 +194,40 @@ class StoredReader:
             self._open = False
             self._reader.close()
 
-    def _load(self, begins: int, ends: int) -> asyncio.Future[bytes]:
-        return asyncio.wrap_future(self._store.crew.call(lambda: self._reader.load(begins, ends)))
+    def _load(self, begins: int, ends: int) -> Future[bytes]:
+        return self._store.crew.call(lambda: self._reader.load(begins, ends))
+
+    @staticmethod
+    async def _next(loading: deque[Future[bytes]]) -> bytes:
+        piece = await asyncio.wrap_future(loading[0])
+        loading.popleft()
+        return piece
 
 
-async def admitted(pool: SlabPool, size: int, *, sure: int = 2, most: int = 8) -> SlabShare:
-    """A share of the budget, waited for: nobody begins who could starve."""
-    share = pool.admit(size, sure=sure, most=most)
-    while share is None:
-        freed = when_free(pool)
+async def admitted(pool: SlabPool, line: asyncio.Lock, size: int, *, sure: int = SURE, most: int = MOST) -> SlabShare:
+    """A share of the budget, waited for in line: nobody begins who could starve."""
+    async with line:
         share = pool.admit(size, sure=sure, most=most)
-        if share is None:
-            await freed.wait()
-    return share
+        while share is None:
+            freed = when_free(pool)
+            share = pool.admit(size, sure=sure, most=most)
+            if share is None:
+                await freed.wait()
+        return share
+
+
+async def settled(future: Future[T], undo: Callable[[T], object]) -> T:
+    """The future's result; if the caller is cancelled meanwhile, what comes of it is undone when it is there."""
+
+    def dispose(done: Future[T]) -> None:
+        if not done.cancelled() and done.exception() is None:
+            undo(done.result())
+
+    try:
+        return await asyncio.wrap_future(future)
+    except asyncio.CancelledError:
+        future.add_done_callback(dispose)
+        raise
 
 
 def when_free(pool: SlabPool) -> asyncio.Event:
@@ -222,4 +258,5 @@ def _written(result: WriteResult) -> Written:
         new_bytes=result.new_bytes,
         held_blocks=result.held_blocks,
         hole_blocks=result.hole_blocks,
+        base=result.manifest.base,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from blockstore import names
 from blockstore.errors import BlockstoreError
 from catalog import policy
+from catalog.blocking import to_its_end
 from catalog.model.errors import CatalogError, CatalogUnavailable, Forbidden, NoData
 from catalog.model.image import Status, Upload
 from catalog.model.location import ACTIVE
@@ -18,7 +18,7 @@ from catalog.usecases import uploads
 from catalog.usecases.access import load_visible
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Sequence
+    from collections.abc import AsyncIterator, Sequence
     from typing import Self
 
     from catalog.limits import Limits
@@ -85,7 +85,7 @@ async def upload(
     try:
         image = await take_in()
     except BaseException:
-        await _to_its_end(_give_up(services, image_id, mine))
+        await to_its_end(_give_up(services, image_id, mine))
         raise
     finally:
         services.running.discard(mine.id)
@@ -150,20 +150,6 @@ def _our_manifests(uow: UnitOfWork, image: Image, store: str) -> Sequence[Stored
     raise CatalogUnavailable(
         f"Image {image.id} has no data in block store {store}; was the catalog restored beside another store?"
     )
-
-
-async def _to_its_end(work: Coroutine[None, None, None]) -> None:
-    """Run `work` to its end even when the caller is cancelled meanwhile; the cancellation comes after."""
-    task = asyncio.ensure_future(work)
-    cancelled = False
-    while not task.done():
-        try:
-            await asyncio.wait({task})
-        except asyncio.CancelledError:
-            cancelled = True
-    task.result()
-    if cancelled:
-        raise asyncio.CancelledError
 
 
 class _Capped:

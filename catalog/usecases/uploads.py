@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 class Commit:
     """What a commit makes visible: an upload's manifest, as part of an image.
 
-    `base` is the manifest below it, if it is an increment; `hashing` the algorithm of `os_hash_value`.
+    `hashing` is the algorithm of `os_hash_value`.
     """
 
     image_id: str
@@ -43,7 +43,6 @@ class Commit:
     written: Written
     store: str
     hashing: str
-    base: str | None = None
 
 
 def begin(
@@ -94,10 +93,10 @@ def commit(uow: UnitOfWork, work: Commit, *, at: datetime) -> Image:
         raise Gone(f"The upload of image {work.image_id} took too long and its data is gone; upload it again.")
     written = work.written
     image.become_active(work.upload_id, _contents(work), at=at)
-    if work.base is not None:
-        _require_live(uow, work.base)
+    if written.base is not None:
+        _require_live(uow, written.base)
     uow.manifests.add(
-        Manifest(id=written.manifest, digest=written.digest, base=work.base, depth=written.depth, size=written.size)
+        Manifest(id=written.manifest, digest=written.digest, base=written.base, depth=written.depth, size=written.size)
     )
     uow.images.save(image, expect=Status.SAVING, upload=work.upload_id)
     for base in bases:

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from catalog.usecases.services import Services
 
 
-def written(manifest: str, *, depth: int = 0) -> Written:
+def written(manifest: str, *, base: str | None = None) -> Written:
     hashes = {"md5": hashlib.md5(b"x").hexdigest(), "sha512": hashlib.sha512(b"x").hexdigest()}
-    return Written(manifest, b"d" * 32, depth, 1, hashes, 1, 1, 0, 0)
+    return Written(manifest, b"d" * 32, 0 if base is None else 1, 1, hashes, 1, 1, 0, 0, base)
 
 
 async def begin(services: Services, image: Image, upload_id: str, *, bases: tuple[str, ...] = ()) -> None:
@@ -36,8 +36,7 @@ async def begin(services: Services, image: Image, upload_id: str, *, bases: tupl
 
 
 async def commit(services: Services, image: Image, upload_id: str, *, base: str | None = None) -> Image:
-    depth = 0 if base is None else 1
-    work = uploads.Commit(image.id, upload_id, written(f"m-{upload_id}", depth=depth), "store", "sha512", base)
+    work = uploads.Commit(image.id, upload_id, written(f"m-{upload_id}", base=base), "store", "sha512")
     return await services.database.write(lambda uow: uploads.commit(uow, work, at=services.clock()))
 
 
