@@ -9,7 +9,7 @@ LISTEN ?= 127.0.0.1:9292
 DATA ?= ./data
 WORKERS ?= 2
 
-.PHONY: help serve test test-unit test-crashes test-serial test-clients lint format types show show-main-job bench clients wheel clean
+.PHONY: help serve test test-unit test-crashes test-serial test-clients lint format show show-main-job bench clients wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -44,7 +44,7 @@ $(STAMPS)/system:
 	@touch $@
 
 serve: $(STAMPS)/runtime ## install what is needed and serve DATA (./data) on LISTEN (127.0.0.1:9292)
-	exec $(VENV)/bin/drystone serve --data $(DATA) --listen $(LISTEN)
+	exec $(VENV)/bin/drystone serve --data "$(DATA)" --listen "$(LISTEN)"
 
 test: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients test-unit test-crashes test-serial test-clients ## all tests, in the order of their speed
 

@@ -1,0 +1,64 @@
+"""An aiohttp server that does nothing with what it is sent: what HTTP alone costs on this machine.
+
+python -m bench.sink      prints its port; PUT /file takes any body, GET /SIZE gives that many zeros in writes of 1 MiB
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from bench.places import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_PIECE = bytes(1 << 20)
+
+
+@contextlib.contextmanager
+def running() -> Iterator[tuple[str, int]]:
+    """A sink in a process of its own: its URL and its process id."""
+    command = [sys.executable, "-m", "bench.sink"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield f"http://127.0.0.1:{int(process.stdout.readline())}", process.pid
+        finally:
+            process.terminate()
+
+
+async def take(request: web.Request) -> web.Response:
+    async for _ in request.content.iter_any():
+        pass
+    return web.Response(status=204)
+
+
+async def give(request: web.Request) -> web.StreamResponse:
+    left = int(request.match_info["size"])
+    response = web.StreamResponse(headers={"Content-Length": str(left)})
+    await response.prepare(request)
+    while left:
+        piece = _PIECE[:left]
+        await response.write(piece)
+        left -= len(piece)
+    return response
+
+
+async def _serve() -> None:
+    app = web.Application()
+    app.add_routes([web.put("/file", take), web.get("/{size:[0-9]+}", give)])
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    print(runner.addresses[0][1], flush=True)
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve())
