@@ -14,21 +14,22 @@ from __future__ import annotations
 import logging
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from blockstore import clock
 from blockstore.errors import BlockstoreError, StoreUnavailable
+from blockstore.generation import Generation, Pending
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from blockstore.block import Place
+    from blockstore.generation import Session
     from blockstore.index.contract import BlockIndex
     from blockstore.index.writer import IndexWriter
     from blockstore.journal import Record
-    from blockstore.leases.contract import Lease, Leases
+    from blockstore.leases.contract import Leases
     from blockstore.open_pack import OpenPack
     from blockstore.packs.local import PackWriter
     from blockstore.receive import Prepared
@@ -39,40 +40,6 @@ MOST_NOTED: Final = 1 << 20
 """Blocks that may wait for one generation's journals, about 120 bytes each."""
 IDLE_LOOK: Final = 5.0
 """Seconds between two looks at whether the open pack has been idle long enough to be sealed."""
-
-
-class Session(Protocol):
-    """An upload as a generation sees it."""
-
-    def write_journal(self, records: Sequence[Record]) -> None:
-        """Append records to the pin's journal and sync it; on any thread, one call at a time."""
-
-    def generation_closed(self, generation: Generation, error: BlockstoreError | None) -> None:
-        """What this session noted in the generation is durable; or, with an error, lost."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """Where a block lies that no row names yet, and the pack that must be synced before one may."""
-
-    place: Place
-    pack: PackWriter
-
-
-@dataclass(slots=True)
-class Generation:
-    """What one round has to make durable; guarded by the lock of its Generations."""
-
-    lease: Lease
-    opened: float
-    admitted: int = 0
-    size: int = 0
-    noted: int = 0
-    rows: dict[bytes, Place] = field(default_factory=dict)
-    packs: set[PackWriter] = field(default_factory=set)
-    stored: list[bytes] = field(default_factory=list)
-    notes: dict[Session, list[Record]] = field(default_factory=dict)
-    waiters: list[Future[None]] = field(default_factory=list)
 
 
 class Generations:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from blockstore.base_view import BaseView
-    from blockstore.generations import Generation, Generations
+    from blockstore.generation import Generation
+    from blockstore.generations import Generations
     from blockstore.journal import Journal
     from blockstore.manifest_builder import BuiltManifest, ManifestBuilder
     from blockstore.pipeline.crew import Crew, Lane

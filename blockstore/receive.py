@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from blockstore.block import Frame
-    from blockstore.generations import Generations, Pending
+    from blockstore.generation import Pending
+    from blockstore.generations import Generations
     from blockstore.index.contract import BlockIndex
 
 

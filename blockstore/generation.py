@@ -1,0 +1,50 @@
+"""What one round of syncs has to make durable, and for whom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from concurrent.futures import Future
+
+    from blockstore.block import Place
+    from blockstore.errors import BlockstoreError
+    from blockstore.journal import Record
+    from blockstore.leases.contract import Lease
+    from blockstore.packs.local import PackWriter
+
+
+class Session(Protocol):
+    """An upload as a generation sees it."""
+
+    def write_journal(self, records: Sequence[Record]) -> None:
+        """Append records to the pin's journal and sync it; on any thread, one call at a time."""
+
+    def generation_closed(self, generation: Generation, error: BlockstoreError | None) -> None:
+        """What this session noted in the generation is durable; or, with an error, lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Where a block lies that no row names yet, and the pack that must be synced before one may."""
+
+    place: Place
+    pack: PackWriter
+
+
+@dataclass(slots=True)
+class Generation:
+    """What one round has to make durable; guarded by the lock of its Generations."""
+
+    lease: Lease
+    opened: float
+    admitted: int = 0
+    size: int = 0
+    noted: int = 0
+    rows: dict[bytes, Place] = field(default_factory=dict)
+    packs: set[PackWriter] = field(default_factory=set)
+    stored: list[bytes] = field(default_factory=list)
+    notes: dict[Session, list[Record]] = field(default_factory=dict)
+    waiters: list[Future[None]] = field(default_factory=list)
