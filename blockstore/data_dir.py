@@ -110,7 +110,7 @@ class DataDir:
 
 
 def _refuse_network(root: Path) -> None:
-    with Path("/proc/self/mountinfo").open(encoding="utf-8") as mounts:
+    with Path("/proc/self/mountinfo").open(encoding="utf-8", errors="surrogateescape") as mounts:
         kind = network_file_system(Path(os.path.realpath(root)), mounts)
     if kind:
         raise DataRefused(

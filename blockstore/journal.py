@@ -54,7 +54,8 @@ def encode_records(records: Sequence[Record], first: int) -> bytes:
 
 def decode(data: bytes, what: str) -> Iterator[Record]:
     """The records up to the first torn one; a file shorter than its header has none."""
-    if len(data) < HEADER_SIZE:
+    if not any(data[:HEADER_SIZE]) or len(data) < HEADER_SIZE:
+        # A power cut may leave a first write as zeros, or torn: nothing in it was acknowledged.
         return
     if data[:8] != MAGIC or xxh3(data[: _HEADER.size]) != _SUM.unpack_from(data, _HEADER.size)[0]:
         raise Damaged(f"{what}: the journal's header is damaged")

@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 SLAB: Final = 1024 * 1024
+SMALL_SLAB: Final = 256 * 1024
+SMALLEST_SLAB: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +135,21 @@ class BlockStore:
         )
 
     def slab_size(self, block_size: int) -> int:
-        """How long an upload's slabs are, in bytes: at least one block."""
+        """How long an upload's slabs are, in bytes, when there is room: at least one block."""
         return max(self._options.slab, block_size)
+
+    def admit_upload(self, block_size: int) -> SlabShare | None:
+        """A share for an upload, or None when there is no room now.
+
+        The more uploads there are, the smaller the slabs of those that come: so that many slow senders, who would do
+        with little, neither keep each other out nor starve.
+        """
+        half = self.slabs.budget // 2
+        for size, within in ((self._options.slab, half // 2), (SMALL_SLAB, half * 3 // 4), (SMALLEST_SLAB, half)):
+            share = self.slabs.admit(max(min(size, self._options.slab), block_size), within=within)
+            if share is not None:
+                return share
+        return None
 
     def writer(
         self,

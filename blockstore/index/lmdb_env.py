@@ -29,6 +29,8 @@ T = TypeVar("T")
 Txn: TypeAlias = Any
 """lmdb.Transaction; the library ships no types."""
 MAP_SIZE: Final = 1 << 40
+WALK: Final = 600.0
+"""Seconds for looking at every page of an index that may have been truncated."""
 NEARLY_NOTHING: Final = 1 << 20
 """With less than this free, an I/O error of LMDB is a full disk."""
 _DAMAGED: Final = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.VersionMismatchError)
@@ -121,13 +123,21 @@ class LmdbEnv:
         size = self._file.stat().st_size
         if size >= needed:
             return
-        walk = [sys.executable, "-m", __name__, str(self._directory)]
-        if size % page or subprocess.run(walk, capture_output=True, check=False).returncode:  # noqa: S603 - ourselves
+        if size % page or not self._walks_through():
             self._env.close()
             raise Damaged(
                 f"{self._file} has {size} bytes where its last page ends at {needed}: "
                 "the index was truncated, make it again from the packs",
             )
+
+    def _walks_through(self) -> bool:
+        walk = [sys.executable, "-m", __name__, str(self._directory)]
+        try:
+            return subprocess.run(walk, capture_output=True, check=False, timeout=WALK).returncode == 0  # noqa: S603 - ourselves
+        except subprocess.TimeoutExpired as error:
+            raise StoreUnavailable(
+                f"{self._file} is shorter than its last page, and another process keeps it locked: stop that one first"
+            ) from error
 
 
 def walk_all(directory: str) -> bool:

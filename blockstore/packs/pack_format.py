@@ -28,6 +28,9 @@ PACK_MAGIC: Final = b"DRYSPACK"
 TABLE_MAGIC: Final = b"DRYSTABL"
 ENTRY_MARK: Final = b"DrEn"
 ENTRY_VERSION: Final = 1
+LONGEST_BLOCK: Final = 4 * 1024 * 1024
+LONGEST_FRAME: Final = LONGEST_BLOCK + LONGEST_BLOCK // 128 + 1024
+"""More than zstd ever makes of the longest block; a header that claims more is none."""
 
 _START: Final = struct.Struct("<II8sIII16s16s")
 START_SIZE: Final = _START.size + 8
@@ -127,7 +130,7 @@ def decode_header(data: Buffer) -> Header | None:
         return None
     magic, size, mark, version, codec, scheme, _, key, raw, length, name, total = _ENTRY.unpack_from(view)
     ours = (SKIPPABLE, HEADER_SIZE - 8, ENTRY_MARK, ENTRY_VERSION, frames.CODEC_ZSTD, digest.PLAIN, 0)
-    if (magic, size, mark, version, codec, scheme, key) != ours:
+    if (magic, size, mark, version, codec, scheme, key) != ours or raw > LONGEST_BLOCK or length > LONGEST_FRAME:
         return None
     return Header(name, raw, length, total)
 

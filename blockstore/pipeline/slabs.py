@@ -1,8 +1,9 @@
 """Slabs: pieces of the stream in memory, all from one budget in bytes for the whole process.
 
-This is the bound on memory and the back-pressure in one: an upload that gets no slab does not read its socket. Each
-share is sure of `sure` slabs, counted against the budget from its admission on, so no upload that has begun can starve;
-beyond them it may have up to `most`, as long as the budget has room.
+This is the bound on memory and the back-pressure in one: an upload that gets no slab does not read its socket. One half
+of the budget is promised: each share is sure of `sure` slabs from its admission on, so no upload that has begun can
+starve. The other half is lent: beyond what it is sure of, a share may have up to `most` while there is room. Loans
+never touch the half for promises, so busy uploads can't keep new ones out.
 """
 
 from __future__ import annotations
@@ -25,20 +26,23 @@ class SlabPool:
     def __init__(self, budget: int = BUDGET) -> None:
         self.budget = budget
         self._lock = threading.Lock()
-        self._taken = 0
+        self._promised = 0
+        self._lent = 0
         self._out = 0
         self._idle: dict[int, list[bytearray]] = {}
         self._waiting: deque[Callable[[], None]] = deque()
 
-    def admit(self, size: int, *, sure: int = SURE, most: int = MOST) -> SlabShare | None:
+    def admit(self, size: int, *, sure: int = SURE, most: int = MOST, within: int | None = None) -> SlabShare | None:
         """A share of slabs of `size` bytes, or None when the budget can't be sure of it now: wait with `when_free`.
 
-        A share that the whole budget could not hold is admitted when nothing else is: slow, but not never.
+        `within`: how many bytes may be promised with this share included; half the budget by default. A share that is
+        larger is admitted when nothing else is: slow, but not never.
         """
         with self._lock:
-            if self._taken and self._taken + sure * size > self.budget:
+            limit = self.budget // 2 if within is None else within
+            if self._promised + sure * size > limit and (self._promised or self._lent):
                 return None
-            self._taken += sure * size
+            self._promised += sure * size
             return SlabShare(self, size, sure, most)
 
     def when_free(self, callback: Callable[[], None]) -> None:
@@ -50,19 +54,19 @@ class SlabPool:
     def taken(self) -> int:
         """Bytes promised or held."""
         with self._lock:
-            return self._taken
+            return self._promised + self._lent
 
-    def take(self, share: SlabShare) -> bool:
-        """Count a slab for a share, if it may have one now (called by SlabShare)."""
+    def take(self, share: SlabShare, count: int) -> int:
+        """Count up to `count` slabs for a share; gives how many it may have now (called by SlabShare)."""
         with self._lock:
             if share.closed:
-                return False
-            if share.held >= share.sure:
-                if share.held >= share.most or self._taken + share.size > self.budget:
-                    return False
-                self._taken += share.size
-            share.held += 1
-            return True
+                return 0
+            sure = max(0, share.sure - share.held)
+            room = max(0, min(self.budget // 2, self.budget - self._promised) - self._lent) // share.size
+            got = max(0, min(count, share.most - share.held, sure + room))
+            self._lent += max(0, got - sure) * share.size
+            share.held += got
+            return got
 
     def buffer(self, size: int) -> bytearray:
         """Memory for a slab that was counted, used before if possible (called by SlabShare)."""
@@ -77,8 +81,10 @@ class SlabPool:
         """Take a slab back, with its buffer if it had one (called by Slab and SlabShare)."""
         with self._lock:
             share.held -= 1
-            if share.held >= share.sure or share.closed:
-                self._taken -= share.size
+            if share.held >= share.sure:
+                self._lent -= share.size
+            elif share.closed:
+                self._promised -= share.size
             if buffer is not None:
                 self._out -= share.size
                 self._idle.setdefault(share.size, []).append(buffer)
@@ -93,7 +99,7 @@ class SlabPool:
             if share.closed:
                 return
             share.closed = True
-            self._taken -= max(0, share.sure - share.held) * share.size
+            self._promised -= max(0, share.sure - share.held) * share.size
             woken = self._wake()
         for callback in woken:
             callback()
@@ -125,15 +131,16 @@ class SlabShare:
 
     def acquire(self) -> Slab | None:
         """A slab, or None: wait with `pool.when_free`, then ask again."""
-        return Slab(self, self.pool.buffer(self.size)) if self.pool.take(self) else None
+        return Slab(self, self.pool.buffer(self.size)) if self.pool.take(self, 1) else None
 
-    def reserve(self) -> bool:
-        """Count a slab's bytes without a buffer, for memory that somebody else allocates; `release` gives it back."""
-        return self.pool.take(self)
+    def reserve(self, count: int) -> int:
+        """Count slabs without buffers, for memory that somebody else allocates: up to `count`; gives how many."""
+        return self.pool.take(self, count)
 
-    def release(self) -> None:
-        """What was reserved is free again."""
-        self.pool.give_back(self, None)
+    def release(self, count: int) -> None:
+        """So many of what was reserved are free again."""
+        for _ in range(count):
+            self.pool.give_back(self, None)
 
     def close(self) -> None:
         """No more slabs for this one; those that are out come back by themselves."""

@@ -11,9 +11,9 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from blockstore.errors import StoreUnavailable
 from blockstore.manifest_reader import ManifestReader
 from blockstore.manifest_writer import ManifestWriter
-from blockstore.pipeline.slabs import MOST, SURE
 from blockstore.pipeline.taps import HashTap
 from catalog.blocking import to_its_end
 from catalog.model.errors import SizeMismatch
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 AHEAD: Final = 3
 """Pieces of a download that are being read or wait to be sent."""
+SMALLEST_PIECE: Final = 64 * 1024
+PATIENCE: Final = 30.0
+"""Seconds that a transfer waits for room in memory before it is told to come back later."""
 LEGACY_HASH: Final = "md5"
 """`checksum` in the Images API is always this one."""
 
@@ -69,7 +72,7 @@ class StoredBlocks:
         block_size: int,
     ) -> Written:
         """Pump a stream through the pipeline; see the port for what holds after a failure."""
-        share = await admitted(self._store.slabs, self._uploads, self._store.slab_size(block_size))
+        share = await admitted(self._store.slabs, self._uploads, lambda: self._store.admit_upload(block_size))
         try:
             taps = [HashTap(name) for name in self._algorithms]
             # Beginning makes files and may open a chain: not the loop's work.
@@ -167,25 +170,39 @@ class StoredReader:
         return self._reader.size
 
     async def read(self, start: int, stop: int) -> AsyncIterator[bytes]:
-        """Verified pieces in order; each counts against the process's budget until the next one is asked for."""
-        share = await admitted(self._store.pieces, self._line, self._reader.piece, sure=1, most=AHEAD)
-        loading: deque[Future[bytes]] = deque()
+        """Verified pieces in order; each counts against the process's budget until the next one is asked for.
+
+        A piece is as long as the budget allows, a block at least: with very many readers at once, each holds little.
+        """
+        unit = max(SMALLEST_PIECE, self._reader.block_size)
+        most = AHEAD * self._reader.piece // unit
+        pool = self._store.pieces
+        share = await admitted(pool, self._line, lambda: pool.admit(unit, sure=1, most=most))
+        loading: deque[tuple[Future[bytes], int]] = deque()
         try:
-            for begins, ends in self._reader.pieces(start, stop):
-                while not share.reserve():
-                    # Its own pieces are all that it may have: the oldest goes out first. One is always sure.
-                    yield await self._next(loading)
-                    share.release()
-                loading.append(self._load(begins, ends))
+            at = start
+            while at < stop:
+                # Pieces end at multiples of the piece's size, so that whole blocks and whole runs are read.
+                ends = min(stop, (at // self._reader.piece + 1) * self._reader.piece)
+                units = share.reserve(-(-(ends - at) // unit))
+                if units:
+                    ends = min(ends, (at // unit + units) * unit)
+                    loading.append((self._load(at, ends), units))
+                    at = ends
+                else:
+                    # Its own pieces are all that it may have: the oldest goes out first. One unit is always sure.
+                    piece, units = await self._next(loading)
+                    yield piece
+                    share.release(units)
             while loading:
-                yield await self._next(loading)
-                share.release()
+                piece, units = await self._next(loading)
+                yield piece
+                share.release(units)
         finally:
             # What is being read right now uses the open files and the counted memory until it is done.
-            running = [future for future in loading if not future.cancel()]
+            running = [future for future, _ in loading if not future.cancel()]
             await to_its_end(asyncio.gather(*map(asyncio.wrap_future, running), return_exceptions=True))
-            while share.held:
-                share.release()
+            share.release(share.held)
             share.close()
 
     def close(self) -> None:
@@ -198,22 +215,26 @@ class StoredReader:
         return self._store.crew.call(lambda: self._reader.load(begins, ends))
 
     @staticmethod
-    async def _next(loading: deque[Future[bytes]]) -> bytes:
-        piece = await asyncio.wrap_future(loading[0])
-        loading.popleft()
-        return piece
+    async def _next(loading: deque[tuple[Future[bytes], int]]) -> tuple[bytes, int]:
+        piece = await asyncio.wrap_future(loading[0][0])
+        return piece, loading.popleft()[1]
 
 
-async def admitted(pool: SlabPool, line: asyncio.Lock, size: int, *, sure: int = SURE, most: int = MOST) -> SlabShare:
-    """A share of the budget, waited for in line: nobody begins who could starve."""
-    async with line:
-        share = pool.admit(size, sure=sure, most=most)
-        while share is None:
-            freed = when_free(pool)
-            share = pool.admit(size, sure=sure, most=most)
-            if share is None:
-                await freed.wait()
-        return share
+async def admitted(pool: SlabPool, line: asyncio.Lock, admit: Callable[[], SlabShare | None]) -> SlabShare:
+    """A share of the budget, waited for in line: nobody begins who could starve. StoreUnavailable after PATIENCE."""
+    try:
+        async with asyncio.timeout(PATIENCE), line:
+            share = admit()
+            while share is None:
+                freed = when_free(pool)
+                share = admit()
+                if share is None:
+                    await freed.wait()
+            return share
+    except TimeoutError:
+        raise StoreUnavailable(
+            "as many transfers are under way as there is memory set aside for: try again in a moment"
+        ) from None
 
 
 async def settled(future: Future[T], undo: Callable[[T], object]) -> T:

@@ -1,0 +1,125 @@
+"""Writes the golden files beside it: `python -m tests.golden.make`. What is in them is said here, once.
+
+They are what version 0.1 wrote. A test decodes them with today's program and makes the same bytes again, so a format
+never changes by accident. Make them again only together with a change of a format, and keep the old ones readable.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from blockstore import frames, journal, manifest_builder
+from blockstore.data_dir import encode_format
+from blockstore.digest import HOLE, digest
+from blockstore.disk import Disk
+from blockstore.journal import Record
+from blockstore.manifest import ManifestFile
+from blockstore.manifest_builder import ManifestBuilder
+from blockstore.packs.local import LocalPacks
+from blockstore.packs.pack_format import make_entry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from blockstore.block import Frame
+
+HERE: Final = Path(__file__).parent
+STORE: Final = bytes(range(16))
+PACK: Final = bytes.fromhex("019aa0000000d1d2d3d4d5d6d7d8d9da")
+TORN_PACK: Final = bytes.fromhex("019aa0000001d1d2d3d4d5d6d7d8d9da")
+PIN: Final = bytes.fromhex("019aa0000002d1d2d3d4d5d6d7d8d9da")
+
+BLOCK: Final = 4096
+TEXT: Final = (b"no mortar, each stone fits. " * 147)[:BLOCK]
+NOISE: Final = random.Random(2026).randbytes(BLOCK)
+OTHER: Final = b"a stone that came later. " * 163 + bytes(BLOCK - 25 * 163)
+WHOLE_TAIL: Final = b"the odd tail of the whole image"
+TAIL: Final = b"the odd tail of the increment, which is longer than that of the base"
+
+BLOCKS: Final = (TEXT, NOISE, OTHER, WHOLE_TAIL, TAIL)
+"""What the sealed pack holds, in order; the torn one holds the first two, and the third without its last byte."""
+
+FAR: Final = 1030
+"""A block number in the second leaf of the whole image: what lies between is holes."""
+WHOLE_SIZE: Final = FAR * BLOCK + BLOCK + len(WHOLE_TAIL)
+WHOLE: Final = {0: TEXT, 1: NOISE, 2: TEXT, FAR: TEXT, FAR + 1: WHOLE_TAIL}
+"""The whole image: its blocks by number."""
+
+INCREMENT_SIZE: Final = FAR * BLOCK + BLOCK + len(TAIL)
+INCREMENT: Final = {1: None, 3: OTHER, FAR + 1: TAIL}
+"""What the increment lists; None is an explicit hole, which hides the base's block."""
+
+RECORDS: Final = tuple(
+    Record(number, digest(block)) for number, block in ((0, TEXT), (1, NOISE), (1 << 33, OTHER), (3, TAIL))
+)
+"""The journal's whole records; behind them is one more without its last eight bytes."""
+
+
+def entry(block: bytes) -> Frame:
+    """The entry of a block as this machine's zstd compresses it."""
+    return make_entry(digest(block), len(block), frames.compress(block))
+
+
+def build(folder: Path, size: int, listed: dict[int, bytes | None], base: ManifestFile | None) -> tuple[Path, bytes]:
+    """A manifest of `size` bytes that lists these blocks; its path and its digest."""
+    builder = ManifestBuilder(folder, STORE, BLOCK, base, Disk())
+    for number, block in sorted(listed.items()):
+        builder.add(number, [HOLE if block is None else digest(block)], frozenset())
+    built = builder.finish(size)
+    return manifest_builder.path_of(folder, built.name), built.digest
+
+
+def golden_packs(folder: Path) -> tuple[bytes, bytes]:
+    """The sealed pack and the torn one."""
+    packs = LocalPacks(folder, STORE, Disk())
+    sealed = packs.create(1, PACK)
+    sealed.append([entry(block) for block in BLOCKS])
+    sealed.seal()
+    sealed.close()
+    torn = packs.create(2, TORN_PACK)
+    torn.append([entry(block) for block in BLOCKS[:3]])
+    torn.sync()
+    torn.close()
+    return packs.path(PACK).read_bytes(), packs.path(TORN_PACK).read_bytes()[:-1]
+
+
+def golden_manifests(folder: Path) -> tuple[bytes, bytes]:
+    """The whole manifest and the increment over it."""
+    path, name = build(folder, WHOLE_SIZE, dict(WHOLE), None)
+    base = ManifestFile(path, name)
+    try:
+        increment, _ = build(folder, INCREMENT_SIZE, dict(INCREMENT), base)
+    finally:
+        base.close()
+    return path.read_bytes(), increment.read_bytes()
+
+
+def golden_journal(records: Sequence[Record] = RECORDS) -> bytes:
+    """A journal whose last record is torn."""
+    whole = journal.encode_header(STORE, PIN) + journal.encode_records(records, 0)
+    return whole + journal.encode_records([Record(4, digest(WHOLE_TAIL))], len(records))[:-8]
+
+
+def files() -> dict[str, bytes]:
+    """Every golden file by its name."""
+    with tempfile.TemporaryDirectory() as folder:
+        sealed, torn = golden_packs(Path(folder))
+        whole, increment = golden_manifests(Path(folder))
+    return {
+        "sealed.zst": sealed,
+        "torn.zst": torn,
+        "whole.manifest": whole,
+        "increment.manifest": increment,
+        "torn.journal": golden_journal(),
+        "format": encode_format(STORE),
+    }
+
+
+if __name__ == "__main__":
+    for name, data in files().items():
+        (HERE / name).write_bytes(data)
+        sys.stdout.write(f"{name}: {len(data)} bytes\n")
