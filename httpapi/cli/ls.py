@@ -35,9 +35,10 @@ def ls(choices: Choices, name: str | None, tags: tuple[str, ...], *, everything:
     separated by tabs. --json prints an array of the images' records.
     """
     from httpapi.cli.output import print_images, print_json, print_lines
+    from httpapi.client.names import name_filter
 
     async def collect(api: ImagesApi) -> list[ImageRecord]:
-        filters = [("name", name)] if name is not None else []
+        filters = [name_filter(name)] if name is not None else []
         filters += [("tag", tag) for tag in tags]
         rounds = (
             [[("visibility", "all"), ("os_hidden", hidden)] for hidden in ("false", "true")] if everything else [[]]

@@ -23,7 +23,22 @@ def is_terminal() -> bool:
 
 def print_json(document: object) -> None:
     """One document, indented on a terminal, else on one line."""
-    click.echo(json.dumps(document, ensure_ascii=False, indent=2 if is_terminal() else None))
+    click.echo(json_text(document, indent=2 if is_terminal() else None))
+
+
+def json_text(document: object, *, indent: int | None = None) -> str:
+    """JSON for people where it can be written as UTF-8, which a file's name need not be."""
+    text = json.dumps(document, ensure_ascii=False, indent=indent)
+    return text if is_utf8(text) else json.dumps(document, indent=indent)
+
+
+def is_utf8(text: str) -> bool:
+    """Whether `text` can be sent or written; bytes of an argument that are no UTF-8 come as lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def print_lines(rows: Iterable[Sequence[object]]) -> None:
@@ -59,9 +74,9 @@ def images_table(images: Sequence[ImageRecord]) -> object:
         cells = (
             image.id[:SHORT_ID],
             printable(image.name or "-"),
-            image.status,
+            printable(image.status),
             "-" if image.size is None else human_size(image.size),
-            image.created_at.replace("T", " ").removesuffix("Z"),
+            printable(image.created_at.replace("T", " ").removesuffix("Z")),
         )
         # Text, not str: a name may hold what rich takes for markup.
         table.add_row(*(Text(cell) for cell in cells))

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from httpapi.cli.output import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -52,7 +54,7 @@ class _NoBar:
 
     def note(self, sentence: str) -> None:
         """One line."""
-        click.echo(f"drystone: {sentence}", err=True)
+        click.echo(f"drystone: {printable(sentence)}", err=True)
 
 
 class _Bar:
@@ -71,4 +73,4 @@ class _Bar:
 
     def note(self, sentence: str) -> None:
         """One line above the bar."""
-        self._progress.console.print(f"drystone: {sentence}", markup=False, highlight=False, soft_wrap=True)
+        self._progress.console.print(f"drystone: {printable(sentence)}", markup=False, highlight=False, soft_wrap=True)

@@ -14,8 +14,12 @@ if TYPE_CHECKING:
     from httpapi.client.pull import PullResult
     from httpapi.wire.images import ImageRecord
 
-# File systems allow 255 bytes; room for the suffix and `.part`.
+# File systems allow 255 bytes; there is room for the suffix.
 _LONGEST_STEM: Final = 200
+# The API's disk formats. Any other text from a server is no suffix: it could make the name another file's.
+_SUFFIXES: Final = frozenset(
+    {"aki", "ami", "ari", "iso", "ploop", "qcow2", "raw", "vdi", "vhd", "vhdx", "vmdk"},
+)
 
 
 # \b keeps click from wrapping the lines.
@@ -37,8 +41,10 @@ def pull(choices: Choices, image: str, file: str | None, *, force: bool) -> None
     """Download IMAGE to FILE; without FILE, to its name and format in this directory, such as debian.raw.
 
     IMAGE is an id, the first 6 or more digits of one, or a name: your newest active image of that name. FILE `-`
-    is standard output. A file is sparse, and appears under its name only when its hash is right; until then it is
-    FILE.part. A broken connection is continued. A block device is written in place, zeros too.
+    is standard output. A file is sparse, and appears under its name only when its hash is right; until then its
+    bytes are in a hidden file beside it, .FILE.RANDOM.drystone-part. With --force the new file keeps the old one's
+    permissions. A broken connection is continued. A block device is written in place, zeros too. A named pipe is
+    waited for until somebody reads it.
 
     Prints the file's path where no person reads, a summary on a terminal, and with --json an object with id,
     name, size, seconds, rate (bytes a second), verified and file (on standard error if the data goes to `-`).
@@ -64,20 +70,22 @@ def pull(choices: Choices, image: str, file: str | None, *, force: bool) -> None
 
 def file_name_for(image: ImageRecord) -> str:
     """A file's name for an image, made from its name; never a path, a hidden file or an option."""
-    name = "".join(each if each.isprintable() and each != "/" else "_" for each in image.name or "")
+    stem = _stem(image.name or "") or _stem(image.id) or "image"
+    suffix = f".{image.disk_format}" if image.disk_format in _SUFFIXES else ".raw"
+    return stem if stem.endswith(suffix) else stem + suffix
+
+
+def _stem(text: str) -> str:
+    name = "".join(each if each.isprintable() and each != "/" else "_" for each in text)
     while len(name.encode()) > _LONGEST_STEM:
         name = name[:-1]
-    name = name.lstrip(".-").strip() or image.id
-    suffix = f".{image.disk_format or 'raw'}"
-    if not suffix[1:].isalnum():
-        suffix = ".raw"
-    return name if name.endswith(suffix) else name + suffix
+    return name.strip().lstrip(".- ").strip()
 
 
 def _print_result(choices: Choices, path: str, result: PullResult) -> None:
-    import json
+    import os
 
-    from httpapi.cli.output import is_terminal, print_json, printable, summary
+    from httpapi.cli.output import is_terminal, json_text, print_json, printable, summary
 
     image, streamed = result.image, path == "-"
     if choices.json:
@@ -91,12 +99,13 @@ def _print_result(choices: Choices, path: str, result: PullResult) -> None:
             "file": path,
         }
         if streamed:
-            click.echo(json.dumps(document, ensure_ascii=False), err=True)
+            click.echo(json_text(document), err=True)
         else:
             print_json(document)
     elif streamed:
         return
     elif choices.quiet or not is_terminal():
-        click.echo(path)
+        # As the file system has it, in whatever encoding.
+        click.echo(os.fsencode(path))
     else:
         click.echo(f"{summary('Pulled', image, result.size, result.seconds)}\n{printable(path)}")

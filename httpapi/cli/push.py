@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from httpapi.cli.output import is_utf8
 from httpapi.cli.verb import Choices, client_verb, run
 from httpapi.wire.images import ImageRecord
 
@@ -42,7 +43,7 @@ Examples:
 @click.option("--tag", "tags", metavar="TAG", multiple=True, help="A tag; repeatable.")
 @click.option("--visibility", type=click.Choice(["private", "shared", "community", "public"]))
 @click.option("--hidden", is_flag=True, help="Leave it out of lists by default.")
-@click.option("--protected", is_flag=True, help="Refuse to delete it.")
+@click.option("--protected", is_flag=True, help="Refuse to delete it; to allow that again takes a later version.")
 @click.option("--min-disk", type=click.IntRange(0), metavar="GB", help="The smallest disk it boots from.")
 @click.option("--min-ram", type=click.IntRange(0), metavar="MB", help="The least memory it boots with.")
 @click.option("--size", type=click.IntRange(0), metavar="BYTES", help="What a stream must hold; else refused.")
@@ -52,7 +53,7 @@ def push(choices: Choices, file: str, *, size: int | None, keep: bool, **attribu
     """Upload FILE, a disk image or block device, as a new image; `-` reads standard input.
 
     Holes of a sparse file are not read. What arrived is compared with what was read by its SHA-512. When
-    anything fails, the new image is deleted again.
+    anything fails, the new image is deleted again, which a service refuses where it was to be --protected.
 
     Prints the new image's id where no person reads, a summary on a terminal, and with --json an object with id,
     name, size, seconds, rate (bytes a second), verified, os_hash_algo and os_hash_value.
@@ -81,6 +82,8 @@ def _wanted(file: str, attributes: dict[str, object]) -> dict[str, object]:
     name = attributes.pop("name") or (None if file == "-" else path.stem)
     if name is None:
         raise click.UsageError("standard input has no name: give the image one with --name")
+    if not is_utf8(str(name)):
+        raise click.UsageError(f"the file's name {name!r} is not valid UTF-8: give the image one with --name")
     suffix = path.suffix.lower()
     want: dict[str, object] = _parse_properties(attributes.pop("properties"))
     want |= {"name": name, "disk_format": attributes.pop("disk_format") or _guess(suffix)}

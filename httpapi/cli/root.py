@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
 
+from httpapi.cli.output import printable
 from httpapi.cli.verb import common_options
 from httpapi.client.errors import Ambiguous, ClientError
 
@@ -147,14 +148,15 @@ def _explain(failure: Exception) -> int:
 
 
 def _list_candidates(failure: Ambiguous) -> None:
-    from httpapi.cli.output import printable
-
     for image in failure.candidates:
-        click.echo(f"  {image.id}  {image.created_at}  {image.status}  {printable(image.name)}", err=True)
+        columns = (image.id, image.created_at, image.status, image.name)
+        click.echo("  " + "  ".join(printable(column) for column in columns), err=True)
 
 
 def _say(sentence: str) -> None:
-    click.echo(f"drystone: {sentence}", err=True)
+    """A message may quote a server, or a file's name: neither may command the terminal."""
+    lines = (printable(line) for line in sentence.split("\n"))
+    click.echo("drystone: " + "\n".join(lines), err=True)
 
 
 def _mute_stdout() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from httpapi.cli.endpoint import USUAL_ENDPOINT, endpoint_from_environment, project_from_environment
+from httpapi.cli.output import is_utf8
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -53,6 +54,7 @@ def client_verb(function: Callable[..., None]) -> Callable[..., None]:
     # click hands over whatever options the verb declares.
     def command(context: click.Context, /, **values: Any) -> None:  # noqa: ANN401 - values of any option type
         before = context.obj or {}
+        _refuse_other_encodings(values)
         choices = Choices(
             endpoint=values.pop("endpoint") or before.get("endpoint") or endpoint_from_environment(),
             project=project_from_environment(),
@@ -62,6 +64,14 @@ def client_verb(function: Callable[..., None]) -> Callable[..., None]:
         function(choices, **values)
 
     return command
+
+
+def _refuse_other_encodings(values: dict[str, Any]) -> None:
+    """UsageError for a text that could not be sent; a file's name is the file system's own matter."""
+    for name, value in values.items():
+        for text in value if isinstance(value, tuple) else (value,):
+            if name != "file" and isinstance(text, str) and not is_utf8(text):
+                raise click.UsageError(f"{text!r} is not valid UTF-8, and the service takes no other text")
 
 
 def run(choices: Choices, step: Callable[[ImagesApi], Awaitable[T]]) -> T:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import aiohttp
 
 _CLASSES: Final[dict[int, type[ApiError]]] = {404: NotFound, 409: Conflict}
-# A page of 1,000 images with all their properties stays far below.
+# A page of images with all their properties stays below.
 LARGEST_JSON: Final = 64 * 1024 * 1024
 LARGEST_ERROR: Final = 64 * 1024
 
@@ -20,6 +20,11 @@ LARGEST_ERROR: Final = 64 * 1024
 async def read_json(response: aiohttp.ClientResponse) -> object:
     """The JSON document of an answer; NotAnImageService if it is none."""
     body = await _read(response, LARGEST_JSON)
+    if body is None:
+        raise NotAnImageService(
+            f"{response.url.origin()} answers with more than {LARGEST_JSON >> 20} MiB of text: name the image by its "
+            "full id, narrow `drystone ls` with a name or --tag, or check --endpoint",
+        )
     try:
         document: object = json.loads(body)
     except (ValueError, RecursionError):
@@ -38,16 +43,17 @@ async def raise_for_error(response: aiohttp.ClientResponse) -> None:
     if 300 <= status < 400:
         to = response.headers.get("Location", "elsewhere")
         raise ApiError(status, f"the server sends us to {to}: name that as --endpoint if you trust it", request_id)
-    message = _message(await _read(response, LARGEST_ERROR)) or f"the server answers {_phrase(status)}"
+    message = _message(await _read(response, LARGEST_ERROR) or b"") or f"the server answers {_phrase(status)}"
     raise _CLASSES.get(status, ApiError)(status, message, request_id)
 
 
-async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
+async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes | None:
+    """The whole body, None if it has more than `limit` bytes."""
     pieces = bytearray()
     async for piece in response.content.iter_any():
         pieces += piece
         if len(pieces) > limit:
-            raise NotAnImageService(f"{response.url.origin()} answers with more than {limit} bytes of text: it errs")
+            return None
     return bytes(pieces)
 
 

@@ -32,7 +32,8 @@ CONNECT_SECONDS: Final = 10.0
 STALL_SECONDS: Final = 120.0
 # After the last byte the server makes everything durable before it answers.
 ANSWER_SECONDS: Final = 600.0
-PAGE: Final = 1000
+# A record may be large; a page of so many of the largest is still read at once.
+PAGE: Final = 100
 _VERSIONED = re.compile(r"/v2(\.\d+)?$")
 
 
@@ -80,13 +81,32 @@ class ImagesApi:
         await self._http.close()
         await self._sockets.cut()
 
+    async def discover(self) -> None:
+        """Asks which versions there are, once, before the first request: a wrong address is named, not met as a 404."""
+        if self._discovered:
+            return
+        async with self._send("GET", f"{self._root}/versions") as response:
+            with self._network():
+                document = await read_json(response) if response.status in {200, 300} else None
+        versions = document.get("versions") if isinstance(document, dict) else None
+        known = [version.get("id") for version in versions or () if isinstance(version, dict)]
+        if not any(isinstance(known_id, str) and re.match(r"v2\b", known_id) for known_id in known):
+            raise NotAnImageService(
+                f"{self.endpoint} answers (HTTP {response.status}), but not as an image service "
+                "with the Images API v2: check --endpoint",
+            )
+        self._discovered = True
+
     async def create_image(self, attributes: Mapping[str, object]) -> ImageRecord:
         """A new image without data; `attributes` as the API names them, extra properties among them."""
         return read_record(await self._json("POST", "/images", json=attributes))
 
     async def get_image(self, image_id: str) -> ImageRecord:
         """One image's record; NotFound when there is none that this caller may see."""
-        return read_record(await self._json("GET", _path(image_id)))
+        image = read_record(await self._json("GET", _path(image_id)))
+        if image.id.lower() != image_id.lower():
+            raise NotAnImageService(f"asked for image {image_id}, the server answers with {image.id}: check --endpoint")
+        return image
 
     async def list_images(self, query: Sequence[tuple[str, str]] = ()) -> AsyncIterator[ImageRecord]:
         """All images that match `query` (the API's filters), newest first, page after page."""
@@ -162,7 +182,7 @@ class ImagesApi:
     async def _request(
         self, method: str, path: str, **options: Unpack[_Options]
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        await self._discover()
+        await self.discover()
         async with self._send(method, f"{self._root}/v2{path}", **options) as response:
             with self._network():
                 await raise_for_error(response)
@@ -184,22 +204,6 @@ class ImagesApi:
 
     def _network(self) -> AbstractContextManager[None]:
         return transport_errors(self.endpoint, self._stall)
-
-    async def _discover(self) -> None:
-        """Asks once which versions there are, so that a wrong address is named and not met as a 404 later."""
-        if self._discovered:
-            return
-        async with self._send("GET", f"{self._root}/versions") as response:
-            with self._network():
-                document = await read_json(response) if response.status in {200, 300} else None
-        versions = document.get("versions") if isinstance(document, dict) else None
-        known = [version.get("id") for version in versions or () if isinstance(version, dict)]
-        if not any(isinstance(known_id, str) and re.match(r"v2\b", known_id) for known_id in known):
-            raise NotAnImageService(
-                f"{self.endpoint} answers (HTTP {response.status}), but not as an image service "
-                "with the Images API v2: check --endpoint",
-            )
-        self._discovered = True
 
 
 def _check(endpoint: str) -> None:

@@ -1,6 +1,6 @@
 """What a user types for an image: its id, the beginning of its id, or its name.
 
-- A full id means that image.
+- A full id means that image; only if there is none may it be a name.
 - At least 6 hexadecimal digits (dashes don't count) mean the one image whose id begins so.
 - A name means the newest active image of that name that is the caller's own; hidden ones only if no other has it.
 
@@ -11,9 +11,11 @@ text is ambiguous, and it is the user who decides.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from httpapi.client.errors import Ambiguous, NoSuchImage, NotFound
+from httpapi.client.record import is_image_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from httpapi.wire.images import ImageRecord
 
 SHORTEST_PREFIX: Final = 6
-_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _PREFIX = re.compile(r"[0-9a-f][0-9a-f-]*", re.IGNORECASE)
 
 
@@ -32,11 +33,8 @@ async def find_image(api: ImagesApi, text: str, *, project: str | None = None, n
     `project` is the caller's own; without it, one name in several projects is ambiguous. Without `newest`, so
     is one name on several images: for verbs that destroy.
     """
-    if _ID.fullmatch(text):
-        try:
-            return await api.get_image(text.lower())
-        except NotFound:
-            raise NoSuchImage(text) from None
+    if (image := await _by_id(api, text)) is not None:
+        return image
     found = {image.id: image for image in await _by_prefix(api, text)}
     found |= {image.id: image for image in await _by_name(api, text, project=project, newest=newest)}
     if not found:
@@ -51,8 +49,23 @@ def looks_like_prefix(text: str) -> bool:
     return bool(_PREFIX.fullmatch(text)) and len(_digits(text)) >= SHORTEST_PREFIX
 
 
+def name_filter(name: str) -> tuple[str, str]:
+    """The list's filter for exactly this name: it would read `debian:12` as an operator and a value."""
+    return "name", f"eq:{name}" if ":" in name else name
+
+
+async def _by_id(api: ImagesApi, text: str) -> ImageRecord | None:
+    """The image with this id, as it was typed or else in lower case, as most services write theirs."""
+    if not is_image_id(text):
+        return None
+    for image_id in dict.fromkeys((text, text.lower())):
+        with suppress(NotFound):
+            return await api.get_image(image_id)
+    return None
+
+
 async def _by_prefix(api: ImagesApi, text: str) -> list[ImageRecord]:
-    if not looks_like_prefix(text):
+    if is_image_id(text) or not looks_like_prefix(text):
         return []
     wanted = _digits(text)
     return [
@@ -66,8 +79,7 @@ async def _by_prefix(api: ImagesApi, text: str) -> list[ImageRecord]:
 async def _by_name(api: ImagesApi, name: str, *, project: str | None, newest: bool) -> Sequence[ImageRecord]:
     """One image, or several if they leave a doubt, or none."""
     for hidden in ("false", "true"):
-        # The server's filter reads `in:` as a list; a name that begins so is compared here alone.
-        query = [("os_hidden", hidden), *([("name", name)] if not name.startswith("in:") else [])]
+        query = [("os_hidden", hidden), name_filter(name)]
         named = [image async for image in api.list_images(query) if image.name == name]
         if named:
             return _choose(named, project=project, newest=newest)

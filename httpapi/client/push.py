@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from blockstore.clock import monotonic
-from httpapi.client.errors import ClientError, Mismatch, NotFound
+from httpapi.client.errors import ApiError, ClientError, EndpointRefused, Mismatch, NotFound, Unreachable
 from httpapi.client.hashing import USUAL, new_digest, stated_hash
 from httpapi.client.lane import Lane
 from httpapi.client.source import PIECE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from httpapi.client.api import ImagesApi
     from httpapi.client.report import Report
@@ -26,6 +29,12 @@ if TYPE_CHECKING:
 # 64 KiB of a piece when it asks for the next, so at least three keep a piece whole until it has left.
 _RING: Final = 6
 _CLEANUP_SECONDS: Final = 10.0
+# A create whose answer was not waited for may still be at work when its image is deleted.
+_UNSURE_SECONDS: Final = (0.0, 0.3, 1.0)
+_WAY_OUT: Final = (
+    "if it is protected, that has to be taken off first, which takes a later version of drystone, "
+    "or another client where the service allows changes"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,39 +52,65 @@ async def push(
 ) -> PushResult:
     """Creates an image with the attributes `want`, uploads `source` to it and checks what arrived.
 
-    Raises SourceRefused, Mismatch and whatever `api` raises. After any failure, an interruption too, the image
-    that this call created is deleted again, unless `keep`.
+    The source's first piece is read before, so that one that cannot be read never becomes an image. Raises
+    SourceRefused, Mismatch and whatever `api` raises. After any failure, an interruption too, the image that
+    this call created is deleted again, unless `keep`.
     """
     began = monotonic()
-    report.begin(source.size)
-    image = await api.create_image(want)
+    await api.discover()
+    feed = _Feed(source, report)
     try:
-        size, verified = await _send_and_check(api, image.id, source, report)
-        if not verified:
-            report.note("the server states no hash that could be compared: the upload is not verified")
-        return PushResult(await api.get_image(image.id), size, monotonic() - began, verified)
+        await feed.begin()
+        image_id = await _create(api, want, report, keep=keep)
+        try:
+            image, verified = await _send_and_check(api, image_id, feed)
+        except BaseException as failure:
+            if keep:
+                report.note(f"image {image_id} is kept as it is")
+            else:
+                await _take_back(api, image_id, failure, report)
+            raise
+    finally:
+        feed.close()
+    if not verified:
+        report.note("the server states no hash that could be compared: the upload is not verified")
+    return PushResult(image, feed.done, monotonic() - began, verified)
+
+
+async def _create(api: ImagesApi, want: Mapping[str, object], report: Report, *, keep: bool) -> str:
+    """The new image's id. Chosen here: when the answer is lost, it tells which image is to be deleted again."""
+    image_id = str(want["id"] if "id" in want else uuid.uuid4())
+    try:
+        return (await api.create_image({**want, "id": image_id})).id
     except BaseException as failure:
-        if keep:
-            report.note(f"image {image.id} is kept as it is")
+        if not _may_have_created(failure):
+            raise
+        if keep or "id" in want:
+            # An id that somebody else chose may have belonged to another image all along.
+            report.note(f"image {image_id} may have been created: `drystone show {image_id}` tells")
         else:
-            await _take_back(api, image.id, failure, report)
+            await _take_back(api, image_id, failure, report, waits=_UNSURE_SECONDS)
         raise
 
 
-async def _send_and_check(api: ImagesApi, image_id: str, source: Source, report: Report) -> tuple[int, bool]:
-    feed = _Feed(source, report)
-    try:
-        await api.upload(image_id, feed.pieces(), source.size)
-        await feed.hash_all()
-        image = await api.get_image(image_id)
-        if image.status != "active" or image.size != feed.done:
-            raise Mismatch(
-                f"{feed.done} bytes were sent, but the server has image {image_id} as {image.status} "
-                f"with {image.size} bytes: push it again",
-            )
-        return feed.done, await _verify(image, feed)
-    finally:
-        feed.close()
+def _may_have_created(failure: BaseException) -> bool:
+    """Whether a create that failed may have made its image nevertheless: not if it was refused or never sent."""
+    if isinstance(failure, ApiError):
+        return failure.status >= 500
+    return not isinstance(failure, Unreachable | EndpointRefused)
+
+
+async def _send_and_check(api: ImagesApi, image_id: str, feed: _Feed) -> tuple[ImageRecord, bool]:
+    """The image as the server records it, and whether its hash could be compared."""
+    await api.upload(image_id, feed.pieces(), feed.size)
+    await feed.hash_all()
+    image = await api.get_image(image_id)
+    if image.status != "active" or image.size != feed.done:
+        raise Mismatch(
+            f"{feed.done} bytes were sent, but the server has image {image_id} as {image.status} "
+            f"with {image.size} bytes: push it again",
+        )
+    return image, await _verify(image, feed)
 
 
 async def _verify(image: ImageRecord, feed: _Feed) -> bool:
@@ -95,16 +130,31 @@ async def _verify(image: ImageRecord, feed: _Feed) -> bool:
     return True
 
 
-async def _take_back(api: ImagesApi, image_id: str, failure: BaseException, report: Report) -> None:
-    """Deletes what this push created; a failure to do so is told, the first failure is what counts."""
+async def _take_back(
+    api: ImagesApi, image_id: str, failure: BaseException, report: Report, *, waits: Sequence[float] = (0.0,)
+) -> None:
+    """Deletes what this push created; a failure to do so is told, the first failure is what counts.
+
+    `waits` are the seconds before each try, the next only if there is no such image yet.
+    """
     try:
         async with asyncio.timeout(_CLEANUP_SECONDS):
-            await api.delete_image(image_id)
-    except NotFound:
-        return
+            for wait in waits:
+                await asyncio.sleep(wait)
+                with suppress(NotFound):
+                    return await api.delete_image(image_id)
+    except ApiError as refused:
+        if refused.status == HTTPStatus.FORBIDDEN:
+            report.note(f"image {image_id} stays, the server does not let it be deleted ({refused}): {_WAY_OUT}")
+        else:
+            report.note(_not_deleted(image_id, failure, refused))
     except (ClientError, TimeoutError) as second:
-        reason = "for the same reason" if str(second) == str(failure) else str(second) or "no answer"
-        report.note(f"image {image_id} could not be deleted again ({reason}): `drystone rm {image_id}` does it later")
+        report.note(_not_deleted(image_id, failure, second))
+
+
+def _not_deleted(image_id: str, failure: BaseException, second: Exception) -> str:
+    reason = "for the same reason" if str(second) == str(failure) else str(second) or "no answer"
+    return f"image {image_id} could not be deleted again ({reason}): `drystone rm {image_id}` does it later"
 
 
 class _Feed:
@@ -113,25 +163,34 @@ class _Feed:
     def __init__(self, source: Source, report: Report) -> None:
         self.digest = new_digest(USUAL)
         self.done = 0
+        self.size = source.size
         self._source = source
         self._report = report
         self._reader = Lane("push-read")
         self._hasher = Lane("push-hash")
+        self._buffers = [memoryview(bytearray(PIECE)) for _ in range(_RING)]
+        self._first: asyncio.Future[memoryview] | None = None
+
+    async def begin(self) -> None:
+        """Reads the first piece, to be sent by `pieces`; raises what the source raises."""
+        self._report.begin(self.size)
+        self._first = self._read_into(0)
+        await self._first
 
     async def pieces(self) -> AsyncIterator[memoryview]:
         """Each piece is valid until the next but one is asked for."""
-        buffers = [memoryview(bytearray(PIECE)) for _ in range(_RING)]
         hashed: list[asyncio.Future[None] | None] = [None] * _RING
         at = 0
-        reading = self._reader.submit(partial(self._source.read, buffers[at]))
+        assert self._first is not None, "`begin` comes first"
+        reading = self._first
         while piece := await reading:
             this, at = at, (at + 1) % _RING
             if (busy := hashed[at]) is not None:
                 await busy
-            reading = self._reader.submit(partial(self._source.read, buffers[at]))
+            reading = self._read_into(at)
             hashed[this] = self._hasher.submit(partial(self.digest.update, piece))
             self.done += len(piece)
-            if self.done == self._source.size:
+            if self.done == self.size:
                 # Once the server has them all it answers: a source that holds more must be found out before.
                 await reading
             yield piece
@@ -159,6 +218,9 @@ class _Feed:
         self._source.stop()
         self._reader.close(wait=True)
         self._hasher.close(wait=True)
+
+    def _read_into(self, at: int) -> asyncio.Future[memoryview]:
+        return self._reader.submit(partial(self._source.read, self._buffers[at]))
 
 
 def _nothing() -> None:

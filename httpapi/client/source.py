@@ -29,7 +29,7 @@ class Source(Protocol):
     def read(self, buffer: memoryview) -> memoryview:
         """The next piece, empty at the end: in `buffer` (its beginning), or a static one of zeros.
 
-        Raises SourceRefused when the source changed or cannot be read, OSError where the disk fails.
+        Raises SourceRefused when the source changed or cannot be read.
         """
 
     def again(self) -> Source | None:
@@ -45,7 +45,12 @@ class Source(Protocol):
 def open_source(path: str, *, size: int | None = None) -> Source:
     """`-` is standard input, anything else a path; `size` (bytes) is what a stream is to hold."""
     if path == "-":
-        return StreamSource(0, "standard input", size)
+        try:
+            return StreamSource(0, "standard input", size)
+        except OSError as failure:
+            raise SourceRefused(f"cannot read standard input: {failure.strerror}") from failure
+    if not path:
+        raise SourceRefused("an empty text names no file to push: name one, or `-` for standard input")
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as failure:
@@ -53,13 +58,29 @@ def open_source(path: str, *, size: int | None = None) -> Source:
     kind = os.fstat(descriptor).st_mode
     if stat.S_ISREG(kind) or stat.S_ISBLK(kind):
         if size is None:
-            return FileSource(descriptor, path)
+            return _open_file(descriptor, path)
         os.close(descriptor)
         raise SourceRefused(f"--size is for streams: {path} has a size of its own")
     if stat.S_ISDIR(kind):
         os.close(descriptor)
         raise SourceRefused(f"{path} is a directory: push one image file")
     return StreamSource(descriptor, path, size)
+
+
+def _open_file(descriptor: int, path: str) -> FileSource:
+    try:
+        source = FileSource(descriptor, path)
+        sized = bool(source.size) or not os.pread(descriptor, 1, 0)
+    except OSError as failure:
+        os.close(descriptor)
+        # What the kernel makes up when it is read, in /proc say, has no end to seek to.
+        how = f"it has no size, push what it holds with `cat {path} | drystone push - --name NAME`"
+        why = how if failure.errno == errno.EINVAL else failure.strerror
+        raise SourceRefused(f"cannot read {path}: {why}") from failure
+    if not sized:
+        os.close(descriptor)
+        raise SourceRefused(f"{path} says it is empty and is not: `cat {path} | drystone push - --name NAME` pushes it")
+    return source
 
 
 class FileSource:
@@ -107,7 +128,11 @@ class FileSource:
     def _fill(self, piece: memoryview) -> memoryview:
         done = 0
         while done < len(piece):
-            count = os.preadv(self._descriptor, [piece[done:]], self._at + done)
+            try:
+                count = os.preadv(self._descriptor, [piece[done:]], self._at + done)
+            except OSError as failure:
+                at = self._at + done
+                raise SourceRefused(f"cannot read {self.name} at byte {at}: {failure.strerror}") from failure
             if not count:
                 raise SourceRefused(self._changed())
             done += count
@@ -154,7 +179,10 @@ class StreamSource:
                 if done:
                     break
                 continue
-            count = os.readv(self._descriptor, [buffer[done:]])
+            try:
+                count = os.readv(self._descriptor, [buffer[done:]])
+            except OSError as failure:
+                raise SourceRefused(f"cannot read {self.name}: {failure.strerror}") from failure
             if not count:
                 break
             done += count

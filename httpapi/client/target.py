@@ -6,21 +6,19 @@ Targets are synchronous and are written on a lane of their own. Pieces come in o
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
+import select
 import stat
-from contextlib import suppress
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
-from chunker.holes import find_holes
 from httpapi.client.errors import TargetRefused
+from httpapi.client.file_target import FileTarget
+from httpapi.client.writing import open_to_write, refusing, write_at
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-HOLE: Final = 64 * 1024
 PIECE: Final = 1 << 20
+_POLL_SECONDS: Final = 0.1
 
 
 class Target(Protocol):
@@ -46,14 +44,13 @@ def open_target(path: str, *, force: bool = False) -> Target:
     """`-` is standard output, anything else a path. TargetRefused for what must not be overwritten."""
     if path == "-":
         return StreamTarget(1, "standard output")
-    try:
-        kind = Path(path).stat().st_mode
-    except FileNotFoundError:
+    kind = _kind_of(path)
+    if kind is None:
         return FileTarget(Path(path), force=force)
-    except OSError as failure:
-        raise TargetRefused(f"cannot write {path}: {failure.strerror}") from failure
     if stat.S_ISDIR(kind):
         raise TargetRefused(f"{path} is a directory: name a file in it")
+    if stat.S_ISSOCK(kind):
+        raise TargetRefused(f"{path} is a socket: name a file, or pipe standard output (`-`) to what serves it")
     if stat.S_ISREG(kind):
         if not force:
             raise TargetRefused(f"{path} exists: choose another name, or replace it with --force")
@@ -62,75 +59,19 @@ def open_target(path: str, *, force: bool = False) -> Target:
         if not force:
             raise TargetRefused(f"{path} is a block device, all that is on it would be lost: say so with --force")
         return DeviceTarget(path)
-    return StreamTarget(_open(path, os.O_WRONLY), path)
+    return NamedStreamTarget(path)
 
 
-class FileTarget:
-    """Writes NAME.part beside the file, with holes for zeros, and renames it when all is verified."""
-
-    patient = False
-
-    def __init__(self, path: Path, *, force: bool) -> None:
-        # Through a symlink, so that the file it points to is replaced and not the link.
-        self._path = Path(os.path.realpath(path))
-        self._part = self._path.with_name(self._path.name + ".part")
-        self.name = str(path)
-        self._force = force
-        self._finished = False
-        self._descriptor = self._claim()
-
-    def begin(self, size: int) -> None:
-        """Gives the file its whole length; what is never written stays a hole."""
-        try:
-            os.ftruncate(self._descriptor, size)
-        except OSError as failure:
-            raise TargetRefused(f"cannot make {self._part} {size} bytes long: {failure.strerror}") from failure
-
-    def write(self, offset: int, piece: memoryview) -> None:
-        """Writes the runs between the holes."""
-        for start, stop in _data_runs(piece):
-            _write_at(self._descriptor, piece[start:stop], offset + start, str(self._part))
-
-    def finish(self) -> None:
-        """File, name and directory are durable afterwards."""
-        os.fsync(self._descriptor)
-        if not self._force and self._path.exists():
-            raise TargetRefused(f"{self.name} came into being meanwhile: choose another name, or use --force")
-        self._part.replace(self._path)
-        directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-        os.close(self._descriptor)
-        self._finished = True
-
-    def discard(self) -> str:
-        """Removes the part."""
-        if self._finished:
-            return f"{self.name} was complete already"
-        with suppress(FileNotFoundError):
-            self._part.unlink()
-        os.close(self._descriptor)
-        return f"the incomplete {self._part} is removed"
-
-    def _claim(self) -> int:
-        """Opens the part, taking over one that a killed pull left, but never one that is being written."""
-        descriptor = _open(str(self._part), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Between open and lock its owner may have finished with it.
-            mine = os.path.samestat(os.fstat(descriptor), self._part.stat())
-        except (BlockingIOError, FileNotFoundError):
-            mine = False
-        except OSError as failure:
-            os.close(descriptor)
-            raise TargetRefused(f"cannot lock {self._part}: {failure.strerror}") from failure
-        if not mine:
-            os.close(descriptor)
-            raise TargetRefused(f"another pull is writing {self._part}: wait for it, or choose another name")
-        os.ftruncate(descriptor, 0)
-        return descriptor
+def _kind_of(path: str) -> int | None:
+    """The mode of what is there, None if nothing is."""
+    if not path:
+        raise TargetRefused("an empty text names no file: name one, or leave it out")
+    try:
+        return Path(path).stat().st_mode
+    except FileNotFoundError:
+        return None
+    except OSError as failure:
+        raise TargetRefused(f"cannot write {path}: {failure.strerror}") from failure
 
 
 class DeviceTarget:
@@ -142,22 +83,24 @@ class DeviceTarget:
         self.name = path
         self._finished = self._touched = False
         # O_EXCL refuses a device that is mounted or otherwise in use.
-        self._descriptor = _open(path, os.O_WRONLY | os.O_EXCL)
+        self._descriptor = open_to_write(path, os.O_WRONLY | os.O_EXCL, name=path)
 
     def begin(self, size: int) -> None:
         """TargetRefused for a device that is too small."""
-        room = os.lseek(self._descriptor, 0, os.SEEK_END)
+        with refusing(f"cannot tell the size of {self.name}"):
+            room = os.lseek(self._descriptor, 0, os.SEEK_END)
         if room < size:
             raise TargetRefused(f"{self.name} has {room} bytes, the image {size}: it does not fit")
 
     def write(self, offset: int, piece: memoryview) -> None:
         """Writes it all."""
         self._touched = True
-        _write_at(self._descriptor, piece, offset, self.name)
+        write_at(self._descriptor, piece, offset, self.name)
 
     def finish(self) -> None:
         """The device has the bytes afterwards, not only its cache."""
-        os.fsync(self._descriptor)
+        with refusing(f"cannot complete {self.name}"):
+            os.fsync(self._descriptor)
         os.close(self._descriptor)
         self._finished = True
 
@@ -172,7 +115,7 @@ class DeviceTarget:
 
 
 class StreamTarget:
-    """Standard output, a pipe, a character device: bytes in order, nothing can be taken back."""
+    """Standard output, or another open descriptor: bytes in order, nothing can be taken back."""
 
     patient = True
 
@@ -186,7 +129,7 @@ class StreamTarget:
     def write(self, offset: int, piece: memoryview) -> None:  # noqa: ARG002 - a stream has no offsets
         """In order; a BrokenPipeError says that nobody reads any more."""
         while piece:
-            piece = piece[os.write(self._descriptor, piece) :]
+            piece = piece[_write(self._descriptor, piece, self.name) :]
 
     def finish(self) -> None:
         """Nothing to make durable."""
@@ -196,33 +139,89 @@ class StreamTarget:
         return f"what went to {self.name} is incomplete and must not be used"
 
 
-def _data_runs(piece: memoryview) -> Iterator[tuple[int, int]]:
-    """The stretches of `piece` that are not holes, as (start, stop), neighbours joined."""
-    ends = [*range(HOLE, len(piece), HOLE), len(piece)]
-    start: int | None = None
-    for end, hole in zip(ends, find_holes(piece, ends).tolist(), strict=True):
-        begin = (end - 1) // HOLE * HOLE
-        if hole and start is not None:
-            yield start, begin
-            start = None
-        elif not hole and start is None:
-            start = begin
-    if start is not None:
-        yield start, len(piece)
+class NamedStreamTarget:
+    """A named pipe or a character device: opened when the bytes are there, and never waited for blindly.
+
+    A named pipe opens only when somebody reads it, so waiting for that, and for room in it, ends on `discard`.
+    """
+
+    patient = True
+
+    def __init__(self, path: str) -> None:
+        self.name = path
+        self._descriptor: int | None = None
+        self._finished = False
+        self._stopped = threading.Event()
+        # Whoever holds it uses the descriptor: it is not closed under a write.
+        self._turn = threading.Lock()
+
+    def begin(self, size: int) -> None:  # noqa: ARG002 - a stream takes any size
+        """Waits until somebody reads."""
+        with self._turn:
+            while not self._stopped.is_set():
+                if self._open():
+                    return
+                self._stopped.wait(_POLL_SECONDS)
+        raise TargetRefused(f"nobody has opened {self.name} to read it")
+
+    def write(self, offset: int, piece: memoryview) -> None:  # noqa: ARG002 - a stream has no offsets
+        """In order; a BrokenPipeError says that nobody reads any more."""
+        with self._turn:
+            room = select.poll()
+            while piece:
+                if self._stopped.is_set() or self._descriptor is None:
+                    raise TargetRefused(f"{self.name} takes no more bytes, the transfer was given up")
+                room.register(self._descriptor, select.POLLOUT)
+                try:
+                    piece = piece[_write(self._descriptor, piece, self.name) :]
+                except BlockingIOError:
+                    room.poll(_POLL_SECONDS * 1000)
+
+    def finish(self) -> None:
+        """The reader meets the end."""
+        with self._turn:
+            self._finished = self._close()
+
+    def discard(self) -> str:
+        """Only the reader can throw away what it got."""
+        self._stopped.set()
+        with self._turn:
+            if self._finished:
+                return f"{self.name} got it all already"
+            if not self._close():
+                return f"nothing was written to {self.name}"
+        return f"what went to {self.name} is incomplete and must not be used"
+
+    def _open(self) -> bool:
+        """False for a pipe that nobody reads yet."""
+        kind = 0
+        try:
+            kind = Path(self.name).stat().st_mode
+            self._descriptor = os.open(self.name, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        except OSError as failure:
+            if failure.errno == errno.ENXIO and stat.S_ISFIFO(kind):
+                return False
+            raise TargetRefused(f"cannot write {self.name}: {failure.strerror}") from failure
+        kind = os.fstat(self._descriptor).st_mode
+        if not stat.S_ISFIFO(kind) and not stat.S_ISCHR(kind):
+            self._close()
+            raise TargetRefused(f"{self.name} is another kind of file than a moment ago: choose another name")
+        return True
+
+    def _close(self) -> bool:
+        """Whether there was anything to close."""
+        if self._descriptor is None:
+            return False
+        os.close(self._descriptor)
+        self._descriptor = None
+        return True
 
 
-def _open(path: str, flags: int) -> int:
+def _write(descriptor: int, piece: memoryview, name: str) -> int:
+    """The number of bytes a stream took; those who call know what it means that nobody reads, or not now."""
     try:
-        return os.open(path, flags | os.O_CLOEXEC, 0o666)
+        return os.write(descriptor, piece)
+    except (BrokenPipeError, BlockingIOError):
+        raise
     except OSError as failure:
-        use = ": it is in use, unmount it first" if failure.errno == errno.EBUSY else f": {failure.strerror}"
-        raise TargetRefused(f"cannot write {path}{use}") from failure
-
-
-def _write_at(descriptor: int, piece: memoryview, offset: int, name: str) -> None:
-    try:
-        while piece:
-            count = os.pwrite(descriptor, piece, offset)
-            piece, offset = piece[count:], offset + count
-    except OSError as failure:
-        raise TargetRefused(f"cannot write {name} at byte {offset}: {failure.strerror}") from failure
+        raise TargetRefused(f"cannot write {name}: {failure.strerror}") from failure

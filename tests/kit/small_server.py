@@ -30,9 +30,12 @@ class Faults:
     refuse_upload: int = 0  # status to answer uploads with before the body
     break_upload_after: int = 0  # close the connection after so many bytes
     stall_upload: bool = False  # never read the body
+    stall_create: bool = False  # the image is made, the answer never comes
+    refuse_create: int = 0  # the image is made, the answer is this status
     unavailable: int = 0  # so many downloads are answered 503
     page: int = 1000  # largest page of a list
     owner: str = "default"
+    forbidden: str = "Image {id} is protected and cannot be deleted."  # what a protected image's DELETE is answered
 
 
 @dataclass
@@ -108,16 +111,24 @@ class SmallServer:
         wanted = await request.json()
         if wanted.get("id") in self.images:
             return _error(409, f"Image ID {wanted['id']} already exists!")
-        return web.json_response(self._create(wanted), status=201)
+        record = self._create(wanted)
+        if self.faults.stall_create:
+            await self._let_go.wait()
+        if self.faults.refuse_create:
+            return _error(self.faults.refuse_create, "The answer is lost.")
+        return web.json_response(record, status=201)
 
     async def _list(self, request: web.Request) -> web.Response:
         query = request.query
         hidden = query.get("os_hidden", "false").lower() == "true"
+        operator, colon, name = query.get("name", "").partition(":")
+        if colon and operator != "eq":
+            return _error(400, f"Unable to filter name by unknown operator {operator!r}.")
         found = [
             image
             for image in sorted(self.images.values(), key=lambda image: image["created_at"], reverse=True)
             if image["os_hidden"] is hidden
-            and query.get("name") in {None, image["name"]}
+            and ("name" not in query or (name if colon else operator) == image["name"])
             and set(query.getall("tag", [])) <= set(image["tags"])
         ]
         ids = [image["id"] for image in found]
@@ -140,7 +151,7 @@ class SmallServer:
         if image is None:
             return _missing(request)
         if image["protected"]:
-            return _error(403, f"Image {image['id']} is protected and cannot be deleted.")
+            return _error(403, self.faults.forbidden.format(id=image["id"]))
         del self.images[image["id"]]
         return web.Response(status=204)
 

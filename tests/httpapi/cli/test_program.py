@@ -17,6 +17,8 @@ from httpapi.cli.endpoint import ENDPOINT_VARIABLES, PROJECT_VARIABLES, USUAL_EN
 from httpapi.cli.root import FAILURE, INTERRUPTED, OK, USAGE, VERBS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.kit.small_server import SmallServer
 
 PROGRAM = (sys.executable, "-c", "from httpapi.cli.root import main; main()")
@@ -80,9 +82,9 @@ def test_version_and_help_load_nothing_heavy() -> None:
     assert done.stdout.startswith("drystone")
 
 
-def wait_for(process: subprocess.Popen[bytes], path: Path) -> None:
-    """Until the process has made the file."""
-    while not path.exists():
+def wait_for(process: subprocess.Popen[bytes], happened: Callable[[], object]) -> None:
+    """Until the process has come so far."""
+    while not happened():
         assert process.poll() is None, process.communicate()
         select.select([], [], [], 0.02)
 
@@ -92,12 +94,12 @@ def test_an_interrupted_pull_removes_its_part_and_says_so(small: SmallServer, tm
     small.add("disk", bytes(5 << 20))
     small.faults.stall_downloads, small.faults.cut_after = True, 2 << 20
     process = start("pull", "disk", "copy", endpoint=small.url, cwd=tmp_path)
-    wait_for(process, tmp_path / "copy.part")
+    wait_for(process, lambda: list(tmp_path.glob(".copy.*.drystone-part")))
     process.send_signal(number)
     code, out, err = finish(process)
     assert (code, out) == (130, "")
     assert err.split("\n") == [
-        f"drystone: the incomplete {tmp_path / 'copy.part'} is removed",
+        "drystone: the incomplete copy is removed",
         "",  # click's, after the ^C that a terminal shows
         "drystone: interrupted",
         "",
@@ -109,15 +111,48 @@ def test_an_interrupted_push_takes_its_image_back(small: SmallServer) -> None:
     read_end, write_end = os.pipe()
     os.write(write_end, b"some bytes, and then nothing")
     process = start("push", "-", "--name", "disk", endpoint=small.url, stdin=read_end)
-    while not any(path.endswith("/file") for _, path, _ in small.asked):
-        assert process.poll() is None, process.communicate()
-        select.select([], [], [], 0.02)
+    wait_for(process, lambda: any(path.endswith("/file") for _, path, _ in small.asked))
     process.send_signal(signal.SIGINT)
     code, out, err = finish(process)
     os.close(read_end)
     os.close(write_end)
     assert (code, out, err.strip()) == (130, "", "drystone: interrupted")
     assert small.images == {}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_push_interrupted_while_its_image_is_created_leaves_none(
+    small: SmallServer, tmp_path: Path, number: int
+) -> None:
+    (tmp_path / "disk").write_bytes(b"0123456789")
+    small.faults.stall_create = True
+    process = start("push", "disk", endpoint=small.url, cwd=tmp_path)
+    wait_for(process, lambda: small.images)
+    process.send_signal(number)
+    code, out, err = finish(process)
+    assert (code, out, err.strip()) == (130, "", "drystone: interrupted")
+    assert small.images == {}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("reader", ["none", "asleep"])
+def test_a_pull_to_a_named_pipe_can_be_interrupted(
+    small: SmallServer, tmp_path: Path, number: int, reader: str
+) -> None:
+    small.add("disk", bytes(5 << 20))
+    os.mkfifo(tmp_path / "pipe")
+    asleep = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK) if reader == "asleep" else None
+    process = start("pull", "disk", "pipe", endpoint=small.url, cwd=tmp_path)
+    # With a reader until its bytes are asked for, else until the record is read a second time.
+    last = "/file" if asleep is not None else next(iter(small.images))
+    wait_for(process, lambda: any(path.endswith(last) for _, path, _ in small.asked))
+    process.send_signal(number)
+    code, out, err = finish(process)
+    assert (code, out) == (130, "")
+    expected = "what went to pipe is incomplete" if asleep is not None else "nothing was written to pipe"
+    assert expected in err
+    if asleep is not None:
+        os.close(asleep)
 
 
 def test_a_pull_into_a_pipe_that_closes_ends_quietly(small: SmallServer) -> None:

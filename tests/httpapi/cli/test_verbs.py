@@ -278,6 +278,11 @@ def test_a_failed_pull_leaves_no_file(small: SmallServer, drystone: Drystone, he
         ("a\nb\x1b[1m", "raw", "a_b_[1m.raw"),
         (None, None, f"{ONE}.raw"),
         ("...", "../x", f"{ONE}.raw"),
+        (None, "bashrc", f"{ONE}.raw"),
+        (" .profile", "raw", "profile.raw"),
+        (". -rf . ", "raw", "rf ..raw"),
+        ("\u2028 \ud800", "raw", "_ _.raw"),
+        ("disk", "so", "disk.raw"),
         ("ü" * 255, "raw", "ü" * 100 + ".raw"),
     ],
 )
@@ -292,6 +297,91 @@ def test_a_files_name_made_from_an_images_is_never_a_path(name: str | None, disk
         disk_format=disk_format,
     )
     assert file_name_for(image) == file
+
+
+def test_a_hostile_record_writes_nothing_elsewhere(small: SmallServer, drystone: Drystone, here: Path) -> None:
+    (here / "inner").mkdir()
+    os.chdir(here / "inner")
+    small.add(None, id=ONE)
+    small.images[ONE] |= {"id": "../", "disk_format": "bashrc"}
+    code, _, err = drystone("pull", ONE)
+    assert (code, err) == (
+        1,
+        "drystone: the answer is no image record (its id '../' is no UUID): check --endpoint\n",
+    )
+    assert [each.name for each in here.rglob("*")] == ["inner"]
+    bare = ImageRecord(id="../", status="", visibility="", created_at="", updated_at="", disk_format="bashrc")
+    assert file_name_for(bare) == "_.raw"
+
+
+def test_a_name_with_a_colon_is_reached_by_every_verb(small: SmallServer, drystone: Drystone, here: Path) -> None:
+    small.add("debian:12", b"0123456789", id=ONE)
+    assert drystone("ls", "debian:12", "-q")[1] == f"{ONE}\n"
+    assert drystone("show", "debian:12", "-q")[1] == f"{ONE}\n"
+    assert drystone("pull", "debian:12")[:2] == (0, "debian:12.raw\n")
+    assert drystone("rm", "debian:12")[:2] == (0, f"{ONE}\n")
+
+
+def test_a_servers_message_cannot_command_the_terminal(small: SmallServer, drystone: Drystone, here: Path) -> None:
+    small.add("disk", id=ONE)
+    small.images[ONE]["protected"] = True
+    small.faults.forbidden = "no\x1b]0;owned\x07\u202e\x9b2J"
+    err = drystone("rm", ONE)[2]
+    assert err == "drystone: no\\x1b]0;owned\\x07\\u202e\\x9b2J (HTTP 403, request req-7)\n"
+    Path("disk").write_bytes(b"0123456789")
+    small.faults.refuse_upload = 413
+    err = drystone("push", "disk", "--protected")[2]
+    assert len(err.splitlines()) == 2
+    assert all(each.isprintable() for each in err.replace("\n", ""))
+
+
+def test_a_file_whose_name_is_no_utf8_wants_a_name_for_its_image(
+    small: SmallServer, drystone: Drystone, here: Path
+) -> None:
+    odd = os.fsdecode(b"d\xe9j\xe0.raw")
+    Path(odd).write_bytes(b"0123456789")
+    code, _, err = drystone("push", odd)
+    assert code == 2
+    assert "is not valid UTF-8: give the image one with --name" in err
+    assert small.asked == []
+    assert drystone("push", odd, "--name", "disk")[0] == 0
+    assert json.loads(drystone("pull", "disk", odd, "--force", "--json")[1])["file"] == odd
+
+
+def test_a_file_of_any_name_is_printed_as_it_is(
+    small: SmallServer, here: Path, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DRYSTONE_ENDPOINT", small.url)
+    small.add("disk")
+    assert run(["pull", "disk", os.fsdecode(b"d\xe9j\xe0.raw")]) == 0
+    assert capfdbinary.readouterr().out == b"d\xe9j\xe0.raw\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("ls", "\udce9"), ("show", "\udce9"), ("push", "x", "--tag", "\udce9")],
+)
+def test_text_that_is_no_utf8_is_wrong_usage(
+    small: SmallServer, drystone: Drystone, arguments: tuple[str, ...]
+) -> None:
+    code, _, err = drystone(*arguments)
+    assert code == 2
+    assert "is not valid UTF-8" in err
+    assert small.asked == []
+
+
+def test_sources_and_targets_without_a_sensible_name_are_said_so(
+    small: SmallServer, drystone: Drystone, here: Path
+) -> None:
+    small.add("base")
+    assert drystone("pull", "base", "") == (
+        1,
+        "",
+        "drystone: an empty text names no file: name one, or leave it out\n",
+    )
+    code, _, err = drystone("push", "/proc/cpuinfo")
+    assert code == 1
+    assert err.startswith("drystone: cannot read /proc/cpuinfo: it has no size")
 
 
 def test_text_from_a_server_cannot_command_the_terminal() -> None:

@@ -114,3 +114,18 @@ def test_tags_and_hidden_images_are_found_as_asked(endpoint: str, disk: Path) ->
     assert drystone(endpoint, "ls", "--tag", "nightly", "--all", "-q").decode().strip() == hidden
     assert json.loads(drystone(endpoint, "show", "old", "--json"))["id"] == hidden
     assert json.loads(drystone(endpoint, "show", hidden[:6], "--json"))["id"] == hidden
+
+
+@pytest.mark.parametrize("name", ["debian:12", "in:a,b", "eq:x", "abcdef01-2345-4678-9abc-def012345678"])
+def test_names_that_look_like_something_else_are_found(endpoint: str, disk: Path, name: str) -> None:
+    image_id = drystone(endpoint, "push", str(disk), "--name", name).decode().strip()
+    assert drystone(endpoint, "ls", name, "-q").decode().strip() == image_id
+    assert drystone(endpoint, "pull", name, "-") == disk.read_bytes()
+    assert drystone(endpoint, "rm", name).decode().strip() == image_id
+
+
+def test_an_image_with_an_id_in_capital_letters_is_reached_by_it(endpoint: str, disk: Path) -> None:
+    image_id = "ABCDEF01-2345-4678-9ABC-DEF012345678"
+    pushed = drystone(endpoint, "push", str(disk), "--id", image_id).decode().strip()
+    assert pushed.lower() == image_id.lower()
+    assert drystone(endpoint, "rm", image_id).decode().strip() == pushed

@@ -115,6 +115,48 @@ def test_a_list_goes_on_through_all_its_pages(small: SmallServer) -> None:
     assert ask(small.url, tagged) == ["disk-4", "disk-3", "disk-2", "disk-1", "disk-0"]
 
 
+def test_a_list_is_asked_for_in_pages_that_stay_small_however_large_its_records_are(small: SmallServer) -> None:
+    for number in range(130):
+        small.add(f"disk-{number}", data=None, note="x" * 1000)
+    assert len(ask(small.url, names)) == 130
+    assert [path for _, path, _ in small.asked if "limit=100" in path] == [path for _, path, _ in small.asked[1:]]
+
+
+def test_more_text_than_is_sensible_is_refused_with_what_to_do(
+    small: SmallServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("httpapi.client.answers.LARGEST_JSON", 1 << 20)
+    for _ in range(3):
+        small.add(note="x" * 500_000)
+    with pytest.raises(NotAnImageService, match="more than 1 MiB of text: name the image by its full id, narrow"):
+        ask(small.url, names)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value"),
+    [
+        ("id", "../"),
+        ("id", "abcdef01-2345-4678-9abc-def012345678/.."),
+        ("id", 7),
+        ("name", {"a": 1}),
+        ("disk_format", ["raw"]),
+        ("checksum", 5),
+        ("status", None),
+        ("size", -1),
+        ("size", True),
+        ("size", 2**63),
+        ("size", "10"),
+    ],
+)
+def test_a_record_with_something_else_where_the_client_relies_on_it_is_refused(
+    small: SmallServer, attribute: str, value: object
+) -> None:
+    small.add("good")
+    small.images[small.add("bad")][attribute] = value
+    with pytest.raises(NotAnImageService, match="the answer is no image record"):
+        ask(small.url, names)
+
+
 def test_an_image_is_created_with_its_properties_and_read_back(small: SmallServer) -> None:
     async def create(api: ImagesApi) -> ImageRecord:
         made = await api.create_image({"name": "disk", "trait:X": "required", "empty": ""})

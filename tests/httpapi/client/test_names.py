@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from httpapi.client.api import ImagesApi
-from httpapi.client.errors import Ambiguous, NoSuchImage
+from httpapi.client.errors import Ambiguous, NoSuchImage, NotAnImageService
 from httpapi.client.names import find_image
 
 if TYPE_CHECKING:
@@ -53,6 +53,26 @@ def test_a_prefix_finds_hidden_images_too(small: SmallServer) -> None:
 
 def test_an_unknown_id_is_said_so(small: SmallServer) -> None:
     with pytest.raises(NoSuchImage):
+        find(small, ONE)
+
+
+@pytest.mark.parametrize("stored", [ONE.upper(), ONE])
+def test_an_id_with_capital_letters_is_found_as_it_was_typed(small: SmallServer, stored: str) -> None:
+    small.add(id=stored)
+    assert find(small, ONE.upper()) == stored
+
+
+def test_a_name_that_looks_like_an_id_is_found_where_no_image_has_that_id(small: SmallServer) -> None:
+    named = small.add(ONE)
+    assert find(small, ONE) == named
+    small.add("other", id=ONE)
+    assert find(small, ONE) == ONE
+
+
+def test_a_record_of_another_image_than_asked_for_is_refused(small: SmallServer) -> None:
+    small.add(id=ONE)
+    small.images[ONE]["id"] = TWO
+    with pytest.raises(NotAnImageService, match=f"asked for image {ONE}, the server answers with {TWO}"):
         find(small, ONE)
 
 
@@ -108,7 +128,7 @@ def test_where_it_destroys_a_name_of_several_images_is_ambiguous(small: SmallSer
         find(small, "disk", newest=False)
 
 
-@pytest.mark.parametrize("name", ["in:a,b", "a/b?c=d&e", "ünïcode", "-x"])
+@pytest.mark.parametrize("name", ["in:a,b", "debian:12", "eq:x", ":", "a/b?c=d&e", "ünïcode", "-x"])
 def test_odd_names_are_found(small: SmallServer, name: str) -> None:
     image_id = small.add(name)
     small.add("a")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from httpapi.client.api import ImagesApi
 from httpapi.client.errors import ApiError, Conflict, Interrupted, Mismatch, SourceRefused
 from httpapi.client.push import PushResult, push
-from httpapi.client.source import PIECE, StreamSource, open_source
+from httpapi.client.source import PIECE, FileSource, StreamSource, open_source
 from tests.kit.kept_report import KeptReport
 
 if TYPE_CHECKING:
@@ -124,6 +125,96 @@ def test_a_file_that_shrinks_while_it_is_sent_is_an_error_and_leaves_nothing(sma
     with pytest.raises(SourceRefused, match="changed its size"):
         send(small, source)
     assert small.images == {}
+
+
+def count(small: SmallServer, method: str, ending: str = "") -> int:
+    return sum(asked == method and path.endswith(ending) for asked, path, _ in small.asked)
+
+
+def test_a_source_that_cannot_be_read_never_becomes_an_image(small: SmallServer, disk: Path) -> None:
+    unreadable = FileSource(os.open(disk, os.O_WRONLY), str(disk))
+    with pytest.raises(SourceRefused, match="cannot read"):
+        send(small, unreadable)
+    assert count(small, "POST") == 0
+
+
+def test_an_upload_that_was_verified_is_not_asked_about_again(small: SmallServer, disk: Path) -> None:
+    result = send(small, open_source(str(disk)))
+    assert result.image.status == "active"
+    assert count(small, "GET", result.image.id) == 1
+
+
+def test_an_image_whose_creation_was_not_answered_is_deleted_by_the_id_that_was_chosen(
+    small: SmallServer, disk: Path
+) -> None:
+    small.faults.refuse_create = 502
+    report = KeptReport()
+    with pytest.raises(ApiError, match="The answer is lost"):
+        send(small, open_source(str(disk)), report)
+    assert small.images == {}
+    assert (count(small, "DELETE"), report.notes) == (1, [])
+
+
+def test_an_interruption_during_the_creation_takes_the_image_back(small: SmallServer, disk: Path) -> None:
+    small.faults.stall_create = True
+    source = open_source(str(disk))
+
+    def until_created() -> None:
+        while not small.images:
+            select.select([], [], [], 0.01)
+
+    async def interrupted() -> None:
+        async with ImagesApi(small.url) as api:
+            pushing = asyncio.create_task(push(api, source, WANT, KeptReport()))
+            await asyncio.to_thread(until_created)
+            pushing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await pushing
+
+    asyncio.run(interrupted())
+    source.close()
+    assert small.images == {}
+
+
+def test_an_image_with_an_id_of_the_users_own_is_not_deleted_when_its_creation_is_in_doubt(
+    small: SmallServer, disk: Path
+) -> None:
+    small.faults.refuse_create = 502
+    source, report, mine = open_source(str(disk)), KeptReport(), "abcdef01-2345-4678-9abc-def012345678"
+
+    async def connected() -> None:
+        async with ImagesApi(small.url) as api:
+            await push(api, source, {**WANT, "id": mine}, report)
+
+    with pytest.raises(ApiError):
+        asyncio.run(connected())
+    source.close()
+    assert report.notes == [f"image {mine} may have been created: `drystone show {mine}` tells"]
+    assert count(small, "DELETE") == 0
+
+
+@pytest.mark.parametrize("status", [400, 403, 409])
+def test_a_creation_that_is_refused_deletes_nothing(small: SmallServer, disk: Path, status: int) -> None:
+    small.faults.refuse_create = status
+    with pytest.raises(ApiError):
+        send(small, open_source(str(disk)))
+    assert count(small, "DELETE") == 0
+
+
+def test_a_protected_image_that_cannot_be_taken_back_is_said_to_stay(small: SmallServer, disk: Path) -> None:
+    small.faults.refuse_upload = 413
+    source, report = open_source(str(disk)), KeptReport()
+
+    async def connected() -> None:
+        async with ImagesApi(small.url) as api:
+            await push(api, source, {**WANT, "protected": True}, report)
+
+    with pytest.raises(ApiError, match="refused"):
+        asyncio.run(connected())
+    source.close()
+    (note,) = report.notes
+    assert note.startswith(f"image {next(iter(small.images))} stays, the server does not let it be deleted")
+    assert "takes a later version of drystone" in note
 
 
 def test_an_id_that_is_taken_leaves_the_other_image_alone(small: SmallServer, disk: Path) -> None:

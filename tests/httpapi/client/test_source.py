@@ -2,15 +2,12 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from httpapi.client.errors import SourceRefused
 from httpapi.client.source import PIECE, ZEROS, FileSource, Source, StreamSource, open_source
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def read_all(source: Source, piece: int = PIECE) -> bytes:
@@ -74,9 +71,26 @@ def test_what_cannot_be_pushed_is_refused_with_a_reason(tmp_path: Path) -> None:
         open_source(str(tmp_path / "none"))
     with pytest.raises(SourceRefused, match="is a directory"):
         open_source(str(tmp_path))
+    with pytest.raises(SourceRefused, match="an empty text names no file"):
+        open_source("")
     (tmp_path / "disk").touch()
     with pytest.raises(SourceRefused, match="has a size of its own"):
         open_source(str(tmp_path / "disk"), size=5)
+
+
+@pytest.mark.parametrize("path", ["/proc/cpuinfo", "/proc/self/environ", "/proc/version"])
+def test_what_the_kernel_makes_up_is_refused_by_name_and_with_a_way(path: str) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(SourceRefused, match=rf"{path}.*`cat {path} \| drystone push - --name NAME`"):
+        open_source(path)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_read_that_fails_names_the_file_and_the_byte(tmp_path: Path) -> None:
+    (tmp_path / "disk").write_bytes(b"0123456789")
+    source = FileSource(os.open(tmp_path / "disk", os.O_WRONLY), "disk")
+    with pytest.raises(SourceRefused, match="cannot read disk at byte 0: Bad file descriptor"):
+        read_all(source)
 
 
 def pipe_with(data: bytes, size: int | None = None) -> StreamSource:
