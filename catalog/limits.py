@@ -18,7 +18,11 @@ LARGEST_MINIMUM: Final = 2**31 - 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Bounds; lengths in characters, `image_size_cap` in bytes, pages in images."""
+    """Bounds; lengths in characters, what ends in `_bytes` and `image_size_cap` in bytes, other pages in images.
+
+    `text_bytes` bounds the name, tags and properties of one image together, as UTF-8: what a listing has to carry.
+    `page_bytes` ends a listing's page early, by the same measure.
+    """
 
     properties: int = 128
     tags: int = 128
@@ -26,9 +30,12 @@ class Limits:
     key_length: int = 255
     value_length: int = 65535
     name_length: int = 255
+    text_bytes: int = 128 << 10
     image_size_cap: int = 1 << 40
     page_default: int = 25
     page_max: int = 1000
+    page_bytes: int = 4 << 20
+    query_parameters: int = 128
     disk_formats: frozenset[str] = frozenset(
         {"ami", "ari", "aki", "vhd", "vhdx", "vmdk", "raw", "qcow2", "vdi", "iso", "ploop"}
     )
@@ -47,12 +54,27 @@ class Limits:
             check_text("property name", key, self.key_length)
             check_text(f"property {key[:40]!r}", value, self.value_length)
         _check_count("properties", len(new.properties), self.properties)
+        self._check_text_bytes(new)
 
     def check_size(self, size: int) -> None:
         """Refuse bytes beyond the cap: LimitExceeded."""
         if size > self.image_size_cap:
             raise LimitExceeded(
                 f"The image is larger than the {self.image_size_cap} bytes that this service takes for one image."
+            )
+
+    def check_parameters(self, number: int) -> None:
+        """Refuse a listing with more parameters than a database can be asked at once: Invalid."""
+        if number > self.query_parameters:
+            raise Invalid(f"The query has {number} parameters; {self.query_parameters} are the most.")
+
+    def _check_text_bytes(self, new: NewImage) -> None:
+        texts = (new.name or "", *new.tags, *new.properties, *new.properties.values())
+        total = sum(len(text.encode()) for text in texts)
+        if total > self.text_bytes:
+            raise LimitExceeded(
+                f"The image's name, tags and properties have {total} bytes together; {self.text_bytes} are the most. "
+                "Keep long texts elsewhere."
             )
 
     def _check_tags(self, tags: Collection[str]) -> None:

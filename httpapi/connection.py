@@ -1,22 +1,30 @@
 """One connection: what aiohttp's own protocol leaves open about broken bodies and unreadable requests.
 
-Three things are added to `aiohttp.web_protocol.RequestHandler`. A client that ends its side in the middle of a body
+Four things are added to `aiohttp.web_protocol.RequestHandler`. A client that ends its side in the middle of a body
 is answered (aiohttp closes without a word). A body whose chunks are broken ends the handler that waits for it at
-once (aiohttp lets it wait for ever). And an error outside of every handler has the same body as the others.
+once (aiohttp lets it wait for ever). An error outside of every handler has the same body and headers as the others.
+And each request's line in the log is written when its answer has left, not when it was made.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from aiohttp import http_exceptions, web
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
-from httpapi.error_table import error_response
+from httpapi.access_log import ACCESS_LINE, AccessLine
+from httpapi.admission import check_method
+from httpapi.error_table import SERVER_NAME, error_response, response_for
 from httpapi.request_id import REQUEST_ID_HEADER, new_request_id
+from httpapi.wire.errors import UnknownMethod
 
 if TYPE_CHECKING:
     from aiohttp.streams import StreamReader
+
+# A request line whose method aiohttp's parser doesn't know; it answers as if the whole were no HTTP.
+_REQUEST_LINE = re.compile(rb"^([!#$%&'*+.^_`|~0-9A-Za-z-]{1,80}) [^ \r\n]+ HTTP/1\.[0-9]\r?$", re.MULTILINE)
 
 
 class Connection(RequestHandler):
@@ -24,6 +32,7 @@ class Connection(RequestHandler):
 
     _last_body: StreamReader | None = None
     _left_unread: StreamReader | None = None
+    _unknown_method: UnknownMethod | None = None
 
     def data_received(self, data: bytes) -> None:
         """Pass bytes on; when they break the body that a handler is reading, say so to that handler."""
@@ -33,6 +42,8 @@ class Connection(RequestHandler):
         message, body = self._messages[-1]
         if not isinstance(message, _ErrInfo):
             self._last_body = body
+        elif isinstance(message.exc, http_exceptions.BadHttpMethod):
+            self._unknown_method = _unknown_method_in(data)
         elif (unfinished := self._unfinished()) is not None:
             _break(unfinished, http_exceptions.TransferEncodingError("the chunks are not as HTTP wants them"))
 
@@ -57,9 +68,12 @@ class Connection(RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Send the answer; what has not come of the body by then is read by no handler."""
+        """Send the answer and write its line; what has not come of the body by then is read by no handler."""
         self._left_unread = request.content
-        return await super().finish_response(request, resp, start_time)
+        answered, lost = await super().finish_response(request, resp, start_time)
+        if (line := request.get(ACCESS_LINE)) is not None:
+            line.answered(answered, lost=lost)
+        return answered, lost
 
     def handle_error(
         self,
@@ -74,16 +88,31 @@ class Connection(RequestHandler):
             response = error_response(
                 status, "The server met a defect of its own; its log has the trace.", "internal-error"
             )
+        elif self._unknown_method is not None:
+            response = response_for(self._unknown_method)
         else:
             reason = " ".join((message or str(exc)).split())
             response = error_response(status, f"This is not HTTP as it should be: {reason}", "bad-request")
-        response.headers[REQUEST_ID_HEADER] = new_request_id()
+        if ACCESS_LINE not in request:
+            request[ACCESS_LINE] = AccessLine("-", "-", new_request_id())
+        response.headers[REQUEST_ID_HEADER] = request[ACCESS_LINE].request_id
+        response.headers["Server"] = SERVER_NAME
         response.force_close()
         return response
 
     def _unfinished(self) -> StreamReader | None:
         """The body that is still arriving, if any: requests come one after another, so only the last one's can be."""
         return None if self._last_body is None or self._last_body.is_eof() else self._last_body
+
+
+def _unknown_method_in(data: bytes) -> UnknownMethod | None:
+    """The error for a request line in `data` whose method alone is wrong, if there is one."""
+    for method in _REQUEST_LINE.findall(data):
+        try:
+            check_method(method.decode())
+        except UnknownMethod as error:
+            return error
+    return None
 
 
 def _break(body: StreamReader, error: Exception) -> None:

@@ -17,6 +17,8 @@ from httpapi.wire import errors as wire
 from httpapi.wire.ranges import unsatisfied
 
 ERROR_HEADER = "x-drystone-error"
+# Not aiohttp's own, which tells everybody which versions run here.
+SERVER_NAME = "drystone"
 
 STATUS_OF: dict[type[Exception], HTTPStatus] = {
     catalog.CatalogError: HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -42,6 +44,9 @@ STATUS_OF: dict[type[Exception], HTTPStatus] = {
     wire.BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     wire.UnsupportedBody: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     wire.RangeUnsatisfiable: HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+    wire.ExpectationFailed: HTTPStatus.EXPECTATION_FAILED,
+    wire.UnknownMethod: HTTPStatus.NOT_IMPLEMENTED,
+    wire.UnknownCoding: HTTPStatus.NOT_IMPLEMENTED,
 }
 
 KNOWN_ERRORS = (catalog.CatalogError, blocks.BlockstoreError, wire.WireError)

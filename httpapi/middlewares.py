@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from blockstore.clock import monotonic
 from blockstore.errors import StoreFull
 from catalog.model.errors import CatalogFull
-from httpapi.error_table import KNOWN_ERRORS, error_response, response_for
+from httpapi import admission
+from httpapi.access_log import ACCESS_LINE, AccessLine
+from httpapi.error_table import KNOWN_ERRORS, SERVER_NAME, error_response, response_for
 from httpapi.request_id import REQUEST_ID, REQUEST_ID_HEADER, request_id_of
+from httpapi.wire.errors import WireError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-_access = logging.getLogger("drystone.access")
 _errors = logging.getLogger("drystone.errors")
 # Answered 413, and yet for whoever runs the service to put right.
 _OPERATORS = (StoreFull, CatalogFull)
@@ -59,27 +60,21 @@ IDENTITY: web.AppKey[Any] = web.AppKey("identity", object)
 
 @web.middleware
 async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Give the request its id, count it while it is at work, and log one line when it ends."""
+    """Give the request its id and its line in the log, and count it while it is at work."""
     request[REQUEST_ID] = request_id_of(request.headers.get(REQUEST_ID_HEADER))
+    line = request[ACCESS_LINE] = AccessLine(request.method, request.raw_path, request[REQUEST_ID])
     in_flight = request.app[IN_FLIGHT]
-    began = monotonic()
-    status, sent = "-", 0
     in_flight.enter()
     try:
-        response = await handler(request)
-        status, sent = str(response.status), response.content_length or 0
-        return response
+        return await handler(request)
+    except BaseException as error:
+        if isinstance(error, asyncio.CancelledError) or request.writer.output_size > 0:
+            # No answer follows that the connection could write the line of.
+            line.cut = request.writer.output_size > 0
+            line.write(None)
+        raise
     finally:
         in_flight.leave()
-        _access.info(
-            "%s %s %s %d bytes %.3f s %s",
-            request.method,
-            request.raw_path,
-            status,
-            sent,
-            monotonic() - began,
-            request[REQUEST_ID],
-        )
 
 
 @web.middleware
@@ -89,7 +84,8 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         return await handler(request)
     except KNOWN_ERRORS as error:
         response = response_for(error)
-        if response.status >= 500 or isinstance(error, _OPERATORS):
+        # What a request itself gets wrong is no news for whoever runs the service, whatever its status.
+        if (response.status >= 500 and not isinstance(error, WireError)) or isinstance(error, _OPERATORS):
             trace = error if _errors.isEnabledFor(logging.DEBUG) else None
             _errors.error("%s: %s: %s", request[REQUEST_ID], error.code, error, exc_info=trace)
         return response
@@ -102,6 +98,7 @@ async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse what must not come in by any route, discovery included."""
     identity: Identity = request.app[IDENTITY]
     identity.admit(request.headers)
+    admission.check(request)
     return await handler(request)
 
 
@@ -109,8 +106,7 @@ async def stamp(request: web.Request, response: web.StreamResponse) -> None:
     """Put the request's id on the answer; close after it when stopping, or when the body is unread or broken."""
     if REQUEST_ID in request:
         response.headers[REQUEST_ID_HEADER] = request[REQUEST_ID]
-    # Not aiohttp's own, which tells everybody which versions run here.
-    response.headers["Server"] = "drystone"
+    response.headers["Server"] = SERVER_NAME
     body = request.content
     if request.app[IN_FLIGHT].stopping or not body.is_eof() or body.exception() is not None:
         response.force_close()

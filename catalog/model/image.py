@@ -66,6 +66,11 @@ def is_image_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 
 
+def canonical_id(text: str) -> str:
+    """An id as it is kept, in lower case: ids that differ in case alone are the same UUID, and so the same image."""
+    return text.lower()
+
+
 @dataclass(frozen=True, slots=True)
 class Upload:
     """Who writes an image's bytes: the upload's id, its kind, and the name of its process's lock."""

@@ -67,6 +67,7 @@ class ImageQuery:
 
     `visibility` None asks for what a caller sees by default; `every_visibility` for other projects' community images
     too. `sort` is never empty and its keys are distinct; `marker` is the id of the last image of the page before.
+    A page ends after `limit` images, or earlier, when their text exceeds `page_bytes`; one image always fits.
     """
 
     filters: tuple[Filter, ...] = ()
@@ -77,6 +78,7 @@ class ImageQuery:
     sort: tuple[Sort, ...] = (Sort("created_at"), Sort("id"))
     marker: str | None = None
     limit: int = 25
+    page_bytes: int = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -21,7 +21,7 @@ from catalog.sql.image_rows import (
     tag_rows,
     upload_of,
 )
-from catalog.sql.listing import page_statement
+from catalog.sql.listing import page_statement, text_weights
 from catalog.sql.tables import deleted_images, image_locations, image_properties, image_tags, images
 from catalog.sql.times import to_us
 
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from catalog.model.image import Image, Upload
     from catalog.model.location import Location
     from catalog.model.query import ImageQuery, Scope
+
+# About what an image's own row amounts to, and what a listing writes of it beside properties and tags.
+_BASE_BYTES: Final = 1024
 
 
 class SqlImages:
@@ -59,11 +62,12 @@ class SqlImages:
         return found[0] if found else None
 
     def page(self, scope: Scope, query: ImageQuery, after: Image | None) -> ImagePage:
-        """One page, by four statements whatever its length: the images, then what the tables beside them say."""
+        """One page, by five statements whatever its length: the images, how much of them fits, then their parts."""
         if query.limit == 0:
             return ImagePage(images=(), more=False)
         rows = self._connection.execute(page_statement(scope, query, after)).all()
-        return ImagePage(images=self._whole(rows[: query.limit]), more=len(rows) > query.limit)
+        fitting = self._fitting(rows[: query.limit], query.page_bytes)
+        return ImagePage(images=self._whole(fitting), more=len(rows) > len(fitting))
 
     def save(self, image: Image, *, expect: Status, upload: str | None = None) -> None:
         """Write back by compare-and-set on the status, and on the upload when it is named; Conflict when it lost."""
@@ -98,6 +102,18 @@ class SqlImages:
         for table, rows in parts:
             if values := list(rows):
                 self._connection.execute(insert(table), values)
+
+    def _fitting(self, rows: Sequence[Row[*tuple[Any, ...]]], most: int) -> Sequence[Row[*tuple[Any, ...]]]:
+        """The first of these rows, whose images have at most so many bytes of text; one at least, if there is one."""
+        if not rows:
+            return rows
+        weights = {row[0]: row[1] for row in self._connection.execute(text_weights([row.id for row in rows]))}
+        taken = 0
+        for number, row in enumerate(rows):
+            taken += _BASE_BYTES + weights.get(row.id, 0)
+            if number and taken > most:
+                return rows[:number]
+        return rows
 
     def _whole(self, rows: Sequence[Row[*tuple[Any, ...]]]) -> tuple[Image, ...]:
         """The images of these rows, in their order, with properties, tags and locations."""

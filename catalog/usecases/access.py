@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from catalog import policy
 from catalog.model.errors import Forbidden, NotFound
-from catalog.model.image import is_image_id
+from catalog.model.image import canonical_id, is_image_id
 
 if TYPE_CHECKING:
     from catalog.model.caller import Caller
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 def find_visible(uow: UnitOfWork, caller: Caller, image_id: str) -> Image | None:
-    """The image, if there is one that the caller may know of."""
-    image = uow.images.get(image_id) if is_image_id(image_id) else None
+    """The image, if there is one that the caller may know of; an id's case does not matter."""
+    image = uow.images.get(canonical_id(image_id)) if is_image_id(image_id) else None
     return image if image is not None and policy.visible(caller, image) else None
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from catalog import policy
 from catalog.model.errors import Forbidden, Invalid
-from catalog.model.image import Image, Visibility, is_image_id
+from catalog.model.image import Image, Visibility, canonical_id, is_image_id
 from catalog.usecases import uploads
 from catalog.usecases.access import find_visible, load_modifiable, load_visible
 
@@ -31,7 +31,7 @@ async def create(services: Services, caller: Caller, new: NewImage) -> Image:
     services.limits.check_new_image(new)
     now = services.clock()
     image = Image(
-        id=new.id or str(uuid.uuid4()),
+        id=str(uuid.uuid4()) if new.id is None else canonical_id(new.id),
         owner=owner,
         created_at=now,
         updated_at=now,
@@ -74,7 +74,7 @@ async def delete(services: Services, caller: Caller, image_id: str) -> None:
     def remove(uow: UnitOfWork) -> Sequence[Pin]:
         image = load_modifiable(uow, caller, image_id)
         image.be_deleted(at=services.clock())
-        pins = uow.pins.of_image(image_id)
+        pins = uow.pins.of_image(image.id)
         for pin in pins:
             uploads.drop_pin(uow, pin.id)
         uow.images.remove(image)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from blockstore.errors import BlockstoreError
 from catalog.model.errors import Gone
-from catalog.model.image import Contents, Status, Upload
+from catalog.model.image import Contents, Status, Upload, canonical_id
 from catalog.model.location import our_location
 from catalog.model.manifest import Manifest, ManifestState
 from catalog.model.pin import Pin
@@ -68,7 +68,7 @@ def begin(
         id=upload.id,
         owner=image.owner,
         kind=upload.kind,
-        image_id=image_id,
+        image_id=image.id,
         process=upload.process,
         upload_id=upload.id,
         expires_at=expires_at,
@@ -84,7 +84,7 @@ def commit(uow: UnitOfWork, work: Commit, *, at: datetime) -> Image:
     """
     bases = uow.pins.bases(work.upload_id)
     pinned = uow.pins.remove(work.upload_id)
-    image = uow.images.get(work.image_id)
+    image = uow.images.get(canonical_id(work.image_id))
     if image is None:
         raise Gone(f"Image {work.image_id} was deleted while its data was uploaded.")
     if image.was_saved(work.upload_id):
@@ -107,7 +107,7 @@ def commit(uow: UnitOfWork, work: Commit, *, at: datetime) -> Image:
 def abandon(uow: UnitOfWork, image_id: str, upload_id: str, *, at: datetime) -> bool:
     """Undo begin: the pin goes, and an image that this upload was writing is queued again; whether one was."""
     drop_pin(uow, upload_id)
-    image = uow.images.get(image_id)
+    image = uow.images.get(canonical_id(image_id))
     if image is None or not image.is_saving(upload_id):
         return False
     image.back_to_queued(upload_id, at=at)

@@ -13,16 +13,17 @@ from aiohttp import web
 from blockstore.errors import BlockstoreError
 from catalog.model.errors import CatalogError, SizeMismatch
 from catalog.usecases import image_data
+from httpapi.access_log import ACCESS_LINE
 from httpapi.body import check_encoding, pieces
 from httpapi.caller import CALLER
 from httpapi.request_id import REQUEST_ID
 from httpapi.sending import ClientStalled, send
 from httpapi.wire.errors import UnsupportedBody
-from httpapi.wire.reading import answer_read
+from httpapi.wire.reading import CONDITIONS, PARTS, answer_read
 from httpapi.wire.sizes import IMAGE_SIZE_HEADER, Announced, announced
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
 
     from catalog.usecases.image_data import Download
     from catalog.usecases.services import Services
@@ -53,15 +54,15 @@ class ImageDataHandlers:
         """Send the bytes, or the part of them that is asked for."""
         download = await image_data.download(self.services, request[CALLER], request.match_info["image_id"])
         try:
-            return await self._send(request, download, _answer(request, download))
+            return await self._send(request, download, _answer(request, download, (*CONDITIONS, *PARTS)))
         finally:
             download.close()
 
     async def head(self, request: web.Request) -> web.StreamResponse:
-        """The same headers, no bytes."""
+        """The headers of a whole read, no bytes."""
         download = await image_data.download(self.services, request[CALLER], request.match_info["image_id"])
         try:
-            answer = _answer(request, download)
+            answer = _answer(request, download, CONDITIONS)
         finally:
             download.close()
         return web.StreamResponse(status=answer.status, headers=answer.headers)
@@ -92,18 +93,21 @@ class ImageDataHandlers:
     async def _send_body(
         self, request: web.Request, response: web.StreamResponse, body: AsyncIterator[bytes], length: int
     ) -> None:
-        sent = 0
+        line = request[ACCESS_LINE]
+        piece = b""
         try:
             async for piece in body:
+                line.sent += len(piece)
                 await send(request, response, piece, idle_seconds=self.body_timeout)
-                sent += len(piece)
         except (BlockstoreError, CatalogError, ClientStalled) as error:
             _cut(request, str(error))
         except ConnectionError:
+            line.sent -= len(piece)
+            line.cut = True
             _log.info("%s: the client went away in the middle of a download", request[REQUEST_ID])
         else:
-            if sent != length:
-                _cut(request, f"{sent} bytes came where {length} belong")
+            if line.sent != length:
+                _cut(request, f"{line.sent} bytes came where {length} belong")
 
 
 async def _joined(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -117,13 +121,18 @@ def _check_type(request: web.Request) -> None:
         raise UnsupportedBody("An image's bytes are sent with Content-Type: application/octet-stream.")
 
 
-def _answer(request: web.Request, download: Download) -> ReadAnswer:
+def _answer(request: web.Request, download: Download, names: Iterable[str]) -> ReadAnswer:
     image = download.image
-    return answer_read(request.headers, image_id=image.id, size=download.size, checksum=image.checksum)
+    asked = {name: ", ".join(request.headers.getall(name)) for name in names if name in request.headers}
+    return answer_read(asked, image_id=image.id, size=download.size, checksum=image.checksum)
 
 
 def _cut(request: web.Request, cause: str) -> None:
     """End the connection so that nobody takes what was sent for whole: no padding, no orderly end."""
     _log.error("%s: download of %s cut off: %s", request[REQUEST_ID], request.match_info["image_id"], cause)
+    line = request[ACCESS_LINE]
+    line.cut = True
     if request.transport is not None:
+        # What waits in our own buffer never leaves.
+        line.sent = max(0, line.sent - request.transport.get_write_buffer_size())
         request.transport.abort()

@@ -8,7 +8,10 @@ WireError
 ├── PreconditionFailed    412  If-Match names other bytes
 ├── BodyTooLarge          413  a JSON body beyond its limit
 ├── UnsupportedBody       415  the wrong Content-Type or Content-Encoding
-└── RangeUnsatisfiable    416  no byte of the image lies in the range
+├── RangeUnsatisfiable    416  no byte of the image lies in the range
+├── ExpectationFailed     417  an Expect that this service does not know
+├── UnknownMethod         501  a method that HTTP does not define
+└── UnknownCoding         501  a transfer coding other than chunked
 """
 
 from __future__ import annotations
@@ -63,6 +66,24 @@ class UnsupportedBody(WireError):
     """The body's type or encoding is not the one this route takes."""
 
     code = "unsupported-media-type"
+
+
+class ExpectationFailed(WireError):
+    """The client waits for something that will not come."""
+
+    code = "expectation-failed"
+
+
+class UnknownMethod(WireError):
+    """A method that no route has, here or elsewhere."""
+
+    code = "unknown-method"
+
+
+class UnknownCoding(WireError):
+    """The body travels in a coding that this service cannot undo, so its bytes are not known."""
+
+    code = "unknown-transfer-coding"
 
 
 class RangeUnsatisfiable(WireError):

@@ -12,6 +12,12 @@ from httpapi.wire.ranges import Span, honours_if_range, requested_span
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+CONDITIONS = ("If-Match", "If-None-Match")
+"""The request headers that decide whether a read is answered with bytes at all."""
+
+PARTS = ("If-Range", "Range", "Content-Range")
+"""The request headers that ask for a part; of a GET only, HEAD has no parts (RFC 9110, section 14.2)."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReadAnswer:
@@ -31,7 +37,8 @@ class ReadAnswer:
 def answer_read(asked: Mapping[str, str], *, image_id: str, size: int, checksum: str | None) -> ReadAnswer:
     """The answer to a GET or HEAD of `size` bytes, in the order of RFC 9110, section 13.2.2.
 
-    `asked` is looked up without regard to case. Raises PreconditionFailed, SeveralRanges and RangeUnsatisfiable.
+    `asked` holds the headers named in `CONDITIONS` and `PARTS` as they came, several lines of one joined by commas.
+    Raises PreconditionFailed, SeveralRanges and RangeUnsatisfiable.
     """
     etag = etag_of(image_id)
     if (if_match := asked.get("If-Match")) is not None and not names_strongly(if_match, etag):

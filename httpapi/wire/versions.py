@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-# Newest first, as clients expect it. A minor number advertises what came with it and changes no behaviour:
-# every `v2.N` path is served alike.
-MINORS = (7, 6, 5, 4, 3, 2, 1, 0)
+# Newest first, as clients expect it. A minor number advertises what came with it and changes no behaviour: every
+# `v2.N` path is served alike. Clients try what is advertised, so a number stands here only once all of it is served.
+MINORS = (0,)
 
 
 def version_document(base_url: str) -> dict[str, list[dict[str, object]]]:

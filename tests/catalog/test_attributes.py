@@ -90,9 +90,18 @@ def test_values_at_the_bounds_are_fine() -> None:
             name="n" * 255,
             min_disk=2**31 - 1,
             tags=frozenset(f"{number:0255}" for number in range(128)),
-            properties={f"{number:0255}": "v" * 65535 for number in range(128)},
+            properties={f"{number:0255}": "" if number else "v" * 65535 for number in range(128)},
         )
     )
+
+
+def test_an_images_text_is_bounded_as_a_whole_and_counted_in_bytes() -> None:
+    limits = Limits(text_bytes=20)
+    limits.check_new_image(NewImage(name="ä" * 3, tags=frozenset({"tt"}), properties={"keys": "ü" * 4}))
+    with pytest.raises(LimitExceeded, match="21 bytes together; 20 are"):
+        limits.check_new_image(NewImage(name="ä" * 3, tags=frozenset({"ttt"}), properties={"keys": "ü" * 4}))
+    with pytest.raises(LimitExceeded, match="together"):
+        Limits().check_new_image(NewImage(properties={str(number): "v" * 65535 for number in range(3)}))
 
 
 def test_too_many_tags_or_properties_exceed_a_limit() -> None:

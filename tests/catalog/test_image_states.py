@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from catalog.model.errors import Conflict, Forbidden, Invalid
-from catalog.model.image import TRANSITIONS, Contents, Image, Status, Upload, is_image_id
+from catalog.model.image import TRANSITIONS, Contents, Image, Status, Upload, canonical_id, is_image_id
 from catalog.model.location import our_location
 from catalog.model.pin import UploadKind
 
@@ -89,7 +89,8 @@ def test_every_status_says_what_may_follow_and_deleted_is_the_end() -> None:
     assert not TRANSITIONS[Status.DELETED]
 
 
-def test_an_id_is_a_uuid_in_either_case() -> None:
+def test_an_id_is_a_uuid_in_either_case_and_kept_in_the_lower() -> None:
     assert is_image_id("6E0ACD3c-0001-4fff-8fff-0123456789ab")
+    assert canonical_id("6E0ACD3c-0001-4fff-8fff-0123456789ab") == "6e0acd3c-0001-4fff-8fff-0123456789ab"
     for other in ("", "disk", "6e0acd3c00014fff8fff0123456789ab", "6e0acd3c-0001-4fff-8fff-0123456789ab\n"):
         assert not is_image_id(other)

@@ -8,12 +8,24 @@ from typing import TYPE_CHECKING
 import pytest
 
 from catalog.limits import Limits
-from catalog.model.errors import Conflict, Forbidden, Invalid, LimitExceeded, NotFound
+from catalog.model.errors import Conflict, Forbidden, Invalid, LimitExceeded, NotFound, SizeMismatch
 from catalog.model.image import Status, Visibility
 from catalog.model.manifest import ManifestState
 from catalog.model.new_image import NewImage
-from catalog.usecases import images
-from tests.catalog.cast import ADMIN, ANNA, BORIS, NOBODY, RAW, READER, bytes_of, one_of_each_visibility, put
+from catalog.usecases import image_data, images
+from tests.catalog.cast import (
+    ADMIN,
+    ANNA,
+    BORIS,
+    NOBODY,
+    RAW,
+    READER,
+    bytes_of,
+    names_listed,
+    one_of_each_visibility,
+    put,
+    stream,
+)
 
 if TYPE_CHECKING:
     from catalog.sql.database import SqlDatabase
@@ -63,6 +75,37 @@ def test_an_id_is_taken_once_and_for_ever(services: Services) -> None:
         await images.delete(services, ANNA, ID)
         with pytest.raises(Conflict, match="never used again"):
             await images.create(services, ANNA, replace(RAW, id=ID))
+
+    asyncio.run(scene())
+
+
+def test_ids_that_differ_in_case_alone_are_one_image(services: Services) -> None:
+    async def scene() -> None:
+        made = await images.create(services, ANNA, replace(RAW, id=ID.upper()))
+        assert made.id == ID
+        with pytest.raises(Conflict, match="already exists"):
+            await images.create(services, ANNA, replace(RAW, id=ID))
+        assert await images.show(services, ANNA, ID.upper()) == made
+        assert await names_listed(services, ANNA, ("id", ID.upper())) == ["disk"]
+        assert await names_listed(services, ANNA, ("id", f"in:{ID.upper()}")) == ["disk"]
+        assert await names_listed(services, ANNA, ("marker", ID.upper())) == []
+        shouted = replace(made, id=ID.upper())
+        assert (await put(services, shouted, b"bytes")).id == ID
+        assert await bytes_of(services, shouted) == b"bytes"
+        await images.delete(services, ANNA, ID.upper())
+        for spelling in (ID, ID.upper()):
+            with pytest.raises(Conflict, match="never used again"):
+                await images.create(services, ANNA, replace(RAW, id=spelling))
+
+    asyncio.run(scene())
+
+
+def test_an_upload_that_named_its_image_in_capitals_can_be_given_up(services: Services) -> None:
+    async def scene() -> None:
+        made = await images.create(services, ANNA, replace(RAW, id=ID))
+        with pytest.raises(SizeMismatch):
+            await image_data.upload(services, ANNA, ID.upper(), stream(b"short"), expected=9)
+        assert (await images.show(services, ANNA, made.id)).status is Status.QUEUED
 
     asyncio.run(scene())
 

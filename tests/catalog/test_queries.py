@@ -41,6 +41,16 @@ def test_repeated_tags_must_all_be_borne() -> None:
     assert filters(("tag", "a"), ("tag", "b")) == [HasTag("a"), HasTag("b")]
 
 
+def test_a_filter_said_twice_counts_once() -> None:
+    assert filters(("tag", "a"), ("os", "x"), ("tag", "a"), ("os", "x")) == [HasTag("a"), PropertyIs("os", "x")]
+
+
+def test_more_parameters_than_a_database_can_be_asked_at_once_are_invalid() -> None:
+    assert len(filters(*((f"key{number}", "") for number in range(128)))) == 128
+    with pytest.raises(Invalid, match="129 parameters; 128 are"):
+        filters(*[("key", "")] * 129)
+
+
 def test_an_unknown_key_is_a_property() -> None:
     assert filters(("os_distro", "debian"), ("trait:X", "")) == [
         PropertyIs("os_distro", "debian"),

@@ -58,6 +58,18 @@ def test_a_known_path_with_another_verb_is_405_and_says_which_are_allowed(server
         assert method == "HEAD" or answer.json["title"] == "Method Not Allowed"
 
 
+def test_a_method_that_http_does_not_define_is_501_on_every_path(server: RunningServer) -> None:
+    for method in ("FOO", "PROPFIND", "PURGE", "get"):
+        for path in ("/v2/images", "/nothing", "/"):
+            request = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+            answer = server.exchange(request.encode())
+            assert (method, answer[9:12]) == (method, b"501")
+            assert b"x-drystone-error: unknown-method" in answer
+            assert b"x-openstack-request-id: req-" in answer
+    for method in ("TRACE", "OPTIONS"):
+        assert server.call(method, "/v2/images").status == 405
+
+
 def test_the_health_check_says_ok(server: RunningServer) -> None:
     answer = server.call("GET", "/healthcheck")
     assert (answer.status, answer.body) == (200, b"OK")
@@ -101,6 +113,12 @@ def test_http_1_0_without_a_host_is_served(server: RunningServer) -> None:
     assert b" 200 OK" in server.exchange(b"GET /healthcheck HTTP/1.0\r\n\r\n")
 
 
+def test_without_a_host_links_lead_to_the_address_that_was_reached(server: RunningServer) -> None:
+    for path in ("/", "/versions"):
+        answer = server.exchange(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+        assert f'"href": "http://127.0.0.1:{server.port}/v2/"'.encode() in answer
+
+
 def test_host_and_origin_are_checked_without_a_server_too() -> None:
     check_host(None)
     check_origin(None, "127.0.0.1")
@@ -116,3 +134,6 @@ def test_what_is_no_http_is_answered_400_in_the_same_shape(server: RunningServer
         answer = server.exchange(sent)
         assert answer[:5] + answer[8:13] == b"HTTP/ 400 "
         assert b'"code": "400 Bad Request"' in answer
+        assert b"Server: drystone\r\n" in answer
+        assert b"x-openstack-request-id: req-" in answer
+        assert b"aiohttp" not in answer.lower()

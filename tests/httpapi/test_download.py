@@ -63,9 +63,16 @@ def test_a_range_gives_206_and_that_part(server: RunningServer, header: str, bod
     assert (part.status, part.body, part.headers["Content-Range"]) == (206, body, content_range)
     assert part.headers["Content-Length"] == str(len(body))
     assert part.headers["Content-MD5"] == hashlib.md5(DATA).hexdigest()
-    head = get(server, image_id, "HEAD", Range=header)
-    assert (head.status, head.headers["Content-Range"]) == (206, content_range)
-    assert head.headers["Content-Length"] == str(len(body))
+
+
+@pytest.mark.parametrize("header", ["bytes=0-4", "bytes=20-", "bytes=0-1,3-4", "foo"])
+def test_head_has_no_parts_so_a_range_is_ignored(server: RunningServer, header: str) -> None:
+    image_id = active(server)
+    for headers in ({"Range": header}, {"Content_Range": header.replace("=", " ") + "/10"}):
+        head = get(server, image_id, "HEAD", **headers)
+        assert (head.status, head.headers["Content-Length"]) == (200, "10")
+        assert head.headers["Content-Range"] is None
+    assert get(server, image_id, "HEAD", If_None_Match=f'"{image_id}"', Range=header).status == 304
 
 
 def test_a_range_without_bytes_is_416_and_tells_the_size(server: RunningServer) -> None:
@@ -104,6 +111,20 @@ def test_a_known_tag_is_304_and_another_if_match_412(server: RunningServer) -> N
     assert get(server, image_id, If_None_Match='"other"').body == DATA
     assert get(server, image_id, If_Match='"other"').status == 412
     assert get(server, image_id, If_Match=f'"{image_id}"').status == 200
+
+
+def test_tags_on_several_lines_are_one_list(server: RunningServer) -> None:
+    image_id = active(server)
+    for name, status in (("If-None-Match", 304), ("If-Match", 200)):
+        head = f'GET /v2/images/{image_id}/file HTTP/1.1\r\nHost: localhost\r\n{name}: "other"\r\n{name}: "{image_id}"'
+        assert server.exchange(f"{head}\r\n\r\n".encode()).startswith(f"HTTP/1.1 {status} ".encode())
+
+
+def test_ranges_on_several_lines_are_several_ranges(server: RunningServer) -> None:
+    head = f"GET /v2/images/{active(server)}/file HTTP/1.1\r\nHost: localhost\r\n"
+    answer = server.exchange(f"{head}Range: bytes=0-1\r\nRange: bytes=3-4\r\n\r\n".encode())
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"x-drystone-error: several-ranges" in answer
 
 
 def test_if_range_with_another_tag_gives_the_whole(server: RunningServer) -> None:

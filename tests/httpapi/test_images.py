@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from catalog.limits import Limits
 from catalog.model.caller import Caller
 from tests.kit.running_server import Answer, RunningServer
+
+if TYPE_CHECKING:
+    from catalog.usecases.services import Services
 
 UNKNOWN = "00000000-0000-0000-0000-000000000000"
 
@@ -94,12 +100,37 @@ def test_more_properties_than_the_limit_are_413(server: RunningServer) -> None:
 
 
 def test_an_image_that_is_not_there_is_404_whatever_its_name_looks_like(server: RunningServer) -> None:
-    for name in (UNKNOWN, "x", "%00", "%ff", "%ed%a0%80", "a%2fb", "..%2f..", "%F0%9F%A7%B1"):
+    for name in (UNKNOWN, "x", "%00", "a%2fb", "..%2f..", "%F0%9F%A7%B1"):
         for method, path in (("GET", ""), ("DELETE", ""), ("GET", "/file"), ("HEAD", "/file")):
             answer = server.call(method, f"/v2/images/{name}{path}")
             assert (method, name, answer.status) == (method, name, 404)
+
+
+def test_a_path_or_query_that_is_no_utf8_is_400(server: RunningServer) -> None:
+    for path in ("images/%ff", "images/%ed%a0%80", "images/%C3&%A9/file", "images?name=%ff", "images?%C3=%A9"):
+        answer = server.call("GET", f"/v2/{path}")
+        assert (path, answer.status, answer.code) == (path, 400, "bad-request")
     raw = server.exchange(b"GET /v2/images/\xff\xfe HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-    assert re.match(rb"HTTP/1\.. 40[04] ", raw)
+    assert re.match(rb"HTTP/1\.. 400 ", raw)
+    assert server.call("GET", "/v2/images?name=%C3%A9").status == 200
+
+
+def test_an_id_is_the_same_in_either_case(server: RunningServer) -> None:
+    image_id = server.new_image(id="ABCDEF00-2222-3333-4444-555555555555")
+    assert image_id == "abcdef00-2222-3333-4444-555555555555"
+    assert create(server, id=image_id).status == 409
+    assert server.call("GET", f"/v2/images/{image_id.upper()}").json["id"] == image_id
+    path = f"/v2/images/{image_id.upper()}/file"
+    assert server.call("PUT", path, b"bytes", {"Content-Type": "application/octet-stream"}).status == 204
+    assert server.call("GET", path).body == b"bytes"
+    assert server.call("DELETE", f"/v2/images/{image_id.upper()}").status == 204
+    assert create(server, id=image_id.upper()).status == 409
+
+
+def test_more_text_than_the_limit_is_413(server: RunningServer) -> None:
+    answer = create(server, **{f"p{n}": "ä" * 30_000 for n in range(3)})
+    assert (answer.status, answer.code) == (413, "limit-exceeded")
+    assert "bytes together" in answer.json["message"]
 
 
 def test_an_image_is_deleted_once(server: RunningServer) -> None:
@@ -160,6 +191,29 @@ def test_a_list_can_be_narrowed_by_property_and_hidden_state(server: RunningServ
     assert ids("os=linux") == [shown]
     assert ids("os=bsd") == []
     assert ids("os_hidden=True") == [hidden]
+
+
+def test_a_list_of_much_text_comes_in_pages_that_end_early(services: Services) -> None:
+    small = replace(services, limits=Limits(page_bytes=200_000))
+    with RunningServer(small) as server:
+        made = [server.new_image(text="ä" * 30_000) for _ in range(7)]
+        path, seen, pages = "/v2/images?limit=1000&sort=created_at:asc", [], 0
+        while path:
+            answer = server.call("GET", path)
+            assert len(answer.body) < 220_000
+            seen += [image["id"] for image in answer.json["images"]]
+            path = answer.json.get("next", "")
+            pages += 1
+    assert (seen, pages) == (made, 3)
+
+
+def test_more_filters_than_can_be_asked_at_once_are_400(server: RunningServer) -> None:
+    server.new_image(os="x")
+    many = "&".join(f"p{n}=" for n in range(129))
+    answer = server.call("GET", f"/v2/images?{many}")
+    assert (answer.status, answer.code) == (400, "invalid")
+    assert server.call("GET", f"/v2/images?{many.removesuffix('&p128=')}").json["images"] == []
+    assert len(server.call("GET", f"/v2/images?{'&'.join(['os=x'] * 128)}").json["images"]) == 1
 
 
 def test_a_list_asked_for_wrongly_is_400(server: RunningServer) -> None:

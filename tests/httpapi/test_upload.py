@@ -9,6 +9,7 @@ import pytest
 
 from blockstore.errors import StoreFull, StoreUnavailable
 from catalog.limits import Limits
+from catalog.model.errors import CatalogUnavailable
 from catalog.usecases.services import Services
 from tests.kit.memory_blocks import MemoryBlocks
 from tests.kit.running_server import Answer, RunningServer
@@ -152,13 +153,30 @@ def test_an_expecting_client_is_invited_only_when_its_body_is_wanted(server: Run
             connection.sendall(head_of(*lines, "Expect: 100-continue"))
             assert read_head(connection).startswith(f"HTTP/1.1 {status} ".encode())
     with server.connect() as connection:
-        connection.sendall(head_of(UNKNOWN, "Content-Length: 5", "Expect: a-miracle"))
-        assert read_head(connection).startswith(b"HTTP/1.1 417 ")
-    with server.connect() as connection:
         connection.sendall(
             b"PUT /no/such HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
         )
         assert read_head(connection).startswith(b"HTTP/1.1 404 ")
+
+
+def test_another_expectation_is_417_in_the_shape_of_every_error(server: RunningServer) -> None:
+    answer = server.exchange(head_of(server.new_image(), "Content-Length: 5", "Expect: a-miracle"), end=False)
+    assert answer.startswith(b"HTTP/1.1 417 ")
+    for line in (b"x-openstack-request-id: req-", b"x-drystone-error: expectation-failed", b'"title": "Expectation'):
+        assert line in answer
+    foreign = b"PUT / HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 5\r\nExpect: a-miracle\r\n\r\n"
+    assert server.exchange(foreign, end=False).startswith(b"HTTP/1.1 403 ")
+
+
+@pytest.mark.parametrize("codings", ["gzip, chunked", "GZIP,chunked", "identity , deflate, chunked"])
+def test_a_transfer_coding_other_than_chunked_is_501_before_the_body(server: RunningServer, codings: str) -> None:
+    image_id = server.new_image()
+    answer = server.exchange(head_of(image_id, f"Transfer-Encoding: {codings}", "Expect: 100-continue"), end=False)
+    assert answer.startswith(b"HTTP/1.1 501 ")
+    assert b"x-drystone-error: unknown-transfer-coding" in answer
+    assert is_queued_and_empty(server, image_id)
+    chunked = head_of(image_id, "Transfer-Encoding: Chunked", "Connection: close") + b"5\r\nhello\r\n0\r\n\r\n"
+    assert server.exchange(chunked, end=False).startswith(b"HTTP/1.1 204 ")
 
 
 def test_an_early_answer_to_a_huge_body_comes_at_once_and_the_connection_closes(server: RunningServer) -> None:
@@ -275,11 +293,16 @@ def test_a_full_store_is_413_an_unwilling_one_503_and_afterwards_all_is_well(ser
     blocks = FailingBlocks()
     with RunningServer(Services(database=services.database, blocks=blocks)) as server:
         image_id = server.new_image()
-        for failure, status in ((StoreFull("no space"), 413), (StoreUnavailable("disk is sulking"), 503)):
+        for failure, status in (
+            (StoreFull("no space"), 413),
+            (StoreUnavailable("disk is sulking"), 503),
+            (CatalogUnavailable("locked for too long"), 503),
+        ):
             blocks.failure = failure
             answer = put(server, image_id, b"x" * 100_000)
             assert (answer.status, answer.json["message"]) == (status, str(failure))
             assert answer.code == failure.code
+            assert answer.headers["Retry-After"] == ("5" if status == 503 else None)
             assert is_queued_and_empty(server, image_id)
         blocks.failure = None
         assert put(server, image_id, b"x").status == 204

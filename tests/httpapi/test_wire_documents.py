@@ -67,7 +67,7 @@ def test_the_version_document_lists_the_newest_first_as_current() -> None:
     assert [each["status"] for each in versions].count("CURRENT") == 1
     assert versions[0]["status"] == "CURRENT"
     assert all(each["links"] == [{"rel": "self", "href": "http://h:1/v2/"}] for each in versions)
-    assert {"v2.0", "v2.2", "v2.7"} <= {each["id"] for each in versions}
+    assert [each["id"] for each in versions] == ["v2.0"]
 
 
 def test_an_error_document_has_three_keys() -> None:
