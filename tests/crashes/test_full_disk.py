@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from blockstore.disk import disk_errors
 from blockstore.errors import Poisoned, StoreFull, StoreUnavailable
 from blockstore.store import StoreOptions
 from catalog.model.errors import CatalogFull
 from catalog.sql.database import SqlDatabase
 from catalog.usecases import image_data
 from tests.crashes.crash_at_every_step import every_row_has_its_entry
-from tests.kit.faulty_disk import FailingDisk
+from tests.kit.faulty_disk import CountingDisk, FailingDisk
 from tests.kit.image_service import image_service
 
 if TYPE_CHECKING:
@@ -64,21 +65,38 @@ def test_a_full_disk_at_any_step_fails_the_upload_cleanly_and_it_works_after_spa
     asyncio.run(work())
 
 
+class PackSyncFails(CountingDisk):
+    """While armed, no pack can be synced; keeps which ones it was tried for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.armed = False
+        self.failed: list[str] = []
+
+    def sync(self, fd: int, what: str) -> None:
+        if self.armed and what.endswith(".zst"):
+            self.failed.append(what)
+            with disk_errors(what):
+                raise OSError(errno.EIO, "broken")
+        super().sync(fd, what)
+
+
 def test_a_failed_sync_poisons_the_pack_and_the_next_upload_gets_another(tmp_path: Path) -> None:
     async def work() -> None:
-        disk = FailingDisk(lambda what: what == "sync .zst", errno.EIO)
+        disk = PackSyncFails()
         with image_service(tmp_path, disk=disk) as service:
             image = await service.new()
             disk.armed = True
             with pytest.raises(StoreUnavailable, match="given up"):
                 await service.put(image, SECOND)
-            before = set(tmp_path.rglob("*.zst"))
             disk.armed = False
             await service.put(image, SECOND)
             assert await service.get(image) == SECOND
             rows = {place.pack for _, place in service.store.index.scan()}
             names = {record.number: record.name for record in service.store.index.packs()}
-            assert not before & {service.store.packs.path(names[number]) for number in rows}, "nothing names it"
+            named = {str(service.store.packs.path(names[number])) for number in rows}
+            assert disk.failed
+            assert not set(disk.failed) & named, "nothing names it"
 
     asyncio.run(work())
 
