@@ -108,6 +108,9 @@ class ManifestWriter:
 
     def submit(self, slab: Slab, filled: int, *, last: bool = False) -> None:
         """Hand a slab over, filled up to `filled` bytes (its head included); with `last` the stream ends here."""
+        if self._shared.crew.stopping:
+            slab.drop()
+            raise StoreUnavailable("the store is being closed: send the upload again when the server is back")
         window = slab.view[:filled]
         ends = self._cutter.cut(window, last=last)
         used = ends[-1] if ends else 0

@@ -68,6 +68,11 @@ class Crew:
         """A new serial queue."""
         return Lane(self)
 
+    @property
+    def stopping(self) -> bool:
+        """Whether nothing new is taken any more."""
+        return self._stopping
+
     def close(self) -> None:
         """Finish what is queued, then end the threads."""
         with self._wake:

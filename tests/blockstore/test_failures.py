@@ -139,6 +139,11 @@ def test_a_store_that_closes_during_an_upload_tells_it(tmp_path: Path) -> None:
     feed(store, data, DATA[:BLOCK], last=True)
     feed(store, holes, bytes(BLOCK), last=True)
     store.close()
+    late = begin(store)
+    slab = acquire(store.slabs, late)
+    with pytest.raises(StoreUnavailable, match="being closed"):
+        late.submit(slab, BLOCK, last=True)
+    late.abort().result(30)
     for writer in (data, holes):
         assert isinstance(writer.finish().exception(30), StoreUnavailable)
         writer.abort().result(30)
