@@ -171,18 +171,15 @@ class Generations:
         self._open_pack.close()
 
     def _close_rounds(self) -> None:
+        # Neither `_close` nor `_seal_last` lets an error out: without this thread every upload would wait for ever.
         while True:
-            try:
-                generation = self._next_to_close()
-                if generation is not None:
-                    self._close(generation)
-                elif self._stopping or self._open_pack.is_idle():
-                    self._seal_last()
-                    if self._stopping:
-                        return
-            except Exception:
-                # Whatever it was, the thread must go on: without it every upload would wait for ever.
-                log.exception("the closing thread met an error that it does not know")
+            generation = self._next_to_close()
+            if generation is not None:
+                self._close(generation)
+                continue
+            self._seal_last()
+            if self._stopping:
+                return
 
     def _next_to_close(self) -> Generation | None:
         """Wait until a generation is due, and for those who were admitted to it; None if there is only idling to do."""
@@ -222,7 +219,11 @@ class Generations:
             # Those who wait are told, and later generations are others' work.
             log.exception("a generation could not be made durable")
             error = StoreUnavailable(f"the store failed inside: {failure}")
-        generation.lease.close()
+        try:
+            generation.lease.close()
+        except OSError as failure:
+            # Its journals are durable or it has failed; either way nobody counts on the lease any more.
+            log.warning("a lease could not be closed: %s", failure)
         with self._lock:
             for digest in generation.stored:
                 self._pending.pop(digest, None)
@@ -269,6 +270,9 @@ class Generations:
             self._put({}, full)
         except BlockstoreError as error:
             log.warning("a pack stays unsealed until the next start: %s", error)
+        except Exception:
+            # The thread ends or goes on all the same: an unsealed pack costs nothing but its adoption.
+            log.exception("a pack stays unsealed until the next start")
 
     def _all(self, work: Sequence[Callable[[], None]]) -> None:
         """Do all of it, side by side, and raise the first error after everything has ended."""

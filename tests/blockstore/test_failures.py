@@ -14,7 +14,9 @@ import pytest
 
 from blockstore.disk import Disk, disk_errors
 from blockstore.errors import Damaged, Poisoned, StoreUnavailable
+from blockstore.leases.flock import LockFile
 from blockstore.names import new_name
+from blockstore.open_pack import OpenPack
 from blockstore.store import BlockStore, StoreOptions
 from catalog.stores.blocks import StoredBlocks
 from tests.kit.images_in_store import acquire, link, read_image, write_image
@@ -206,3 +208,38 @@ def test_a_slow_reader_does_not_keep_others_from_uploading(tmp_path: Path) -> No
         store.close()
 
     asyncio.run(work())
+
+
+def test_an_upload_is_told_of_its_generations_end_even_if_the_lease_cannot_be_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = BlockStore.open(tmp_path, OPTIONS)
+    real = LockFile.close
+
+    def close(lease: LockFile) -> None:
+        real(lease)
+        if lease._path.parent.name == "leases":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(LockFile, "close", close)
+    assert read_image(store, [link(write_image(store, [DATA]))]) == DATA
+    monkeypatch.undo()
+    store.close()
+
+
+def test_a_store_closes_whatever_goes_wrong_with_its_last_pack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = BlockStore.open(tmp_path, OPTIONS)
+    image = link(write_image(store, [DATA]))
+
+    def sealed(_: object, pack: object) -> None:
+        raise RuntimeError("not foreseen")
+
+    monkeypatch.setattr(OpenPack, "sealed", sealed)
+    closing = threading.Thread(target=store.close, daemon=True)
+    closing.start()
+    closing.join(20)
+    assert not closing.is_alive()
+    monkeypatch.undo()
+    store = BlockStore.open(tmp_path, OPTIONS)
+    assert read_image(store, [image]) == DATA
+    store.close()

@@ -72,6 +72,8 @@ def round_trip(room: Room) -> Generator[Figure, None, None]:
             before = _at_rest(server, data) if way is WAYS[0] else 0
             second = way.push(server.url, pair.v2)
             if way is WAYS[0]:
+                serving = f"{(client.disk_use(data) - before) / 1e6:.2f} MB"
+                yield told("the same with the server running, its catalog's log included", serving)
                 yield _growth(pair.v1, pair.v2, before, _at_rest(server, data), _FIXED if room.short else 0)
             for image, original in ((first, pair.v1), (second, pair.v2)):
                 target = room.work / "back.img"
