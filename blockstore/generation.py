@@ -45,6 +45,11 @@ class Generation:
     noted: int = 0
     rows: dict[bytes, Place] = field(default_factory=dict)
     packs: set[PackWriter] = field(default_factory=set)
-    stored: list[bytes] = field(default_factory=list)
+    stored: dict[bytes, Pending] = field(default_factory=dict)
     notes: dict[Session, list[Record]] = field(default_factory=dict)
     waiters: list[Future[None]] = field(default_factory=list)
+
+    @property
+    def lost(self) -> bool:
+        """Whether a pack that it must sync is poisoned: it can only fail."""
+        return any(pack.poisoned for pack in self.packs)

@@ -5,6 +5,7 @@
 A generation closes every 256 MiB or 2 s, or when somebody asks for it. While it closes, the next one is open; so two
 leases may be live. Appended blocks that no row names yet are *pending*: another upload that brings the same bytes
 refers to them, and its generation then syncs the same pack and puts the same row, so it depends on nobody else's luck.
+A generation whose pack was poisoned meanwhile is lost already: nobody joins it any more, it is set aside to be closed.
 
 Order of durability, always: pack → index → journal; whoever commits goes on with manifest → catalog.
 """
@@ -13,13 +14,15 @@ from __future__ import annotations
 
 import logging
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import deque
+from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from blockstore import clock
 from blockstore.errors import BlockstoreError, StoreUnavailable
 from blockstore.generation import Generation, Pending
+from blockstore.sync_threads import SyncThreads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -35,7 +38,6 @@ if TYPE_CHECKING:
     from blockstore.receive import Prepared
 
 log = logging.getLogger(__name__)
-SYNC_THREADS: Final = 8
 MOST_NOTED: Final = 1 << 20
 """Blocks that may wait for one generation's journals, about 120 bytes each."""
 IDLE_LOOK: Final = 5.0
@@ -64,11 +66,12 @@ class Generations:
         self._lock = threading.Condition()
         self._appending = threading.Lock()
         self._current: Generation | None = None
+        self._aside: deque[Generation] = deque()
         self._pending: dict[bytes, Pending] = {}
         self._opening = False
         self._asked = False
         self._stopping = False
-        self._syncers = ThreadPoolExecutor(SYNC_THREADS, thread_name_prefix="sync")
+        self._syncers = SyncThreads()
         self._thread = threading.Thread(target=self._close_rounds, name="generations", daemon=True)
         self._thread.start()
 
@@ -78,6 +81,7 @@ class Generations:
             while self._opening:
                 self._lock.wait()
             self._refuse_closed()
+            self._set_aside_if_lost()
             if self._current is not None:
                 self._current.admitted += 1
                 return self._current
@@ -94,6 +98,12 @@ class Generations:
                 self._lock.notify_all()
         return generation
 
+    def _set_aside_if_lost(self) -> None:
+        if self._current is not None and self._current.lost:
+            self._aside.append(self._current)
+            self._current = None
+            self._lock.notify_all()
+
     def _refuse_closed(self) -> None:
         if self._stopping:
             raise StoreUnavailable("the store is being closed: send the upload again when the server is back")
@@ -107,15 +117,19 @@ class Generations:
             self._lock.notify_all()
 
     def pending(self, digests: Iterable[bytes]) -> dict[bytes, Pending]:
-        """Those of the digests that are appended but not yet named by rows."""
+        """Digests that are appended to a pack that can still become durable, but not yet named by rows."""
         with self._lock:
-            return {digest: self._pending[digest] for digest in digests if digest in self._pending}
+            return self._met(digests)
+
+    def _met(self, digests: Iterable[bytes]) -> dict[bytes, Pending]:
+        found = {digest: self._pending[digest] for digest in digests if digest in self._pending}
+        return {digest: pending for digest, pending in found.items() if not pending.pack.poisoned}
 
     def append(self, generation: Generation, prepared: Prepared) -> tuple[int, int]:
         """Store what is new of a prepared window; gives how many blocks and bytes. One caller at a time (the lane)."""
         with self._appending:
             with self._lock:
-                met = {digest: self._pending[digest] for digest in prepared.fresh if digest in self._pending}
+                met = self._met(prepared.fresh)
             entries = [entry for digest, entry in prepared.fresh.items() if digest not in met]
             places, pack = self._open_pack.append(entries) if entries else ([], None)
             written = sum(place.end - place.offset for place in places)
@@ -123,7 +137,7 @@ class Generations:
                 for entry, place in zip(entries, places, strict=True):
                     assert pack is not None
                     met[entry.digest] = self._pending[entry.digest] = Pending(place, pack)
-                    generation.stored.append(entry.digest)
+                    generation.stored[entry.digest] = met[entry.digest]
                 for digest, where in (prepared.pending | met).items():
                     generation.rows[digest] = where.place
                     generation.packs.add(where.pack)
@@ -143,20 +157,19 @@ class Generations:
         # A waiter that is cancelled must not take the future with it: the closing thread sets it in any case.
         future.set_running_or_notify_cancel()
         with self._lock:
-            if self._current is None:
+            # One that is set aside closes by itself, but before the open one.
+            last = self._current or (self._aside[-1] if self._aside else None)
+            if last is None:
                 future.set_result(None)
             else:
-                self._current.waiters.append(future)
-                self._asked = True
+                last.waiters.append(future)
+                self._asked = self._current is not None
                 self._lock.notify_all()
         return future
 
     def run_sync(self, work: Callable[[], None]) -> None:
         """Run what mostly waits for a disk on the threads that are kept for it; StoreUnavailable if closed."""
-        try:
-            self._syncers.submit(work)
-        except RuntimeError as error:
-            raise StoreUnavailable("the store is closed") from error
+        self._syncers.run(work)
 
     def stop(self) -> None:
         """Admit nobody any more; close the last generation and seal the pack."""
@@ -167,7 +180,7 @@ class Generations:
 
     def close(self) -> None:
         """Stop the threads, after `stop` and after the crew."""
-        self._syncers.shutdown(wait=True)
+        self._syncers.close()
         self._open_pack.close()
 
     def _close_rounds(self) -> None:
@@ -188,10 +201,12 @@ class Generations:
                 if self._current is None and (self._stopping or self._open_pack.is_idle()):
                     return None
                 self._lock.wait(self._until_due())
-            generation = self._current
-            assert generation is not None
-            self._current = None
-            self._asked = False
+            if self._aside:
+                generation = self._aside.popleft()
+            else:
+                assert self._current is not None
+                generation, self._current = self._current, None
+                self._asked = False
             # Whoever comes now opens the next one; those inside have their slabs in memory and end without us.
             while generation.admitted:
                 self._lock.wait()
@@ -199,6 +214,8 @@ class Generations:
 
     def _due(self) -> bool:
         now = self._current
+        if self._aside:
+            return True
         if now is None:
             return False
         return self._asked or self._stopping or now.size >= self._largest or self._until_due() <= 0
@@ -225,8 +242,10 @@ class Generations:
             # Its journals are durable or it has failed; either way nobody counts on the lease any more.
             log.warning("a lease could not be closed: %s", failure)
         with self._lock:
-            for digest in generation.stored:
-                self._pending.pop(digest, None)
+            for digest, pending in generation.stored.items():
+                # A block of a poisoned pack may have been stored once more, for another generation.
+                if self._pending.get(digest) is pending:
+                    del self._pending[digest]
         for session in generation.notes:
             self._tell(session, generation, error)
         for waiter in generation.waiters:
@@ -241,16 +260,17 @@ class Generations:
 
     def _make_durable(self, generation: Generation) -> None:
         full = self._ready_to_seal()
-        self._all([pack.seal for pack in full] + [pack.sync for pack in generation.packs if pack not in full])
+        self._syncers.all([pack.seal for pack in full] + [pack.sync for pack in generation.packs if pack not in full])
         self._put(generation.rows, full)
         generation.lease.check()
         journals = [(session, records) for session, records in generation.notes.items() if records]
-        self._all([partial(session.write_journal, records) for session, records in journals])
+        self._syncers.all([partial(session.write_journal, records) for session, records in journals])
 
     def _ready_to_seal(self) -> list[PackWriter]:
         """Full packs that the generation now open has no entries in: their last rows are in the one being closed."""
         with self._appending, self._lock:
-            mine = self._current.packs if self._current else set()
+            open_ones = [*self._aside, *([self._current] if self._current else [])]
+            mine = {pack for generation in open_ones for pack in generation.packs}
             return [pack for pack in self._open_pack.full() if pack not in mine]
 
     def _put(self, rows: dict[bytes, Place], full: list[PackWriter]) -> None:
@@ -266,20 +286,10 @@ class Generations:
             with self._appending:
                 self._open_pack.roll()
             full = self._ready_to_seal()
-            self._all([pack.seal for pack in full])
+            self._syncers.all([pack.seal for pack in full])
             self._put({}, full)
         except BlockstoreError as error:
             log.warning("a pack stays unsealed until the next start: %s", error)
         except Exception:
             # The thread ends or goes on all the same: an unsealed pack costs nothing but its adoption.
             log.exception("a pack stays unsealed until the next start")
-
-    def _all(self, work: Sequence[Callable[[], None]]) -> None:
-        """Do all of it, side by side, and raise the first error after everything has ended."""
-        if len(work) == 1:
-            work[0]()
-            return
-        futures = [self._syncers.submit(step) for step in work]
-        errors = [error for error in (future.exception() for future in futures) if error is not None]
-        if errors:
-            raise errors[0]

@@ -89,6 +89,30 @@ def test_an_upload_beside_one_whose_pack_failed_to_sync_fails_too(tmp_path: Path
     store.close()
 
 
+def test_an_upload_that_begins_after_a_pack_failed_shares_neither_its_blocks_nor_its_generation(tmp_path: Path) -> None:
+    disk = HoldingDisk(".zst", fails=True)
+    options = StoreOptions(slab=16 * 1024, slab_budget=1 << 20, generation_seconds=60, index_map=1 << 30, threads=2)
+    store = BlockStore.open(tmp_path, options, disk=disk)
+    one, other = begin(store), begin(store)
+    feed(store, one, DATA[:BLOCK], last=True)
+    first = one.finish()
+    assert disk.reached.wait(30)
+    written = store._generations._open_pack._current
+    assert written is not None
+    before = written.size
+    feed(store, other, DATA[BLOCK : 2 * BLOCK], last=False)
+    while written.size == before:
+        pass
+    disk.go.set()
+    assert isinstance(first.exception(30), Poisoned)
+    # `other` is lost: its generation is still open, and its block is pending in the pack that failed.
+    assert read_image(store, [link(write_image(store, [DATA[: 2 * BLOCK]]))]) == DATA[: 2 * BLOCK]
+    with pytest.raises(StoreUnavailable):
+        feed_to_the_end(store, other)
+    other.abort().result(30)
+    store.close()
+
+
 def feed_to_the_end(store: BlockStore, writer: ManifestWriter) -> None:
     feed(store, writer, DATA[2 * BLOCK : 3 * BLOCK], last=True)
     writer.finish().result(30)
