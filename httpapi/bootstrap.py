@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from httpapi.identity.contract import Identity
-    from httpapi.settings import Listen, Settings
+    from httpapi.setting_values import Listen
+    from httpapi.settings import Settings
 
 CATALOG_FILE = "catalog.sqlite"
 

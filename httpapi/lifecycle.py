@@ -14,7 +14,8 @@ from aiohttp import web
 from httpapi.connection import Runner, connection_runner
 from httpapi.identity.none import is_loopback
 from httpapi.middlewares import IN_FLIGHT
-from httpapi.settings import Listen, SettingsRefused
+from httpapi.setting_values import Listen
+from httpapi.settings import SettingsRefused
 from httpapi.sweep import sweep_forever, sweep_once
 
 if TYPE_CHECKING:

@@ -33,7 +33,9 @@ def section(title: str) -> str:
 @pytest.mark.parametrize("name", SETTING_NAMES)
 def test_every_setting_is_in_the_page_with_its_default(name: str) -> None:
     [default] = re.findall(rf"^\| `{name}` \| `([^`]+)` \| \S", section("Settings"), re.MULTILINE)
-    assert getattr(load(environment={f"DRYSTONE_{name.upper()}": default}), name) == getattr(load(environment={}), name)
+    given = {} if default == "unset" else {f"DRYSTONE_{name.upper()}": default}
+    assert getattr(load(environment=given), name) == getattr(load(environment={}), name)
+    assert (default == "unset") == (getattr(load(environment={}), name) in (None, ()))
 
 
 def test_every_error_of_the_three_trees_is_in_the_page_with_its_status() -> None:

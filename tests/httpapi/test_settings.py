@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from httpapi.settings import _READERS, SETTING_NAMES, Listen, Settings, SettingsRefused, load
+from httpapi.setting_values import Listen
+from httpapi.settings import _READERS, SETTING_NAMES, Settings, SettingsRefused, load
 
 
 def refusal(**sources: object) -> str:
@@ -107,3 +108,34 @@ def test_roles_are_a_list_or_a_text(tmp_path: Path) -> None:
 def test_a_file_that_is_missing_or_no_toml_is_refused(tmp_path: Path) -> None:
     assert "cannot be read" in refusal(config=tmp_path / "none.toml")
     assert "is not TOML" in refusal(config=config(tmp_path, "data = \n"))
+
+
+def test_counts_switches_addresses_and_networks_are_read_from_text_and_from_toml(tmp_path: Path) -> None:
+    text = (
+        'workers = 3\ninsecure = true\npublic_url = "https://example.org/images/"\ntrusted_proxies = ["10.0.0.0/8"]\n'
+    )
+    variables = {
+        "DRYSTONE_WORKERS": "3",
+        "DRYSTONE_INSECURE": "yes",
+        "DRYSTONE_PUBLIC_URL": "https://example.org/images",
+        "DRYSTONE_TRUSTED_PROXIES": "10.0.0.0/8",
+    }
+    assert load(config=config(tmp_path, text), environment={}) == load(environment=variables)
+    assert load(environment=variables).public_url == "https://example.org/images"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("workers", "0"),
+        ("workers", "many"),
+        ("insecure", "perhaps"),
+        ("public_url", "example.org"),
+        ("public_url", "https://me:secret@example.org"),
+        ("public_url", "https://example.org/?a=b"),
+        ("trusted_proxies", "10.0.0.1/8"),
+        ("trusted_proxies", "proxy.example.org"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_by_name(key: str, value: str) -> None:
+    assert refusal(environment={f"DRYSTONE_{key.upper()}": value}).startswith(f"{key} in DRYSTONE_{key.upper()}: ")
