@@ -1,7 +1,8 @@
 """The bytes of a manifest, as pure functions; opens no file. FORMAT.md draws them.
 
 Two levels: a header, leaves, and a directory of the leaves with their BLAKE3. A manifest's digest is the BLAKE3 of
-header and directory, so it covers every leaf; and one changed block changes one leaf.
+header and directory, so it covers every leaf; and one changed block changes one leaf. The rows of leaves, in their two
+kinds, are in `manifest_leaf.py`.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ import numpy as np
 
 from blockstore import digest
 from blockstore.checksum import xxh3
-from blockstore.errors import Damaged
+from blockstore.errors import Damaged, GeometryBroken
 from blockstore.features import NONE, Features
+from chunker.cutting import CutKind, Cutting, CuttingRefused
+from chunker.fixed import LONGEST
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,7 +29,6 @@ KIND_CONTENT_DEFINED: Final = 2
 LEAF_BLOCKS: Final = 1024
 NO_BASE: Final = bytes(32)
 
-LEAF_ROW: Final = np.dtype([("number", "<u4"), ("digest", "u1", (32,))])
 DIRECTORY_ROW: Final = np.dtype(
     [
         ("key", "<u8"),
@@ -36,16 +38,22 @@ DIRECTORY_ROW: Final = np.dtype(
         ("digest", "u1", (32,)),
     ]
 )
-_HEADER: Final = struct.Struct("<8sIIIBBH16sIIQ32sQQIIQ")
+_HEADER: Final = struct.Struct("<8sIIIBBBB16sIIQ32sQQIHHQ")
 _SUM: Final = struct.Struct("<Q")
 HEADER_SIZE: Final = _HEADER.size + _SUM.size
 MOST_BLOCKS: Final = 1 << 32
 """Block numbers are 32 bits: 256 TiB at 64 KiB."""
+_KINDS: Final = {KIND_FIXED: CutKind.FIXED, KIND_CONTENT_DEFINED: CutKind.CONTENT_DEFINED}
+_KIB: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a manifest's header says; sizes and offsets in bytes, `depth` 0 for a whole image."""
+    """What a manifest's header says; sizes and offsets in bytes, `depth` 0 for a whole image.
+
+    Of a content-defined image `block_size` is the average that was asked for, and `algorithm`, `shortest` and `longest`
+    say the rest of how it was cut; they are 0 for blocks of one size.
+    """
 
     store: bytes
     block_size: int
@@ -58,12 +66,30 @@ class Header:
     directory: int
     kind: int = KIND_FIXED
     scheme: int = digest.PLAIN
+    algorithm: int = 0
+    shortest: int = 0
+    longest: int = 0
     features: Features = NONE
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether block n begins at n · block_size; otherwise all rows are listed, with offset and length."""
+        return self.kind == KIND_FIXED
+
+    @property
+    def cutting(self) -> Cutting:
+        """How the image was cut. Raises ValueError (CuttingRefused, KeyError) when it is none that is known."""
+        return Cutting(_KINDS[self.kind], self.block_size)
 
     @property
     def blocks(self) -> int:
         """How many blocks the image has, the odd tail included."""
-        return -(-self.size // self.block_size)
+        return -(-self.size // self.block_size) if self.is_fixed else self.entries
+
+    @property
+    def longest_block(self) -> int:
+        """No block of the image is longer, in bytes."""
+        return self.block_size if self.is_fixed else self.longest
 
 
 def encode_header(header: Header) -> bytes:
@@ -76,6 +102,7 @@ def encode_header(header: Header) -> bytes:
         bits.incompat,
         header.kind,
         header.scheme,
+        header.algorithm,
         0,
         header.store,
         header.block_size,
@@ -85,7 +112,8 @@ def encode_header(header: Header) -> bytes:
         header.entries,
         header.holes,
         header.leaves,
-        0,
+        header.shortest // _KIB,
+        header.longest // _KIB,
         header.directory,
     )
     return body + _SUM.pack(xxh3(body))
@@ -96,13 +124,48 @@ def decode_header(data: bytes, what: str) -> Header:
     if len(data) != HEADER_SIZE or data[:8] != MAGIC or xxh3(data[: _HEADER.size]) != _SUM.unpack(data[-8:])[0]:
         raise Damaged(f"{what}: the manifest's header is damaged, or the file was never finished")
     fields = _HEADER.unpack_from(data)
-    _, compat, ro_compat, incompat, kind, scheme, _, store, block_size, depth, size, base, *rest = fields
-    entries, holes, leaves, _, directory = rest
+    _, compat, ro_compat, incompat, kind, scheme, algorithm, _, store, block_size, depth, size, base, *rest = fields
+    entries, holes, leaves, shortest, longest, directory = rest
     bits = Features(compat, ro_compat, incompat)
     bits.check(what)
-    if kind != KIND_FIXED or scheme != digest.PLAIN or not block_size:
-        raise Damaged(f"{what}: kind {kind}, digest scheme {scheme} and block size {block_size} can't be read here")
-    return Header(store, block_size, size, base, depth, entries, holes, leaves, directory, kind, scheme, bits)
+    header = Header(
+        store=store,
+        block_size=block_size,
+        size=size,
+        base=base,
+        depth=depth,
+        entries=entries,
+        holes=holes,
+        leaves=leaves,
+        directory=directory,
+        kind=kind,
+        scheme=scheme,
+        algorithm=algorithm,
+        shortest=shortest * _KIB,
+        longest=longest * _KIB,
+        features=bits,
+    )
+    _check_header(header, what)
+    return header
+
+
+def _check_header(header: Header, what: str) -> None:
+    known = header.kind in _KINDS and header.scheme == digest.PLAIN
+    try:
+        known = known and bool(header.cutting)
+    except CuttingRefused:
+        known = False
+    if not known:
+        raise Damaged(
+            f"{what}: kind {header.kind}, digest scheme {header.scheme} and block size {header.block_size} "
+            "can't be read here"
+        )
+    if header.is_fixed:
+        return
+    if header.base != NO_BASE or header.depth:
+        raise GeometryBroken(f"{what} is cut by content and has a base: such an image is always whole")
+    if not 0 < header.longest <= LONGEST:
+        raise Damaged(f"{what} is cut by content into blocks of at most {header.longest} bytes, which can't be")
 
 
 def manifest_digest(header: bytes, directory: bytes) -> bytes:
@@ -116,18 +179,15 @@ def decode_directory(data: bytes, header: Header, what: str) -> NDArray[np.void]
     keys = rows["key"]
     if len(rows) != header.leaves or (len(rows) > 1 and not (keys[1:] > keys[:-1]).all()):
         raise Damaged(f"{what}: the manifest's directory is damaged")
+    if not header.is_fixed:
+        _check_all_rows(rows, header, what)
     return rows
 
 
-def decode_leaf(data: bytes, row: np.void, header: Header, what: str) -> NDArray[np.void]:
-    """A leaf as an array of LEAF_ROW, checked against its row in the directory; Damaged if it is not that leaf."""
-    if digest.digest(data) != row["digest"].tobytes():
-        raise Damaged(f"{what}: leaf {int(row['key'])} of the manifest is damaged")
-    leaf = np.frombuffer(data, dtype=LEAF_ROW)
-    numbers = leaf["number"]
-    first = int(row["key"]) * LEAF_BLOCKS
-    last = min(first + LEAF_BLOCKS, header.blocks)
-    ascending = len(leaf) < 2 or bool((numbers[1:] > numbers[:-1]).all())
-    if not len(leaf) or not ascending or numbers[0] < first or numbers[-1] >= last:
-        raise Damaged(f"{what}: leaf {int(row['key'])} lists blocks that it may not")
-    return leaf
+def _check_all_rows(rows: NDArray[np.void], header: Header, what: str) -> None:
+    """A content-defined image lists all of its blocks, from 0 on, and every leaf but the last is full."""
+    counts = rows["count"]
+    begins_right = int(rows[0]["key"]) == 0 if len(rows) else header.size == 0
+    full = bool((counts[:-1] == LEAF_BLOCKS).all()) and int(counts.sum(dtype=np.uint64)) == header.entries
+    if not begins_right or not full or -(-header.entries // LEAF_BLOCKS) != len(rows):
+        raise Damaged(f"{what}: the directory does not list the whole image")

@@ -1,7 +1,8 @@
 """Writes the golden files beside it: `python -m tests.golden.make`. What is in them is said here, once.
 
-They are what version 0.1 wrote. A test decodes them with today's program and makes the same bytes again, so a format
-never changes by accident. Make them again only together with a change of a format, and keep the old ones readable.
+They are what the version wrote that brought their format. A test decodes them with today's program and makes the same
+bytes again, so a format never changes by accident. Make them again only together with a change of a format, and keep
+the old ones readable.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from blockstore.manifest import ManifestFile
 from blockstore.manifest_builder import ManifestBuilder
 from blockstore.packs.local import LocalPacks
 from blockstore.packs.pack_format import make_entry
+from blockstore.scan import scan
+from chunker.cutting import CutKind, Cutting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,6 +56,10 @@ INCREMENT_SIZE: Final = FAR * BLOCK + BLOCK + len(TAIL)
 INCREMENT: Final = {1: None, 3: OTHER, FAR + 1: TAIL}
 """What the increment lists; None is an explicit hole, which hides the base's block."""
 
+CONTENT: Final = Cutting(CutKind.CONTENT_DEFINED, 16 * 1024)
+STREAM: Final = random.Random(2026).randbytes(1 << 16) + bytes(150_000) + random.Random(2027).randbytes(20_000)
+"""An image cut by content, with a run of zeros inside: its fourth block begins before them, its fifth is a hole."""
+
 RECORDS: Final = tuple(
     Record(number, digest(block)) for number, block in ((0, TEXT), (1, NOISE), (1 << 33, OTHER), (3, TAIL))
 )
@@ -66,11 +73,20 @@ def entry(block: bytes) -> Frame:
 
 def build(folder: Path, size: int, listed: dict[int, bytes | None], base: ManifestFile | None) -> tuple[Path, bytes]:
     """A manifest of `size` bytes that lists these blocks; its path and its digest."""
-    builder = ManifestBuilder(folder, STORE, BLOCK, base, Disk())
+    builder = ManifestBuilder(folder, STORE, Cutting(CutKind.FIXED, BLOCK), base, Disk())
     for number, block in sorted(listed.items()):
         builder.add(number, [HOLE if block is None else digest(block)], frozenset())
     built = builder.finish(size)
     return manifest_builder.path_of(folder, built.name), built.digest
+
+
+def golden_content(folder: Path) -> bytes:
+    """The content-defined manifest."""
+    ends = CONTENT.cutter().cut(memoryview(STREAM), last=True)
+    builder = ManifestBuilder(folder, STORE, CONTENT, None, Disk())
+    builder.add(0, scan(memoryview(STREAM), ends).digests, frozenset(), ends)
+    built = builder.finish(len(STREAM))
+    return manifest_builder.path_of(folder, built.name).read_bytes()
 
 
 def golden_packs(folder: Path) -> tuple[bytes, bytes]:
@@ -109,11 +125,13 @@ def files() -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as folder:
         sealed, torn = golden_packs(Path(folder))
         whole, increment = golden_manifests(Path(folder))
+        content = golden_content(Path(folder))
     return {
         "sealed.zst": sealed,
         "torn.zst": torn,
         "whole.manifest": whole,
         "increment.manifest": increment,
+        "content.manifest": content,
         "torn.journal": golden_journal(),
         "format": encode_format(STORE),
     }
