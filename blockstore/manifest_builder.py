@@ -5,23 +5,41 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from blockstore import manifest_format
+from blockstore import manifest_format, manifest_leaf
 from blockstore.digest import HOLE, digest
 from blockstore.errors import BlockstoreError, StoreUnavailable
+from blockstore.features import CONTENT_DEFINED, NONE, Features
 from blockstore.manifest import SUFFIX
-from blockstore.manifest_format import DIRECTORY_ROW, HEADER_SIZE, LEAF_BLOCKS, LEAF_ROW, MOST_BLOCKS, NO_BASE, Header
+from blockstore.manifest_format import (
+    DIRECTORY_ROW,
+    HEADER_SIZE,
+    KIND_CONTENT_DEFINED,
+    KIND_FIXED,
+    LEAF_BLOCKS,
+    MOST_BLOCKS,
+    NO_BASE,
+    Header,
+)
 from blockstore.names import fan_out, new_name
+from blockstore.places import PlacesWriter, beside
+from chunker.content_defined import ALGORITHM, ContentDefinedCutter
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from blockstore.block import Place
     from blockstore.disk import Disk
     from blockstore.manifest import ManifestFile
+    from chunker.cutting import Cutting
+
+
+NOWHERE: Final[Mapping[bytes, Place]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +60,24 @@ def path_of(directory: Path, name: str) -> Path:
     return directory / fan_out(name) / f"{name}{SUFFIX}"
 
 
-class ManifestBuilder:
-    """One manifest being written, over `base` or whole. Blocks are added in ascending order; one caller at a time."""
+def remove(path: Path, disk: Disk) -> None:
+    """Remove a manifest that nobody names, and its places; what can't be removed now is garbage."""
+    for file in (path, beside(path)):
+        with contextlib.suppress(BlockstoreError):
+            disk.unlink(file)
 
-    def __init__(self, directory: Path, store: bytes, block_size: int, base: ManifestFile | None, disk: Disk) -> None:
+
+class ManifestBuilder:
+    """One manifest being written, over `base` or whole. Blocks are added in ascending order; one caller at a time.
+
+    A content-defined one is always whole: it has no base, and all of its blocks are added, holes included.
+    """
+
+    def __init__(self, directory: Path, store: bytes, cutting: Cutting, base: ManifestFile | None, disk: Disk) -> None:
         self.name = new_name().hex()
         self._path = path_of(directory, self.name)
         self._store = store
-        self._block_size = block_size
+        self._cutting = cutting
         self._base = base
         self._disk = disk
         disk.make_directory(self._path.parent)
@@ -57,17 +85,32 @@ class ManifestBuilder:
         self._end = HEADER_SIZE
         self._directory: list[tuple[int, int, int, int, bytes]] = []
         self._key = 0
-        self._leaf: list[tuple[int, bytes]] = []
+        self._leaf: list[tuple[int, int, bytes]] = []
+        self._places = PlacesWriter(self._path, disk)
+        self._known: dict[bytes, Place] = {}
+        self._size = 0
         self._entries = 0
         self._holes = 0
 
-    def add(self, first: int, digests: Sequence[bytes], inherited: frozenset[int]) -> list[tuple[int, bytes]]:
+    def add(
+        self,
+        first: int,
+        digests: Sequence[bytes],
+        inherited: frozenset[int],
+        ends: Sequence[int] = (),
+        places: Mapping[bytes, Place] = NOWHERE,
+    ) -> list[tuple[int, bytes]]:
         """Add blocks from number `first` on; gives (number, digest) of the data blocks that the manifest lists.
 
-        Positions in `inherited` are the base's. A hole is listed only where the base has something to hide.
+        Positions in `inherited` are the base's. A hole is listed only where the base has something to hide. For
+        content-defined blocks `ends` says how long they are: offsets in bytes from the beginning of the first of them.
+        `places` are hints for readers, as far as they are known.
         """
         if first + len(digests) > MOST_BLOCKS:
             raise StoreUnavailable(f"an image may have {MOST_BLOCKS} blocks: choose a larger block size for this one")
+        self._known.update(places)
+        if not self._cutting.is_fixed:
+            return self._add_all(first, digests, ends, places)
         listed = []
         for at, name in enumerate(digests):
             number = first + at
@@ -75,8 +118,9 @@ class ManifestBuilder:
                 continue
             if number // LEAF_BLOCKS != self._key:
                 self._end_leaf()
+                self._known.update(places)
                 self._key = number // LEAF_BLOCKS
-            self._leaf.append((number, name))
+            self._leaf.append((number, 0, name))
             if name == HOLE:
                 self._holes += 1
             else:
@@ -92,19 +136,7 @@ class ManifestBuilder:
             rows[at] = (key, offset, count, reserved, np.frombuffer(name, dtype=np.uint8))
         directory = rows.tobytes()
         depth = self._base.header.depth + 1 if self._base else 0
-        header = manifest_format.encode_header(
-            Header(
-                store=self._store,
-                block_size=self._block_size,
-                size=size,
-                base=self._base.digest if self._base else NO_BASE,
-                depth=depth,
-                entries=self._entries,
-                holes=self._holes,
-                leaves=len(rows),
-                directory=self._end,
-            ),
-        )
+        header = manifest_format.encode_header(self._header(size, depth))
         what = str(self._path)
         self._disk.write(self._fd, [directory], self._end, what)
         # The header comes last: a file without one was never finished.
@@ -118,29 +150,69 @@ class ManifestBuilder:
     def abandon(self) -> None:
         """Remove the file, finished or not: nobody has named it yet."""
         self._close()
-        with contextlib.suppress(BlockstoreError):
-            self._disk.unlink(self._path)
+        remove(self._path, self._disk)
+
+    def _add_all(
+        self, first: int, digests: Sequence[bytes], ends: Sequence[int], places: Mapping[bytes, Place]
+    ) -> list[tuple[int, bytes]]:
+        begun, listed = self._size, []
+        for number, (name, end) in enumerate(zip(digests, ends, strict=True), first):
+            if len(self._leaf) == LEAF_BLOCKS:
+                self._end_leaf()
+                self._known.update(places)
+            if not self._leaf:
+                self._key = self._size
+            self._leaf.append((self._size, begun + end - self._size, name))
+            self._size = begun + end
+            if name == HOLE:
+                self._holes += 1
+            else:
+                listed.append((number, name))
+        return listed
+
+    def _header(self, size: int, depth: int) -> Header:
+        cutter = self._cutting.cutter()
+        by_content = cutter if isinstance(cutter, ContentDefinedCutter) else None
+        return Header(
+            store=self._store,
+            block_size=self._cutting.size,
+            size=size,
+            base=self._base.digest if self._base else NO_BASE,
+            depth=depth,
+            entries=self._entries,
+            holes=self._holes,
+            leaves=len(self._directory),
+            directory=self._end,
+            kind=KIND_CONTENT_DEFINED if by_content else KIND_FIXED,
+            algorithm=ALGORITHM if by_content else 0,
+            shortest=by_content.shortest if by_content else 0,
+            longest=by_content.longest if by_content else 0,
+            features=Features(incompat=CONTENT_DEFINED) if by_content else NONE,
+        )
 
     def _covers(self, number: int) -> bool:
         """Whether the base has bytes at this block."""
-        return self._base is not None and number * self._block_size < self._base.header.size
+        return self._base is not None and number * self._cutting.size < self._base.header.size
 
     def _end_leaf(self) -> None:
         if not self._leaf:
             return
         assert self._fd is not None
-        rows = np.zeros(len(self._leaf), dtype=LEAF_ROW)
-        rows["number"] = [number for number, _ in self._leaf]
-        joined = b"".join(name for _, name in self._leaf)
-        rows["digest"] = np.frombuffer(joined, dtype=np.uint8).reshape(len(rows), 32)
-        data = rows.tobytes()
+        starts, lengths, names = zip(*self._leaf, strict=True)
+        if self._cutting.is_fixed:
+            data = manifest_leaf.encode_leaf(starts, names)
+        else:
+            data = manifest_leaf.encode_content_leaf(starts, lengths, names)
         end = self._disk.write(self._fd, [data], self._end, str(self._path))
-        self._directory.append((self._key, self._end, len(rows), 0, digest(data)))
+        self._directory.append((self._key, self._end, len(self._leaf), 0, digest(data)))
         self._end = end
-        self._entries += len(rows)
+        self._entries += len(self._leaf)
+        self._places.add([self._known.get(name) for name in names])
+        self._known.clear()
         self._leaf = []
 
     def _close(self) -> None:
+        self._places.close()
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None

@@ -210,13 +210,14 @@ class ManifestWriter:
             self._land()
 
     def _store(self, first: int, generation: Generation, prepared: Prepared) -> None:
-        written = self._shared.generations.append(generation, prepared)
-        listed = self._builder.add(first, prepared.scanned.digests, prepared.inherited)
+        appended = self._shared.generations.append(generation, prepared)
+        scanned, places = prepared.scanned, {**prepared.held, **appended.places}
+        listed = self._builder.add(first, scanned.digests, prepared.inherited, scanned.ends, places)
         if listed:
             with self._lock:
                 self._rounds.add(id(generation))
             self._shared.generations.note(generation, self, [Record(number, name) for number, name in listed])
-        self._counts.add(prepared, written, len(listed))
+        self._counts.add(prepared, appended, len(listed))
 
     def _fail(self, error: BaseException) -> None:
         with self._lock:

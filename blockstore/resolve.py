@@ -2,58 +2,83 @@
 
 Done by windows of 1,024 blocks, so memory is bounded and the cost is window × depth. The geometry rules (FORMAT.md):
 a block absent here that begins at or beyond the base's size is a hole and the search stops; a block is inherited only
-if its length is equal under both sizes, and a manifest that breaks this is refused.
+if its length is equal under both sizes, and a manifest that breaks this is refused. A content-defined image is always
+one manifest that lists every block: its windows are its leaves.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from blockstore.block import Place
 from blockstore.errors import GeometryBroken
 from blockstore.manifest_format import LEAF_BLOCKS
+from blockstore.places import COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from blockstore.manifest import ManifestFile
 
 KEPT: Final = 3
-"""Windows that a resolver keeps: 32 kB each."""
+"""Windows that a resolver keeps: 40 kB each."""
 
 
-def resolve(chain: Sequence[ManifestFile], key: int) -> NDArray[np.uint8]:
-    """The digests of the blocks from key · 1,024 on, shape (count, 32); a row of zeros is a hole."""
+class PlacedBlock(NamedTuple):
+    """A block of an image: where it begins and how long it is, in bytes, and its digest (HOLE for a hole)."""
+
+    begins: int
+    length: int
+    digest: bytes
+    hint: Place | None = None
+    """Where it was stored, if that is known without the index."""
+
+
+def resolve(chain: Sequence[ManifestFile], key: int) -> tuple[NDArray[np.uint8], NDArray[np.uint32]]:
+    """A fixed-size image's blocks from key · 1,024 on: digests, shape (count, 32), zeros for a hole; and hints.
+
+    Hints are the places where they were stored, shape (count, 4); zeros where that is not known.
+    """
     top = chain[0].header
     first = key * LEAF_BLOCKS
     count = min(LEAF_BLOCKS, top.blocks - first)
     digests = np.zeros((count, 32), dtype=np.uint8)
+    hints = np.zeros((count, COLUMNS), dtype=np.uint32)
     absent = np.ones(count, dtype=np.bool_)
     starts = np.arange(first, first + count, dtype=np.int64) * top.block_size
     for level, manifest in enumerate(chain):
-        _take_leaf(manifest, key, digests, absent)
+        _take_leaf(manifest, key, digests, hints, absent)
         if level + 1 == len(chain):
             break
         _descend(manifest, chain[level + 1], starts, absent)
         if not absent.any():
             break
-    return digests
+    return digests, hints
 
 
-def _take_leaf(manifest: ManifestFile, key: int, digests: NDArray[np.uint8], absent: NDArray[np.bool_]) -> None:
+def _take_leaf(
+    manifest: ManifestFile,
+    key: int,
+    digests: NDArray[np.uint8],
+    hints: NDArray[np.uint32],
+    absent: NDArray[np.bool_],
+) -> None:
     leaf = manifest.leaf(key)
     if leaf is None:
         return
     at = leaf["number"].astype(np.int64) - key * LEAF_BLOCKS
     within = at < len(absent)
-    at, rows = at[within], leaf["digest"][within]
+    at, rows, places = at[within], leaf["digest"][within], manifest.places(key, len(leaf))[within]
     new = absent[at]
     digests[at[new]] = rows[new]
+    hints[at[new]] = places[new]
     absent[at] = False
 
 
@@ -69,32 +94,88 @@ def _descend(here: ManifestFile, base: ManifestFile, starts: NDArray[np.int64], 
         raise GeometryBroken(f"{here.path} inherits block {number}, which has another length in its base {base.path}")
 
 
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Up to 1,024 blocks in a row: block i lies from bounds[i] to bounds[i + 1], in bytes, and is called digests[i]."""
+
+    bounds: NDArray[np.int64]
+    digests: NDArray[np.uint8]
+    hints: NDArray[np.uint32]
+
+    def part(self, first: int, last: int) -> Window:
+        """The blocks from number `first` up to `last` of this window."""
+        return Window(self.bounds[first : last + 1], self.digests[first:last], self.hints[first:last])
+
+    def blocks(self) -> list[PlacedBlock]:
+        """The same as values, one a block."""
+        bounds, names, hints = self.bounds.tolist(), self.digests.tobytes(), self.hints.tolist()
+        found = []
+        for at, begins in enumerate(bounds[:-1]):
+            hint = Place(*hints[at]) if hints[at][0] else None
+            found.append(PlacedBlock(begins, bounds[at + 1] - begins, names[at * 32 : at * 32 + 32], hint))
+        return found
+
+
 class Resolver:
-    """The digests of a chain by position, with the last few windows kept; safe on several threads."""
+    """The blocks of a chain by position, with the last few windows kept; safe on several threads."""
 
     def __init__(self, chain: Sequence[ManifestFile]) -> None:
         self.chain = chain
+        self._top = chain[0].header
         self._lock = threading.Lock()
-        self._windows: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
+        self._windows: OrderedDict[int, Window] = OrderedDict()
+
+    def blocks(self, start: int, stop: int) -> list[PlacedBlock]:
+        """The blocks that have a byte from `start` up to `stop` (within the image), in order, without a gap."""
+        return [block for window in self.windows(start, stop) for block in window.blocks()]
+
+    def windows(self, start: int, stop: int) -> Iterator[Window]:
+        """The same blocks as arrays, up to 1,024 at a time."""
+        key = self._window_of(start) if start < stop else 0
+        while start < stop:
+            window = self._window(key)
+            first = int(np.searchsorted(window.bounds, start, side="right")) - 1
+            last = min(int(np.searchsorted(window.bounds, stop)), len(window.digests))
+            yield window.part(first, last)
+            start = int(window.bounds[last])
+            key += 1
 
     def digests(self, first: int, count: int) -> list[bytes]:
         """The digests of `count` blocks from number `first` on, all within the image; HOLE for holes."""
         found: list[bytes] = []
         while len(found) < count:
             key, at = divmod(first + len(found), LEAF_BLOCKS)
-            rows = self._window(key)[at : at + count - len(found)]
+            rows = self._window(key).digests[at : at + count - len(found)]
             found += [row.tobytes() for row in rows]
         return found
 
-    def _window(self, key: int) -> NDArray[np.uint8]:
+    def _window_of(self, position: int) -> int:
+        if self._top.is_fixed:
+            return position // (self._top.block_size * LEAF_BLOCKS)
+        return self.chain[0].place_of(position)
+
+    def _window(self, key: int) -> Window:
         with self._lock:
             kept = self._windows.get(key)
             if kept is not None:
                 self._windows.move_to_end(key)
                 return kept
-        window = resolve(self.chain, key)
+        window = self._fixed(key) if self._top.is_fixed else self._content_defined(key)
         with self._lock:
             self._windows[key] = window
             if len(self._windows) > KEPT:
                 self._windows.popitem(last=False)
         return window
+
+    def _fixed(self, key: int) -> Window:
+        digests, hints = resolve(self.chain, key)
+        first = key * LEAF_BLOCKS
+        bounds = np.arange(first, first + len(digests) + 1, dtype=np.int64) * self._top.block_size
+        bounds[-1] = min(int(bounds[-1]), self._top.size)
+        return Window(bounds, digests, hints)
+
+    def _content_defined(self, key: int) -> Window:
+        leaf = self.chain[0].leaf_at(key)
+        ends = leaf["offset"][-1:] + leaf["length"][-1:]
+        bounds = np.concatenate([leaf["offset"], ends]).astype(np.int64)
+        return Window(bounds, leaf["digest"], self.chain[0].places_at(key, len(leaf)))

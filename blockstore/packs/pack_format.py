@@ -21,6 +21,7 @@ from blockstore.features import NONE, Features
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
     from typing_extensions import Buffer
 
 SKIPPABLE: Final = 0x184D2A5D
@@ -37,6 +38,20 @@ START_SIZE: Final = _START.size + 8
 _ENTRY: Final = struct.Struct("<II4sBBBBIII32sQ")
 assert _ENTRY.size + 8 == HEADER_SIZE
 _SUM: Final = struct.Struct("<Q")
+# The same header as a row, for many at a time; `begins` is what all of this version have in common.
+_ENTRY_CONSTANT: Final = struct.pack(
+    "<II4sBBBBI", SKIPPABLE, HEADER_SIZE - 8, ENTRY_MARK, ENTRY_VERSION, frames.CODEC_ZSTD, digest.PLAIN, 0, 0
+)
+_ENTRY_ROW: Final = np.dtype(
+    [
+        ("begins", "u1", (len(_ENTRY_CONSTANT),)),
+        ("raw", "<u4"),
+        ("frame", "<u4"),
+        ("digest", "u1", (32,)),
+        ("frame_sum", "<u8"),
+        ("sum", "<u8"),
+    ]
+)
 _TRAILER: Final = struct.Struct("<QII8s")
 TRAILER_SIZE: Final = _SUM.size + _TRAILER.size
 _FRAME: Final = struct.Struct("<II")
@@ -135,6 +150,30 @@ def decode_header(data: Buffer) -> Header | None:
     return Header(name, raw, length, total)
 
 
+def are_entries(run: bytes, offsets: NDArray[np.int64], places: NDArray[np.uint32], digests: NDArray[np.uint8]) -> bool:
+    """Whether `run` has, at these offsets, the right entries of these blocks: headers, their sums and the frames'.
+
+    `places` has a row a block: pack, offset, frame length, raw length. Many at a time, in numpy, since a read of an
+    image as it is stored does little else.
+    """
+    heads = np.frombuffer(run, dtype=np.uint8)[offsets[:, None] + np.arange(HEADER_SIZE)]
+    rows = heads.view(_ENTRY_ROW)[:, 0]
+    begins = rows["begins"] == np.frombuffer(_ENTRY_CONSTANT, dtype=np.uint8)
+    same = (rows["frame"] == places[:, 2]) & (rows["raw"] == places[:, 3])
+    if not (begins.all() and same.all() and (rows["digest"] == digests).all()):
+        return False
+    view = memoryview(run)
+    starts, ends = offsets.tolist(), (offsets + HEADER_SIZE + places[:, 2]).tolist()
+    frame_sums = [xxh3(view[start + HEADER_SIZE : end]) for start, end in zip(starts, ends, strict=True)]
+    sums = [xxh3(view[start : start + _ENTRY.size]) for start in starts]
+    return bool(frame_sums == rows["frame_sum"].tolist() and sums == rows["sum"].tolist())
+
+
+def raw_length_of(entry: Buffer) -> int:
+    """The raw length that the header of a right entry states, in bytes."""
+    return int(_ENTRY.unpack_from(entry)[8])
+
+
 def encode_table(rows: Sequence[TableRow], at: int) -> bytes:
     """The sealed pack's last frame, which begins at offset `at`: the table and the fixed trailer."""
     table = np.zeros(len(rows), dtype=TABLE_ROW)
@@ -153,6 +192,11 @@ def table_begins(trailer: bytes, size: int) -> int | None:
     at, count, _, magic = _TRAILER.unpack_from(trailer, _SUM.size)
     fits = at >= START_SIZE and at + _FRAME.size + count * TABLE_ROW.itemsize + TRAILER_SIZE == size
     return int(at) if magic == TABLE_MAGIC and fits else None
+
+
+def rows_between(begins: int, size: int) -> int:
+    """How many rows a table has that begins there in a pack of `size` bytes."""
+    return (size - begins - _FRAME.size - TRAILER_SIZE) // TABLE_ROW.itemsize
 
 
 def decode_table(data: bytes, what: str) -> list[TableRow]:

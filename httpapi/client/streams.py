@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from httpapi.client.errors import Interrupted
+from httpapi.client.unpacking import STORED, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -82,7 +83,7 @@ class Incoming:
         cls, response: aiohttp.ClientResponse, network: Callable[[], AbstractContextManager[None]]
     ) -> Self:
         """Reads the headers of a 200 or a 206; `network` turns the errors of reading on into ours."""
-        start, total = 0, response.content_length
+        start, total = 0, None if response.content_type == STORED else response.content_length
         if response.status == 206:
             told = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
             if told is None:
@@ -90,8 +91,12 @@ class Incoming:
             start, total = int(told[1]), None if told[2] == "*" else int(told[2])
         return cls(start, total, response.headers.get("ETag"), response, network)
 
-    async def pieces(self) -> AsyncGenerator[bytes, None]:
-        """The bytes as they arrive, in pieces of no certain size; Interrupted if they stop too early."""
+    def pieces(self) -> AsyncGenerator[bytes, None]:
+        """The image's bytes as they arrive, in pieces of no certain size; Interrupted if they stop too early."""
+        arriving = self._arriving()
+        return unpacked(arriving) if self._response.content_type == STORED else arriving
+
+    async def _arriving(self) -> AsyncGenerator[bytes, None]:
         arriving = self._response.content.iter_any()
         while True:
             # Only the wait for the network: what the caller does with a piece has errors of its own.

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from blockstore.errors import BlockstoreError
 from catalog.model.errors import CatalogError, SizeMismatch
@@ -19,7 +19,7 @@ from httpapi.caller import CALLER
 from httpapi.request_id import REQUEST_ID
 from httpapi.sending import ClientStalled, send
 from httpapi.wire.errors import UnsupportedBody
-from httpapi.wire.reading import CONDITIONS, PARTS, answer_read
+from httpapi.wire.reading import CONDITIONS, PARTS, answer_read, wants_stored
 from httpapi.wire.sizes import IMAGE_SIZE_HEADER, Announced, announced
 
 if TYPE_CHECKING:
@@ -46,7 +46,12 @@ class ImageDataHandlers:
         sizes = announced(request.headers.get(IMAGE_SIZE_HEADER), request.headers.get("Content-Length"))
         async with aclosing(self._source(request, sizes)) as source:
             await image_data.upload(
-                self.services, request[CALLER], request.match_info["image_id"], source, expected=sizes.expected
+                self.services,
+                request[CALLER],
+                request.match_info["image_id"],
+                source,
+                expected=sizes.expected,
+                request_id=request[REQUEST_ID],
             )
         return web.Response(status=204)
 
@@ -71,27 +76,31 @@ class ImageDataHandlers:
         """The body, unless its announced sizes already say that it cannot be right: then none of it is read."""
         if sizes.disagrees:
             raise SizeMismatch(f"Size mismatch: expected {sizes.image_size} bytes, got {sizes.content_length} bytes")
+        line = request[ACCESS_LINE]
         async with aclosing(pieces(request, idle_seconds=self.body_timeout)) as body:
             async for piece in body:
+                line.received += len(piece)
                 yield piece
 
     async def _send(self, request: web.Request, download: Download, answer: ReadAnswer) -> web.StreamResponse:
         """Send the answer; the first piece is read before the status goes out, so that damage there is still a 503."""
         response = web.StreamResponse(status=answer.status, headers=answer.headers)
-        if answer.length == 0:
+        if answer.stored:
+            response.enable_chunked_encoding()
+        elif answer.length == 0:
             return response
-        body = download.read(answer.start, answer.stop)
+        body = download.read_stored() if answer.stored else download.read(answer.start, answer.stop)
         try:
             first = await anext(body, b"")
             await response.prepare(request)
-            await self._send_body(request, response, _joined(first, body), answer.length)
+            await self._send_body(request, response, _joined(first, body), answer)
         finally:
             if isinstance(body, AsyncGenerator):
                 await body.aclose()
         return response
 
     async def _send_body(
-        self, request: web.Request, response: web.StreamResponse, body: AsyncIterator[bytes], length: int
+        self, request: web.Request, response: web.StreamResponse, body: AsyncIterator[bytes], answer: ReadAnswer
     ) -> None:
         line = request[ACCESS_LINE]
         piece = b""
@@ -104,10 +113,10 @@ class ImageDataHandlers:
         except ConnectionError:
             line.sent -= len(piece)
             line.cut = True
-            _log.info("%s: the client went away in the middle of a download", request[REQUEST_ID])
+            _log.info("The client went away in the middle of a download.")
         else:
-            if line.sent != length:
-                _cut(request, f"{line.sent} bytes came where {length} belong")
+            if line.sent != answer.length and not answer.stored:
+                _cut(request, f"{line.sent} bytes came where {answer.length} belong")
 
 
 async def _joined(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -124,12 +133,14 @@ def _check_type(request: web.Request) -> None:
 def _answer(request: web.Request, download: Download, names: Iterable[str]) -> ReadAnswer:
     image = download.image
     asked = {name: ", ".join(request.headers.getall(name)) for name in names if name in request.headers}
-    return answer_read(asked, image_id=image.id, size=download.size, checksum=image.checksum)
+    # HTTP/1.0 has no chunks: a body that was cut off between two frames would pass for whole.
+    stored = request.version >= HttpVersion11 and wants_stored(",".join(request.headers.getall("Accept", [])))
+    return answer_read(asked, image_id=image.id, size=download.size, checksum=image.checksum, stored=stored)
 
 
 def _cut(request: web.Request, cause: str) -> None:
     """End the connection so that nobody takes what was sent for whole: no padding, no orderly end."""
-    _log.error("%s: download of %s cut off: %s", request[REQUEST_ID], request.match_info["image_id"], cause)
+    _log.error("Download of %s cut off: %s", request.match_info["image_id"], cause)
     line = request[ACCESS_LINE]
     line.cut = True
     if request.transport is not None:

@@ -23,5 +23,5 @@ def names_weakly(header: str, etag: str) -> bool:
 
 
 def names_strongly(header: str, etag: str) -> bool:
-    """Whether a list such as If-Match's names this strong tag or is `*`."""
-    return header.strip() == "*" or etag in _TAG.findall(header)
+    """Whether a list such as If-Match's names this tag, which a weak one never is, or is `*`."""
+    return header.strip() == "*" or (not etag.startswith("W/") and etag in _TAG.findall(header))

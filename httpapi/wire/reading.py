@@ -10,7 +10,7 @@ from httpapi.wire.errors import PreconditionFailed
 from httpapi.wire.ranges import Span, honours_if_range, requested_span
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 CONDITIONS = ("If-Match", "If-None-Match")
 """The request headers that decide whether a read is answered with bytes at all."""
@@ -19,14 +19,46 @@ PARTS = ("If-Range", "Range", "Content-Range")
 """The request headers that ask for a part; of a GET only, HEAD has no parts (RFC 9110, section 14.2)."""
 
 
+STORED = "application/zstd"
+"""The media type of an image as it is stored: zstd frames one after another (RFC 8878)."""
+
+
+def wants_stored(accept: str | None) -> bool:
+    """Whether an Accept header names `application/zstd` itself, and not with q=0 or below octet-stream.
+
+    A wildcard means nothing here: who sends one gets the image's own bytes.
+    """
+    quality = {STORED: 0.0, "application/octet-stream": 0.0}
+    for part in (accept or "").lower().split(","):
+        kind, *parameters = (text.strip() for text in part.split(";"))
+        if kind in quality:
+            quality[kind] = _quality(parameters)
+    return quality[STORED] > 0 and quality[STORED] >= quality["application/octet-stream"]
+
+
+def _quality(parameters: Sequence[str]) -> float:
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "q":
+            try:
+                return min(1.0, max(0.0, float(value)))
+            except ValueError:
+                return 0.0
+    return 1.0
+
+
 @dataclass(frozen=True, slots=True)
 class ReadAnswer:
-    """Status, headers, and the bytes from `start` to, not including, `stop`; none of them for a 304."""
+    """Status, headers, and the bytes from `start` to, not including, `stop`; none of them for a 304.
+
+    `stored`: they are sent as zstd frames.
+    """
 
     status: int
     headers: Mapping[str, str]
     start: int
     stop: int
+    stored: bool = False
 
     @property
     def length(self) -> int:
@@ -34,18 +66,23 @@ class ReadAnswer:
         return self.stop - self.start
 
 
-def answer_read(asked: Mapping[str, str], *, image_id: str, size: int, checksum: str | None) -> ReadAnswer:
+def answer_read(
+    asked: Mapping[str, str], *, image_id: str, size: int, checksum: str | None, stored: bool = False
+) -> ReadAnswer:
     """The answer to a GET or HEAD of `size` bytes, in the order of RFC 9110, section 13.2.2.
 
     `asked` holds the headers named in `CONDITIONS` and `PARTS` as they came, several lines of one joined by commas.
-    Raises PreconditionFailed, SeveralRanges and RangeUnsatisfiable.
+    `stored`: as zstd frames, which move when packs are compacted; so the tag is weak, there are no ranges, and the
+    length is not known before. Raises PreconditionFailed, SeveralRanges and RangeUnsatisfiable.
     """
-    etag = etag_of(image_id)
+    etag = f"W/{etag_of(image_id)}" if stored else etag_of(image_id)
     if (if_match := asked.get("If-Match")) is not None and not names_strongly(if_match, etag):
         raise PreconditionFailed(f"The bytes of this image have the tag {etag}, which If-Match does not name.")
-    headers = {"ETag": etag, "Accept-Ranges": "bytes"}
-    if (if_none_match := asked.get("If-None-Match")) is not None and names_weakly(if_none_match, etag):
+    headers = {"ETag": etag, "Accept-Ranges": "none" if stored else "bytes", "Vary": "Accept"}
+    if (if_none_match := asked.get("If-None-Match")) is not None and names_weakly(if_none_match, etag_of(image_id)):
         return ReadAnswer(304, headers, 0, 0)
+    if stored:
+        return ReadAnswer(200, headers | {"Content-Type": STORED}, 0, size, stored=True)
     headers["Content-Type"] = "application/octet-stream"
     if checksum is not None:
         # Hex, and of the whole image even in a part of it: so the Images API has it, and clients compare that.

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import random
 import resource
 import struct
@@ -129,3 +130,79 @@ def test_a_huge_claim_costs_no_memory() -> None:
         with pytest.raises(Damaged, match="claims 4294967295 bytes where a block has 4096"):
             frames.decompress(by_hand(NOISE, claimed=(1 << 32) - 1), 4096)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
+
+
+def entries(*blocks: bytes) -> bytes:
+    return b"".join(
+        part for block in blocks for part in (SKIPPED, frames.compress(block), frames.zeros(3), frames.zeros(0))
+    )
+
+
+SKIPPED = struct.pack("<II", 0x184D2A5D, 5) + b"entry"
+
+
+@given(cuts=st.lists(st.integers(0, 400), max_size=30))
+def test_frames_that_arrive_in_any_pieces_give_the_same_bytes(cuts: list[int]) -> None:
+    blocks = [b"one" * 100, b"", b"two" * 50]
+    sent = entries(*blocks)
+    at = [0, *sorted(min(cut, len(sent)) for cut in cuts), len(sent)]
+    stream = frames.FrameStream(1000)
+    found = b"".join(piece for a, b in itertools.pairwise(at) for piece in stream.feed(sent[a:b]))
+    stream.finish()
+    assert found == b"".join(block + bytes(3) for block in blocks)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        frames.compress(b"x" * 1001),
+        zstandard.ZstdCompressor(write_content_size=False).compress(b"x" * 100),
+        b"this is no frame at all",
+        frames.compress(b"x" * 500)[:-1] + b"?",
+    ],
+)
+def test_a_frame_that_is_too_long_or_states_no_length_or_is_none_is_refused(sent: bytes) -> None:
+    with pytest.raises(Damaged):
+        b"".join(frames.FrameStream(1000).feed(sent))
+
+
+@pytest.mark.parametrize("missing", [1, 5, 30])
+def test_a_stream_that_ends_within_a_frame_is_refused(missing: int) -> None:
+    sent = entries(b"some bytes" * 10) + SKIPPED + frames.compress(random.Random(1).randbytes(100))
+    stream = frames.FrameStream(1000)
+    b"".join(stream.feed(sent[:-missing]))
+    with pytest.raises(Damaged, match="no end"):
+        stream.finish()
+
+
+def test_two_streams_in_turn_on_one_thread_do_not_mix() -> None:
+    blocks = [random.Random(seed).randbytes(2000) for seed in range(2)]
+    sent, streams = [frames.compress(block) for block in blocks], [frames.FrameStream(2000) for _ in blocks]
+    found = [b"".join(stream.feed(frame[:900])) for stream, frame in zip(streams, sent, strict=True)]
+    found = [
+        begun + b"".join(stream.feed(frame[900:])) for begun, stream, frame in zip(found, streams, sent, strict=True)
+    ]
+    assert found == blocks
+
+
+@pytest.mark.parametrize("runs", [1000, 2_000_000])
+def test_a_frame_that_unpacks_to_more_than_it_states_costs_no_memory(runs: int) -> None:
+    claimed = 4 << 20
+    head = struct.pack("<IBBI", zstandard.MAGIC_NUMBER, 0b10_0_0_0_1_00, 17 - 10 << 3, claimed)
+    run = ((128 * 1024) << 3 | 1 << 1).to_bytes(3, "little") + b"\0"
+    end = ((128 * 1024) << 3 | 1 << 1 | 1).to_bytes(3, "little") + b"\0" + bytes(4)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(Damaged, match=r"cannot be decompressed|is longer than one"):
+        b"".join(frames.FrameStream(claimed).feed(head + run * runs + end))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 60_000
+
+
+def test_a_frame_to_skip_is_not_held_however_long_it_says_it_is() -> None:
+    stream = frames.FrameStream(1000)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert list(stream.feed(struct.pack("<II", 0x184D2A5D, 0xFFFFFFFF))) == []
+    for _ in range(200):
+        assert list(stream.feed(bytes(1 << 20))) == []
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 60_000
+    with pytest.raises(Damaged, match="no end"):
+        stream.finish()

@@ -20,6 +20,7 @@ def test_a_plain_read_gives_the_whole_with_all_headers() -> None:
         {
             "ETag": '"abc"',
             "Accept-Ranges": "bytes",
+            "Vary": "Accept",
             "Content-Type": "application/octet-stream",
             "Content-MD5": "d41d",
             "Content-Length": "10",

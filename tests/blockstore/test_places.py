@@ -1,0 +1,166 @@
+"""Places beside a manifest: reads need no index while they are right, and are right whatever stands there."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import zstandard
+
+from blockstore.errors import Damaged
+from blockstore.names import new_name
+from blockstore.places import MAGIC, WORTH_IT
+from blockstore.store import BlockStore, StoreOptions
+from chunker.cutting import CutKind, Cutting
+from tests.kit.faulty_disk import FailingDisk
+from tests.kit.images_in_store import acquire, link, read_image, write_image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from blockstore.block import Place
+    from blockstore.write_result import WriteResult
+
+BLOCK = 4096
+CUTTING = Cutting(CutKind.FIXED, BLOCK)
+OPTIONS = StoreOptions(slab=64 * 1024, slab_budget=1 << 20, generation_seconds=0.1, index_map=1 << 30, threads=2)
+BLOCKS = 1500  # more than a leaf
+DATA = b"".join(bytes(BLOCK) if number % 7 == 0 else random.Random(number).randbytes(BLOCK) for number in range(BLOCKS))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[BlockStore]:
+    opened = BlockStore.open(tmp_path, OPTIONS)
+    yield opened
+    opened.close()
+
+
+def places(tmp_path: Path) -> list[Path]:
+    return sorted((tmp_path / "manifests").glob("*/*.places"))
+
+
+def count_look_ups(store: BlockStore, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    asked: list[int] = []
+    real = store.index.get_many
+
+    def get_many(digests: Sequence[bytes], *, hidden: bool = False) -> list[Place | None]:
+        asked.append(len(digests))
+        return real(digests, hidden=hidden)
+
+    monkeypatch.setattr(store.index, "get_many", get_many)
+    return asked
+
+
+def test_an_image_is_read_without_the_index(store: BlockStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = write_image(store, [DATA])
+    again = write_image(store, [DATA])  # all held: its places come from look-ups
+    asked = count_look_ups(store, monkeypatch)
+    assert len(places(tmp_path)) == 2
+    assert read_image(store, [link(image)]) == read_image(store, [link(again)]) == DATA
+    assert asked == []
+
+
+def test_an_increment_and_its_base_are_read_without_the_index(
+    store: BlockStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = write_image(store, [DATA])
+    changed = random.Random(-1).randbytes(WORTH_IT * BLOCK) + DATA[WORTH_IT * BLOCK :]
+    top = write_image(store, [changed], base=[link(base)])
+    asked = count_look_ups(store, monkeypatch)
+    assert read_image(store, [link(top), link(base)]) == changed
+    assert asked == []
+
+
+@pytest.mark.parametrize("what", ["gone", "empty", "short", "random", "another image's", "huge"])
+def test_whatever_stands_there_the_bytes_are_right(store: BlockStore, tmp_path: Path, what: str) -> None:
+    image = write_image(store, [DATA])
+    (path,) = places(tmp_path)
+    right = path.read_bytes()
+    write_image(store, [DATA[::-1]])
+    (other,) = (each for each in places(tmp_path) if each != path)
+    wrong = {
+        "empty": b"",
+        "short": right[: len(right) // 3],
+        "random": MAGIC + random.Random(5).randbytes(len(right)),
+        "another image's": other.read_bytes(),
+        "huge": MAGIC + b"\1\0\0\0\0\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff" * BLOCKS,
+    }
+    path.unlink() if what == "gone" else path.write_bytes(wrong[what])
+    assert read_image(store, [link(image)]) == DATA
+    assert list(store.index.bad_among(store.reader([link(image)]).digests())) == [], "the blocks are not to blame"
+
+
+def test_places_that_cannot_be_read_keep_nobody_from_the_image(
+    store: BlockStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = [write_image(store, [DATA]), write_image(store, [DATA[::-1]])]
+    begins, real = len(MAGIC), os.pread
+
+    def pread(fd: int, count: int, at: int) -> bytes:
+        if at >= begins and Path(f"/proc/self/fd/{fd}").readlink().suffix == ".places":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(fd, count, at)
+
+    monkeypatch.setattr(os, "pread", pread)
+    assert read_image(store, [link(images[0])]) == DATA
+    for path in places(tmp_path):
+        path.unlink()
+        path.mkdir()
+    assert read_image(store, [link(images[1])]) == DATA[::-1]
+
+
+@pytest.mark.parametrize("step", ["create .places", "write .places"])
+def test_a_disk_that_refuses_them_refuses_no_upload(tmp_path: Path, step: str) -> None:
+    disk = FailingDisk(lambda what: what == step)
+    store = BlockStore.open(tmp_path, OPTIONS, disk=disk)
+    disk.armed = True
+    image: WriteResult = write_image(store, [DATA])
+    assert disk.failures
+    assert read_image(store, [link(image)]) == DATA
+    store.close()
+
+
+def test_a_small_image_has_none_and_an_upload_given_up_leaves_none(store: BlockStore, tmp_path: Path) -> None:
+    write_image(store, [random.Random(0).randbytes((WORTH_IT - 1) * BLOCK)])
+    share = store.slabs.admit(store.slab_size(CUTTING))
+    assert share is not None
+    writer = store.writer(new_name().hex(), share, cutting=CUTTING)
+    for _ in range(BLOCKS // 16):
+        slab = acquire(store.slabs, writer)
+        slab.view[:] = random.Random(1).randbytes(len(slab.view))
+        writer.submit(slab, len(slab.view))
+    writer.abort().result(30)
+    assert places(tmp_path) == []
+
+
+def test_what_is_stored_is_read_in_long_pieces_and_right_for_any_spans(store: BlockStore) -> None:
+    image = write_image(store, [DATA, b"tail"])
+    shifted = DATA[: 40 * BLOCK][::-1] + DATA + b"tail"
+    again = write_image(store, [shifted], cutting=Cutting(CutKind.CONTENT_DEFINED, 16384))
+    for one, data in ((image, DATA + b"tail"), (again, shifted)):
+        reader = store.reader([link(one)])
+        for step in (reader.size, 1 << 20, 5000, 100_000):
+            spans = [(at, min(at + step, reader.size)) for at in range(0, reader.size, step)]
+            stored = b"".join(reader.load_stored(*span) for span in spans)
+            found = zstandard.ZstdDecompressor().stream_reader(stored, read_across_frames=True).read()
+            assert found == data, step
+        reader.close()
+
+
+@pytest.mark.parametrize("at", [0, 9, 12, 20, 40, 60, 70, 75, 76, 500])
+def test_a_flipped_bit_in_an_entry_is_never_sent_as_stored(store: BlockStore, tmp_path: Path, at: int) -> None:
+    image = write_image(store, [DATA])
+    place = store.index.get_many([next(name for name in store.reader([link(image)]).digests() if any(name))])[0]
+    assert place is not None
+    (pack,) = (tmp_path / "packs").glob("*/*.zst")
+    data = bytearray(pack.read_bytes())
+    data[place.offset + at] ^= 4
+    pack.write_bytes(data)
+    reader = store.reader([link(image)])
+    with pytest.raises(Damaged):
+        reader.load_stored(0, reader.size)
+    reader.close()
