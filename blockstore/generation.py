@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from concurrent.futures import Future
 
     from blockstore.block import Place
@@ -32,6 +32,15 @@ class Pending:
 
     place: Place
     pack: PackWriter
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What an append came to: new blocks, the bytes written for them, and where all that it refers to lie."""
+
+    blocks: int
+    size: int
+    places: Mapping[bytes, Place]
 
 
 @dataclass(slots=True)

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Final
 
 from blockstore import clock
 from blockstore.errors import BlockstoreError, StoreUnavailable
-from blockstore.generation import Generation, Pending
+from blockstore.figures import Rounds
+from blockstore.generation import Appended, Generation, Pending
 from blockstore.sync_threads import SyncThreads
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Generations:
         self._asked = False
         self._stopping = False
         self._syncers = SyncThreads()
+        self.rounds = Rounds()
         self._thread = threading.Thread(target=self._close_rounds, name="generations", daemon=True)
         self._thread.start()
 
@@ -125,25 +127,28 @@ class Generations:
         found = {digest: self._pending[digest] for digest in digests if digest in self._pending}
         return {digest: pending for digest, pending in found.items() if not pending.pack.poisoned}
 
-    def append(self, generation: Generation, prepared: Prepared) -> tuple[int, int]:
-        """Store what is new of a prepared window; gives how many blocks and bytes. One caller at a time (the lane)."""
+    def append(self, generation: Generation, prepared: Prepared) -> Appended:
+        """Store what is new of a prepared window. One caller at a time (the lane)."""
         with self._appending:
             with self._lock:
                 met = self._met(prepared.fresh)
             entries = [entry for digest, entry in prepared.fresh.items() if digest not in met]
             places, pack = self._open_pack.append(entries) if entries else ([], None)
             written = sum(place.end - place.offset for place in places)
+            if pack is not None and pack.wants_early_sync():
+                self._syncers.run(pack.sync_early)
             with self._lock:
                 for entry, place in zip(entries, places, strict=True):
                     assert pack is not None
                     met[entry.digest] = self._pending[entry.digest] = Pending(place, pack)
                     generation.stored[entry.digest] = met[entry.digest]
-                for digest, where in (prepared.pending | met).items():
+                mine = prepared.pending | met
+                for digest, where in mine.items():
                     generation.rows[digest] = where.place
                     generation.packs.add(where.pack)
                 generation.size += written
                 self._lock.notify_all()
-        return len(entries), written
+        return Appended(len(entries), written, {digest: where.place for digest, where in mine.items()})
 
     def note(self, generation: Generation, session: Session, records: Sequence[Record]) -> None:
         """What `session` will have in its journal when this generation is closed; even an empty list makes it told."""
@@ -188,7 +193,7 @@ class Generations:
         while True:
             generation = self._next_to_close()
             if generation is not None:
-                self._close(generation)
+                self.rounds.timed(self._close, generation)
                 continue
             self._seal_last()
             if self._stopping:

@@ -17,7 +17,7 @@ from blockstore.scan import Scanned, scan
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from blockstore.block import Frame
+    from blockstore.block import Frame, Place
     from blockstore.generation import Pending
     from blockstore.generations import Generations
     from blockstore.index.contract import BlockIndex
@@ -34,6 +34,8 @@ class Prepared:
     """Blocks that nobody held when they were looked up."""
     pending: dict[bytes, Pending]
     """Blocks that another upload has appended but no row names yet."""
+    held: dict[bytes, Place]
+    """Blocks that were there already, and where."""
 
 
 class Door:
@@ -56,12 +58,14 @@ class Door:
         unknown = [digest for digest in wanted if digest not in pending]
         places = self._index.get_many(unknown) if unknown else []
         spans = list(scanned.spans())
-        fresh = {}
+        fresh, held = {}, {}
         for digest, place in zip(unknown, places, strict=True):
-            if place is None:
+            if place is not None:
+                held[digest] = place
+            else:
                 start, stop = spans[wanted[digest]]
                 fresh[digest] = make_entry(digest, stop - start, frames.compress(window[start:stop]))
-        return Prepared(scanned, inherited, fresh, pending)
+        return Prepared(scanned, inherited, fresh, pending, held)
 
     def _inherited(self, digests: Sequence[bytes], base: Sequence[bytes | None]) -> frozenset[int]:
         """The positions where the base has the same block, unless that was found bad: then it is stored anew."""

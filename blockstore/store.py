@@ -2,7 +2,7 @@
 
 Example:
     store = BlockStore.open(Path("data"))
-    writer = store.writer(new_name().hex(), store.slabs.admit(store.slab_size(65536)), taps=[HashTap("sha512")])
+    writer = store.writer(new_name().hex(), store.slabs.admit(store.slab_size(USUAL)), taps=[HashTap("sha512")])
     slab = writer.acquire()
     …fill slab.view…
     writer.submit(slab, filled, last=True)
@@ -22,9 +22,12 @@ from blockstore.base_view import BaseView
 from blockstore.data_dir import DataDir
 from blockstore.disk import Disk
 from blockstore.errors import BlockstoreError
+from blockstore.features import CONTENT_DEFINED
+from blockstore.figures import PoolFigures, StoreFigures
 from blockstore.generations import Generations
 from blockstore.index.lmdb_env import MAP_SIZE
-from blockstore.index.lmdb_index import LmdbIndex
+from blockstore.index.lock_owner import Process, processes, write_lock_holders
+from blockstore.index.opening import open_index
 from blockstore.index.writer import IndexWriter
 from blockstore.journal import Journal, path_of
 from blockstore.leases.flock import FlockLeases
@@ -38,7 +41,7 @@ from blockstore.packs.local import LocalPacks
 from blockstore.pipeline.crew import Crew
 from blockstore.pipeline.slabs import BUDGET, SlabPool
 from blockstore.receive import Door
-from chunker.fixed import USUAL, FixedCutter
+from chunker.cutting import USUAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,9 +52,11 @@ if TYPE_CHECKING:
     from blockstore.manifest import ManifestFile
     from blockstore.pipeline.slabs import SlabShare
     from blockstore.pipeline.taps import Tap
+    from chunker.cutting import Cutting
 
 log = logging.getLogger(__name__)
-SLAB: Final = 1024 * 1024
+SLAB: Final = 4 * 1024 * 1024
+"""Each hand-over between threads costs as much as hashing a few blocks, so slabs are long while there is room."""
 SMALL_SLAB: Final = 256 * 1024
 SMALLEST_SLAB: Final = 64 * 1024
 
@@ -77,10 +82,7 @@ class BlockStore:
         self._options = options
         self.disk = data.disk
         self._index_writer = IndexWriter()
-        # Opening asks for the write lock, too: a stopped neighbour that holds it must not hang us without a word.
-        self.index: BlockIndex = self._index_writer.run(
-            lambda: LmdbIndex(data.folder("index"), disk=data.disk, map_size=options.index_map),
-        )
+        self.index: BlockIndex = open_index(data, self._index_writer, options.index_map)
         self.packs = LocalPacks(data.folder("packs"), data.store, data.disk)
         self.crew = Crew(options.threads)
         # Two pools, so that clients who read slowly never keep others from uploading, nor the other way round.
@@ -134,19 +136,26 @@ class BlockStore:
             lambda: adopt_orphans(self.index, self.packs, self.disk, self._data.is_alive),
         )
 
-    def slab_size(self, block_size: int) -> int:
+    def slab_size(self, cutting: Cutting) -> int:
         """How long an upload's slabs are, in bytes, when there is room: at least one block."""
-        return max(self._options.slab, block_size)
+        return max(self._options.slab, cutting.longest)
 
-    def admit_upload(self, block_size: int) -> SlabShare | None:
+    def admit_upload(self, cutting: Cutting) -> SlabShare | None:
         """A share for an upload, or None when there is no room now.
 
         The more uploads there are, the smaller the slabs of those that come: so that many slow senders, who would do
         with little, neither keep each other out nor starve.
         """
         half = self.slabs.budget // 2
-        for size, within in ((self._options.slab, half // 2), (SMALL_SLAB, half * 3 // 4), (SMALLEST_SLAB, half)):
-            share = self.slabs.admit(max(min(size, self._options.slab), block_size), within=within)
+        tiers = (
+            (self._options.slab, half // 4),
+            (self._options.slab // 2, half // 2),
+            (self._options.slab // 4, half * 9 // 16),
+            (SMALL_SLAB, half * 11 // 16),
+            (SMALLEST_SLAB, half),
+        )
+        for size, within in tiers:
+            share = self.slabs.admit(max(min(size, self._options.slab), cutting.longest), within=within)
             if share is not None:
                 return share
         return None
@@ -156,20 +165,21 @@ class BlockStore:
         pin: str,
         share: SlabShare,
         *,
-        block_size: int = USUAL,
+        cutting: Cutting = USUAL,
         base: Sequence[tuple[str, bytes]] = (),
         taps: Sequence[Tap] = (),
     ) -> ManifestWriter:
         """Begin an upload under a pin (32 hex digits; its row is the catalog's). `base` is a chain for an increment.
 
-        A base of another block size can't be inherited from: the manifest is then whole.
+        A base that is cut otherwise can't be inherited from, nor can one be by content: the manifest is then whole.
         """
-        cutter = FixedCutter(block_size)
+        if not cutting.is_fixed:
+            self._data.announce(CONTENT_DEFINED)
         journal = Journal(self._data.folder("journals"), self._data.store, pin, self.disk)
-        view = self._base(base, block_size)
+        view = self._base(base, cutting)
         folder = self._data.folder("manifests")
         try:
-            builder = ManifestBuilder(folder, self._data.store, block_size, view.chain[0] if view else None, self.disk)
+            builder = ManifestBuilder(folder, self._data.store, cutting, view.chain[0] if view else None, self.disk)
         except BaseException:
             if view is not None:
                 view.close()
@@ -178,7 +188,7 @@ class BlockStore:
         return ManifestWriter(
             self._crossing,
             share,
-            cutter,
+            cutting.cutter(),
             builder,
             journal,
             base=view,
@@ -194,6 +204,24 @@ class BlockStore:
         """Remove a journal whose pin is gone; what can't be removed now is garbage."""
         with contextlib.suppress(BlockstoreError):
             self.disk.unlink(path_of(self._data.folder("journals"), pin))
+
+    def let_go(self) -> None:
+        """Keep no memory for later transfers: nobody is expected soon. Those that run are not disturbed."""
+        self.slabs.let_go()
+        self.pieces.let_go()
+
+    def figures(self) -> StoreFigures:
+        """How the store is doing now; the rounds that it tells of it does not tell again."""
+        uploads, downloads = PoolFigures.of(self.slabs), PoolFigures.of(self.pieces)
+        return StoreFigures(uploads, downloads, self._index_writer.waiting(), self._generations.rounds.drained())
+
+    def index_wait(self) -> float:
+        """Seconds that the index's present change has taken or waited for the lock; 0 without one."""
+        return self._index_writer.waiting()
+
+    def index_holders(self) -> list[Process]:
+        """Who holds the index's write lock, or who could: see `index/lock_owner.py`."""
+        return write_lock_holders(self._data.folder("index") / "lock.mdb", processes(self._data.folder("processes")))
 
     def close(self) -> None:
         """Make durable and seal what is open, then let go of everything."""
@@ -220,13 +248,14 @@ class BlockStore:
         folder = self._data.folder("manifests")
         return open_chain([(manifest_builder.path_of(folder, name), digest) for name, digest in chain])
 
-    def _base(self, chain: Sequence[tuple[str, bytes]], block_size: int) -> BaseView | None:
-        if not chain:
+    def _base(self, chain: Sequence[tuple[str, bytes]], cutting: Cutting) -> BaseView | None:
+        if not chain or not cutting.is_fixed:
             return None
-        view = BaseView(self._chain(chain))
-        if view.chain[0].header.block_size == block_size:
-            return view
-        view.close()
+        opened = self._chain(chain)
+        if opened[0].header.cutting == cutting:
+            return BaseView(opened)
+        for manifest in opened:
+            manifest.close()
         return None
 
     def _flattener(self, base: Sequence[ManifestFile]) -> Callable[[BuiltManifest], BuiltManifest]:
@@ -240,7 +269,6 @@ class BlockStore:
             finally:
                 for manifest in top:
                     manifest.close()
-                with contextlib.suppress(BlockstoreError):
-                    self.disk.unlink(path)
+                manifest_builder.remove(path, self.disk)
 
         return flatten

@@ -10,6 +10,7 @@ from blockstore.digest import HOLE
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from blockstore.generation import Appended
     from blockstore.manifest_builder import BuiltManifest
     from blockstore.receive import Prepared
 
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 class WriteResult:
     """What an upload became: a durable manifest, what the taps found, and what it cost.
 
-    `new_bytes` are bytes written to packs; `held` blocks were there already, `inherited` ones are the base's.
+    `new_bytes` are bytes written to packs; `held` blocks were there already, `inherited` ones are the base's. Of the
+    image's own bytes `fresh_bytes` are those of new blocks, `hole_bytes` those of holes.
     """
 
     manifest: BuiltManifest
@@ -29,6 +31,8 @@ class WriteResult:
     held_blocks: int
     hole_blocks: int
     inherited_blocks: int
+    fresh_bytes: int
+    hole_bytes: int
 
 
 @dataclass(slots=True)
@@ -40,14 +44,25 @@ class Counts:
     held: int = 0
     holes: int = 0
     inherited: int = 0
+    fresh_bytes: int = 0
+    hole_bytes: int = 0
 
-    def add(self, prepared: Prepared, written: tuple[int, int], listed: int) -> None:
+    def add(self, prepared: Prepared, appended: Appended, listed: int) -> None:
         """Count a stored window: blocks and bytes written, and how many of its data blocks the manifest lists."""
-        self.new_blocks += written[0]
-        self.new_bytes += written[1]
-        self.holes += sum(1 for name in prepared.scanned.digests if name == HOLE)
+        self.new_blocks += appended.blocks
+        self.new_bytes += appended.size
+        scanned = prepared.scanned
+        holes = [
+            stop - start for name, (start, stop) in zip(scanned.digests, scanned.spans(), strict=True) if name == HOLE
+        ]
+        self.holes += len(holes)
+        self.hole_bytes += sum(holes)
+        # Of what another upload stored at the same instant, each has its share.
+        if appended.blocks:
+            fresh = [entry.raw_length for entry in prepared.fresh.values()]
+            self.fresh_bytes += sum(fresh) * appended.blocks // len(fresh)
         self.inherited += len(prepared.inherited)
-        self.held += listed - written[0]
+        self.held += listed - appended.blocks
 
     def result(self, manifest: BuiltManifest, size: int, taps: Mapping[str, str]) -> WriteResult:
         """The figures with what they belong to."""
@@ -60,4 +75,6 @@ class Counts:
             held_blocks=self.held,
             hole_blocks=self.holes,
             inherited_blocks=self.inherited,
+            fresh_bytes=self.fresh_bytes,
+            hole_bytes=self.hole_bytes,
         )

@@ -7,6 +7,7 @@ inside a transaction, and a step can't await: so no transaction stays open acros
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
@@ -38,8 +39,12 @@ class StepThreads:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
 
     async def run(self, step: Callable[[], T]) -> T:
-        """Run one step to its end and give its result; a cancelled caller doesn't stop a step that began."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, step)
+        """Run one step to its end and give its result; a cancelled caller doesn't stop a step that began.
+
+        The step has the caller's context variables, so that what it logs is known to be the caller's doing.
+        """
+        context = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: context.run(step))
 
     def close(self) -> None:
         """Wait for running steps; none may be submitted afterwards."""

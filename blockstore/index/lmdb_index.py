@@ -7,17 +7,22 @@ import struct
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from blockstore import clock
 from blockstore.block import Place
 from blockstore.errors import StoreUnavailable
-from blockstore.index.contract import BATCH, HOLD, PackRecord, PackState
+from blockstore.index.contract import BATCH, HOLD, ROW, IndexSize, PackRecord, PackState
 from blockstore.index.lmdb_env import MAP_SIZE, LmdbEnv, Txn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from blockstore.disk import Disk
+    from blockstore.index.in_use import InUse
 
 CHECK_EVERY: Final = 256
 """Rows between two looks at the clock while the write lock is held."""
@@ -29,17 +34,14 @@ _NEXT: Final = b"next-pack"
 class LmdbIndex:
     """BlockIndex on one LMDB environment in `directory`; see `index/contract.py` for what each method owes."""
 
-    def __init__(self, directory: Path, *, disk: Disk | None = None, map_size: int = MAP_SIZE) -> None:
-        self._env = LmdbEnv(directory, disk=disk, map_size=map_size)
+    def __init__(
+        self, directory: Path, *, disk: Disk | None = None, map_size: int = MAP_SIZE, in_use: InUse | None = None
+    ) -> None:
+        self._env = LmdbEnv(directory, disk=disk, map_size=map_size, in_use=in_use)
         self._read = self._env.read
         self._write = self._env.write
-        self._blocks, self._condemned, self._bad, self._packs, self._meta = self._env.tables(
-            b"blocks",
-            b"condemned",
-            b"bad",
-            b"packs",
-            b"meta",
-        )
+        names = (b"blocks", b"condemned", b"bad", b"packs", b"meta")
+        self._blocks, self._condemned, self._bad, self._packs, self._meta = self._env.tables(*names)
 
     def close(self) -> None:
         """Close the environment; no call may follow."""
@@ -94,12 +96,17 @@ class LmdbIndex:
 
     def _put_some(self, txn: Txn, todo: Sequence[tuple[bytes, Place]], sealed: Sequence[int]) -> tuple[int, bool]:
         ends: dict[int, int] = {}
+        # Marks are rare; without any, a row costs one call instead of three, and rows that are there stay as they are.
+        marked = any(txn.stat(table)["entries"] for table in (self._condemned, self._bad))
         done = 0
         for done in self._bounded(len(todo)):
             digest, place = todo[done - 1]
             if place.pack not in ends:
                 ends[place.pack] = self._accepting(txn, place.pack).indexed_end
-            self._put_row(txn, digest, place)
+            if marked:
+                self._put_row(txn, digest, place)
+            else:
+                txn.put(digest, place.encode(), db=self._blocks, overwrite=False)
             ends[place.pack] = max(ends[place.pack], place.end)
         for number, end in ends.items():
             self._change_pack(txn, number, indexed_end=end)
@@ -172,11 +179,12 @@ class LmdbIndex:
 
     def scan(self, after: bytes = b"") -> Iterator[tuple[bytes, Place]]:
         """Walk the rows, a batch a transaction."""
-        while True:
-            batch = self._read(partial(self._scan_some, after=after))
+        for batch in self._batches(after):
             yield from ((digest, Place.decode(row)) for digest, row in batch)
-            if len(batch) < BATCH:
-                return
+
+    def _batches(self, after: bytes) -> Iterator[list[tuple[bytes, bytes]]]:
+        while batch := self._read(partial(self._scan_some, after=after)):
+            yield batch
             after = batch[-1][0]
 
     def _scan_some(self, txn: Txn, after: bytes) -> list[tuple[bytes, bytes]]:
@@ -187,11 +195,33 @@ class LmdbIndex:
                 return []
             return list(itertools.islice(cursor, BATCH))
 
+    def rows(self, after: bytes = b"") -> Iterator[NDArray[np.void]]:
+        """Walk the rows, an array a transaction."""
+        for batch in self._batches(after):
+            yield np.frombuffer(b"".join(itertools.chain.from_iterable(batch)), dtype=ROW)
+
+    def size(self) -> IndexSize:
+        """Counted by LMDB itself, so it costs nothing."""
+
+        def look(txn: Txn) -> IndexSize:
+            tables = (self._blocks, self._condemned, self._bad, self._packs)
+            rows, condemned, bad, packs = (txn.stat(table)["entries"] for table in tables)
+            return IndexSize(rows, condemned, bad, packs, self._env.file.stat().st_size)
+
+        return self._read(look)
+
+    def check(self) -> None:
+        """Look at every page of the file."""
+        self._env.check()
+
     def register_pack(self, name: bytes, owner: str) -> int:
         """Give the pack the next number; the counter never goes back."""
 
         def add(txn: Txn) -> int:
             number: int = _NUMBER.unpack(txn.get(_NEXT, _NUMBER.pack(1), db=self._meta))[0]
+            with txn.cursor(self._packs) as cursor:
+                # Were the counter damaged, a number given twice would take another pack's rows.
+                number = max(number, _NUMBER.unpack(cursor.key())[0] + 1 if cursor.last() else 1)
             txn.put(_NEXT, _NUMBER.pack(number + 1), db=self._meta)
             self._put_pack(txn, PackRecord(number, name, owner, PackState.OPEN, 0))
             return number

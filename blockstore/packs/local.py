@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from blockstore.disk import Disk
 
 SUFFIX: Final = ".zst"
+ASTRAY: Final = "if the pack is right, the index is not: `drystone admin rebuild-index` makes it again from the packs"
+EARLY: Final = 32 * 1024 * 1024
+"""Bytes after which a pack is synced ahead of its generation, so that the end of an upload waits for the rest only."""
 
 
 class LocalPacks:
@@ -63,17 +66,20 @@ class LocalPacks:
             try:
                 fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             except FileNotFoundError:
-                raise Missing(f"{path} is gone") from None
+                raise Missing(f"{path} is gone; {ASTRAY}") from None
             try:
-                pieces = [(start, stop, os.pread(fd, stop - start, start)) for start, stop in ranges]
+                return [self._read(fd, start, stop, path) for start, stop in ranges]
             finally:
                 os.close(fd)
-        for start, stop, piece in pieces:
-            if len(piece) != stop - start:
-                raise Damaged(
-                    f"{path} ends at {start + len(piece)}, where an entry should reach {stop}: it was truncated"
-                )
-        return [piece for _, _, piece in pieces]
+
+    @staticmethod
+    def _read(fd: int, start: int, stop: int, path: Path) -> bytes:
+        size = os.fstat(fd).st_size
+        # Looked at before reading: a damaged row may claim gigabytes.
+        piece = os.pread(fd, stop - start, start) if stop <= size else b""
+        if len(piece) != stop - start:
+            raise Damaged(f"{path} ends at {size}, where an entry should reach {stop}: it was truncated; {ASTRAY}")
+        return piece
 
 
 class PackWriter:
@@ -91,6 +97,7 @@ class PackWriter:
         self._sealed = False
         self._closed = False
         self._syncing = threading.Lock()
+        self._synced_early = 0
 
     def append(self, entries: Sequence[Frame]) -> list[Place]:
         """Write entries at the end; gives their places. After an error none of them is there."""
@@ -125,6 +132,18 @@ class PackWriter:
                 self._poisoned = True
                 raise Poisoned(f"{self.path} could not be synced and is given up: {error}") from error
             self._named = True
+
+    def wants_early_sync(self) -> bool:
+        """Whether so much was appended since the last early sync that it is time for one; says so once. As `append`."""
+        wants = self.size - self._synced_early >= EARLY
+        if wants:
+            self._synced_early = self.size
+        return wants
+
+    def sync_early(self) -> None:
+        """A sync that nobody waits for: should it fail, the pack is poisoned, and whoever needs it is told."""
+        with contextlib.suppress(BlockstoreError):
+            self.sync()
 
     def seal(self) -> None:
         """Write the table and sync; nobody may append any more. The register learns of it from the caller."""

@@ -12,6 +12,7 @@ import os
 import threading
 from collections import deque
 from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from blockstore.errors import StoreUnavailable
@@ -23,6 +24,12 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
+class _Member(threading.local):
+    """Whether the thread that asks is one of the crew."""
+
+    yes = False
+
+
 class Crew:
     """Threads that run tasks until `close`. A task must not wait for another task."""
 
@@ -31,6 +38,7 @@ class Crew:
         self._turns: deque[Lane] = deque()
         self._free: deque[Callable[[], None]] = deque()
         self._stopping = False
+        self._member = _Member()
         count = threads or os.cpu_count() or 1
         self._threads = [threading.Thread(target=self._work, name=f"crew-{n}", daemon=True) for n in range(count)]
         for thread in self._threads:
@@ -45,23 +53,12 @@ class Crew:
             if self._stopping:
                 raise StoreUnavailable("the store is being closed")
             self._free.append(task)
-            self._wake.notify()
+            self._wake_another()
 
     def call(self, work: Callable[[], T]) -> Future[T]:
         """Queue a free task and get its result or its error by a future."""
         future: Future[T] = Future()
-
-        def task() -> None:
-            if not future.set_running_or_notify_cancel():
-                return
-            try:
-                result = work()
-            except BaseException as error:  # noqa: BLE001 - it is handed to whoever waits
-                future.set_exception(error)
-            else:
-                future.set_result(result)
-
-        self.submit(task)
+        self.submit(partial(_settle, future, work))
         return future
 
     def lane(self) -> Lane:
@@ -85,9 +82,17 @@ class Crew:
         """A lane has work and is not being worked on: give it a turn (called by Lane)."""
         with self._wake:
             self._turns.append(lane)
-            self._wake.notify()
+            self._wake_another()
+
+    def _wake_another(self) -> None:
+        # A crew thread that queues one thing takes it itself as soon as its task ends, which is cheaper than to wake
+        # another: a wake-up of an idle core costs as much as hashing a block or more.
+        if self._member.yes and len(self._turns) + len(self._free) == 1:
+            return
+        self._wake.notify()
 
     def _work(self) -> None:
+        self._member.yes = True
         while True:
             with self._wake:
                 while not (self._turns or self._free):
@@ -123,6 +128,14 @@ class Lane:
             self._busy = True
         self._crew.enter(self)
 
+    def call(self, work: Callable[[], T]) -> Future[T]:
+        """Queue a task behind the others; its result or error by a future. StoreUnavailable as the crew's `submit`."""
+        if self._crew.stopping:
+            raise StoreUnavailable("the store is being closed")
+        future: Future[T] = Future()
+        self.submit(partial(_settle, future, work))
+        return future
+
     def take_turn(self) -> None:
         """Run the next task, then queue for another turn if there is more (called by the crew)."""
         with self._lock:
@@ -134,3 +147,14 @@ class Lane:
                 more = self._busy = bool(self._tasks)
             if more:
                 self._crew.enter(self)
+
+
+def _settle(future: Future[T], work: Callable[[], T]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        result = work()
+    except BaseException as error:  # noqa: BLE001 - it is handed to whoever waits
+        future.set_exception(error)
+    else:
+        future.set_result(result)

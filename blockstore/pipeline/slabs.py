@@ -25,6 +25,8 @@ class SlabPool:
 
     def __init__(self, budget: int = BUDGET) -> None:
         self.budget = budget
+        self.queued = 0
+        """Transfers that wait to be admitted, for whoever watches; kept by the one thread that admits."""
         self._lock = threading.Lock()
         self._promised = 0
         self._lent = 0
@@ -103,6 +105,11 @@ class SlabPool:
             woken = self._wake()
         for callback in woken:
             callback()
+
+    def let_go(self) -> None:
+        """Keep no buffer for later: nobody is expected soon."""
+        with self._lock:
+            self._idle.clear()
 
     def _trim(self) -> None:
         """Let idle buffers go (those of other sizes, mostly) until all that exist fit into the budget."""
