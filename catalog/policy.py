@@ -8,6 +8,8 @@
 | modify, upload, delete | admin; a member of the project that owns the image |
 | make community | as modify |
 | make public | admin |
+| see a task | admin; a reader of the project that owns it (an image's tasks: whoever sees the image) |
+| cancel a task | admin; a member of the project that owns it |
 
 An admin is a member too, and a member a reader. An image without an owner is the admin's. What a caller may not see
 is "not found", never "forbidden".
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from catalog.model.caller import Caller
     from catalog.model.image import Image
     from catalog.model.query import ImageQuery
+    from catalog.model.task import Task
 
 _SHOWN_BY_ID: Final = frozenset({Visibility.PUBLIC, Visibility.COMMUNITY})
 
@@ -60,6 +63,16 @@ def may_download(caller: Caller, image: Image) -> bool:
     if caller.is_admin:
         return True
     return caller.has("member") and visible(caller, image) and image.status is not Status.DEACTIVATED
+
+
+def task_visible(caller: Caller, task: Task) -> bool:
+    """Whether the task exists, as far as the caller is told."""
+    return caller.is_admin or (caller.has("reader") and _owns(caller, task.owner))
+
+
+def may_cancel(caller: Caller, task: Task) -> bool:
+    """Whether the caller may end the task."""
+    return caller.is_admin or (caller.has("member") and _owns(caller, task.owner))
 
 
 def listing_scope(caller: Caller, query: ImageQuery) -> Scope:

@@ -13,10 +13,13 @@ from catalog.model.manifest import StoredManifest
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
+    from catalog.inventory import Inventory
+    from catalog.jobs.contract import JobQueue, Tasks
     from catalog.model.image import Image, Status, Upload
     from catalog.model.manifest import Manifest
     from catalog.model.pin import Pin
     from catalog.model.query import ImagePage, ImageQuery, Scope
+    from chunker.cutting import Cutting
 
 __all__ = [
     "Blocks",
@@ -38,7 +41,9 @@ class Written:
     """What a finished upload left in the block store: a durable manifest that nothing names yet.
 
     `base` names the manifest that this one really lies over, if any: not the one that was wished for. `size`,
-    `new_bytes` in bytes; `hashes` maps algorithm to hex digest of the flat image and has `md5` always.
+    `new_bytes` (written to packs) in bytes; of the image's own bytes, `fresh_bytes` are those of new blocks and
+    `hole_bytes` those of holes. `hashes` maps each algorithm that was asked for to the hex digest of the flat
+    image.
     """
 
     manifest: str
@@ -51,6 +56,8 @@ class Written:
     held_blocks: int
     hole_blocks: int
     base: str | None = None
+    fresh_bytes: int = 0
+    hole_bytes: int = 0
 
 
 class Reader(Protocol):
@@ -63,6 +70,10 @@ class Reader(Protocol):
 
     def read(self, start: int, stop: int) -> AsyncIterator[bytes]:
         """The bytes from `start` up to `stop`, in pieces of about 1 MiB; every piece was verified before."""
+        ...
+
+    def read_stored(self) -> AsyncIterator[bytes]:
+        """The whole image as zstd frames (RFC 8878), as they are stored: decompressed one after another, its bytes."""
         ...
 
     def close(self) -> None:
@@ -88,10 +99,17 @@ class Blocks(Protocol):
         ...
 
     async def write(
-        self, pin: str, source: AsyncIterator[bytes | memoryview], *, expected: int | None, block_size: int
+        self,
+        pin: str,
+        source: AsyncIterator[bytes | memoryview],
+        *,
+        expected: int | None,
+        cutting: Cutting,
+        hashes: Sequence[str] = (),
     ) -> Written:
         """Take a stream in, its blocks journaled under `pin`, and give a durable manifest.
 
+        `hashes` are the algorithms of hashlib by which the whole is hashed on its way.
         Each piece of `source` may be reused by its owner once the next one is asked for. Raises SizeMismatch when the
         source gives more or less than `expected` bytes; the block store's own errors and the source's pass through.
         After any failure nothing that was written is referenced.
@@ -100,6 +118,10 @@ class Blocks(Protocol):
 
     async def open(self, manifests: Sequence[StoredManifest]) -> Reader:
         """Open a chain of manifests for reading, the newest first, each under the one before it."""
+        ...
+
+    async def compute(self, step: Callable[[], T]) -> T:
+        """Run a small piece of CPU work, milliseconds long, on the threads that uploads and downloads share."""
         ...
 
     def forget_journal(self, pin: str) -> None:
@@ -191,6 +213,21 @@ class UnitOfWork(Protocol):
     @property
     def pins(self) -> Pins:
         """Pins."""
+        ...
+
+    @property
+    def tasks(self) -> Tasks:
+        """Tasks."""
+        ...
+
+    @property
+    def jobs(self) -> JobQueue:
+        """The queue of jobs."""
+        ...
+
+    @property
+    def inventory(self) -> Inventory:
+        """Everything at once, for the verbs that look after the data."""
         ...
 
 

@@ -58,6 +58,9 @@ TRANSITIONS: Final[Mapping[Status, frozenset[Status]]] = {
 }
 """From each status, the ones that may follow."""
 
+CHECKSUM: Final = "md5"
+"""The algorithm of `checksum`, in the Images API always this one."""
+
 _ID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
@@ -82,12 +85,15 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What an upload brought: bytes, MD5, and the hash that clients verify, all of the flat image."""
+    """What an upload brought: bytes, MD5, and the hash that clients verify, all of the flat image.
+
+    The two hashes are None while they are still to be computed.
+    """
 
     size: int
-    checksum: str
+    checksum: str | None
     os_hash_algo: str
-    os_hash_value: str
+    os_hash_value: str | None
     location: Location
 
 
@@ -151,6 +157,16 @@ class Image:
         self.os_hash_algo = contents.os_hash_algo
         self.os_hash_value = contents.os_hash_value
         self.locations = (*self.locations, contents.location)
+
+    def be_hashed(self, *, checksum: str, algorithm: str, value: str, at: datetime) -> None:
+        """The hashes of the bytes become known after the upload."""
+        self.checksum, self.os_hash_algo, self.os_hash_value = checksum, algorithm, value
+        self.updated_at = at
+
+    @property
+    def has_bytes(self) -> bool:
+        """Whether there are bytes to be read."""
+        return self.status in {Status.ACTIVE, Status.DEACTIVATED}
 
     def back_to_queued(self, upload_id: str, *, at: datetime) -> None:
         """The upload is given up: saving → queued, as if it had never begun."""

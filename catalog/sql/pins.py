@@ -44,7 +44,7 @@ class SqlPins:
 
     def of_image(self, image_id: str) -> Sequence[Pin]:
         """The pins of uploads into this image."""
-        return [_pin_of(row) for row in self._connection.execute(select(pins).where(pins.c.image_id == image_id))]
+        return [pin_of(row) for row in self._connection.execute(select(pins).where(pins.c.image_id == image_id))]
 
     def bases(self, pin_id: str) -> Sequence[str]:
         """The manifests that the pin holds."""
@@ -56,7 +56,8 @@ class SqlPins:
         return self._connection.execute(delete(pins).where(pins.c.id == pin_id)).rowcount == 1
 
 
-def _pin_of(row: Row[*tuple[Any, ...]]) -> Pin:
+def pin_of(row: Row[*tuple[Any, ...]]) -> Pin:
+    """The pin of a row of `pins`."""
     return Pin(
         id=row.id,
         owner=row.owner,

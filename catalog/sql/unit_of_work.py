@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from catalog.sql.images import SqlImages
+from catalog.sql.inventory import SqlInventory
+from catalog.sql.jobs import SqlJobs
 from catalog.sql.manifests import SqlManifests
 from catalog.sql.pins import SqlPins
+from catalog.sql.tasks import SqlTasks
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -19,3 +22,6 @@ class SqlUnitOfWork:
         self.images = SqlImages(connection)
         self.manifests = SqlManifests(connection)
         self.pins = SqlPins(connection)
+        self.inventory = SqlInventory(connection)
+        self.tasks = SqlTasks(connection)
+        self.jobs = SqlJobs(connection)

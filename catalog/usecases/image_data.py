@@ -10,10 +10,12 @@ from blockstore import names
 from blockstore.errors import BlockstoreError
 from catalog import policy
 from catalog.blocking import to_its_end
+from catalog.cutting import cutting_of
 from catalog.model.errors import CatalogError, CatalogUnavailable, Forbidden, NoData
-from catalog.model.image import Status, Upload
+from catalog.model.image import CHECKSUM, Upload
 from catalog.model.location import ACTIVE
 from catalog.model.pin import UploadKind
+from catalog.model.task import Requester
 from catalog.usecases import uploads
 from catalog.usecases.access import load_visible
 
@@ -26,10 +28,9 @@ if TYPE_CHECKING:
     from catalog.model.image import Image
     from catalog.ports import Reader, StoredManifest, UnitOfWork
     from catalog.usecases.services import Services
+    from chunker.cutting import Cutting
 
 log = logging.getLogger(__name__)
-
-_WITH_DATA = frozenset({Status.ACTIVE, Status.DEACTIVATED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,10 @@ class Download:
         """The bytes from `start` up to `stop`, in pieces of about 1 MiB, each verified."""
         return self.reader.read(start, stop)
 
+    def read_stored(self) -> AsyncIterator[bytes]:
+        """The whole image as zstd frames, as they are stored."""
+        return self.reader.read_stored()
+
     def close(self) -> None:
         """Give back what reading holds; may be called again."""
         self.reader.close()
@@ -56,30 +61,37 @@ async def upload(
     source: AsyncIterator[bytes | memoryview],
     *,
     expected: int | None,
+    request_id: str | None = None,
 ) -> Image:
     """Take an image's bytes in: queued → saving → active. `expected` is their number, if the sender announced it.
 
-    Raises NotFound, Forbidden, Conflict (not queued), Invalid (formats unset), LimitExceeded, SizeMismatch, Gone
+    Without its hashes when `services.hashes_later`: a task then adds them, which bears `request_id`.
+    Raises NotFound, Forbidden, Conflict (not queued), Invalid (formats or cutting), LimitExceeded, SizeMismatch, Gone
     (deleted meanwhile), the source's errors, and the block store's. After any of them, and after a cancellation, the
     image is queued again as if nothing had been sent.
     """
     mine = Upload(id=names.new_name().hex(), kind=UploadKind.STREAM, process=services.blocks.process)
 
-    def begin(uow: UnitOfWork) -> None:
-        uploads.begin(uow, caller, image_id, mine, at=services.clock())
+    def begin(uow: UnitOfWork) -> Cutting:
+        image = uploads.begin(uow, caller, image_id, mine, at=services.clock())
         if expected is not None:
             services.limits.check_size(expected)
+        return cutting_of(image, services.block_size)
 
     async def take_in() -> Image:
-        await services.database.write(begin)
+        cutting = await services.database.write(begin)
         written = await services.blocks.write(
             mine.id,
             source if expected is not None else _Capped(source, services.limits),
             expected=expected,
-            block_size=services.block_size,
+            cutting=cutting,
+            hashes=() if services.hashes_later else tuple(dict.fromkeys((services.hashing, CHECKSUM))),
         )
-        work = uploads.Commit(image_id, mine.id, written, services.blocks.store, services.hashing)
-        return await services.database.write(lambda uow: uploads.commit(uow, work, at=services.clock()))
+        by = Requester(caller.user, request_id)
+        work = uploads.Commit(image_id, mine.id, written, services.blocks.store, services.hashing, by)
+        image = await services.database.write(lambda uow: uploads.commit(uow, work, at=services.clock()))
+        services.on_upload(written)
+        return image
 
     services.running.add(mine.id)
     try:
@@ -90,6 +102,7 @@ async def upload(
     finally:
         services.running.discard(mine.id)
     uploads.forget(services, mine.id)
+    services.bell.ring()
     return image
 
 
@@ -100,9 +113,9 @@ async def download(services: Services, caller: Caller, image_id: str) -> Downloa
         image = load_visible(uow, caller, image_id)
         if not policy.may_download(caller, image):
             raise Forbidden(f"You are not permitted to download image {image_id}.")
-        if image.status not in _WITH_DATA:
+        if not image.has_bytes:
             raise NoData(f"Image {image_id} is {image.status.value} and has no data yet.")
-        return image, _our_manifests(uow, image, services.blocks.store)
+        return image, our_manifests(uow, image, services.blocks.store)
 
     image, manifests = await services.database.read(locate)
     reader = await services.blocks.open(manifests)
@@ -142,7 +155,8 @@ def _is_being_written(services: Services, left: Upload) -> bool:
     return services.blocks.is_alive(left.process)
 
 
-def _our_manifests(uow: UnitOfWork, image: Image, store: str) -> Sequence[StoredManifest]:
+def our_manifests(uow: UnitOfWork, image: Image, store: str) -> Sequence[StoredManifest]:
+    """The chain of an image's bytes in our own store; CatalogUnavailable when it has none there."""
     prefix = f"blocks://{store}/"
     for location in image.locations:
         if location.manifest is not None and location.status == ACTIVE and location.url.startswith(prefix):

@@ -6,6 +6,8 @@ import uuid
 from typing import TYPE_CHECKING
 
 from catalog import policy
+from catalog.cutting import check_cutting
+from catalog.jobs import steps
 from catalog.model.errors import Forbidden, Invalid
 from catalog.model.image import Image, Visibility, canonical_id, is_image_id
 from catalog.usecases import uploads
@@ -29,6 +31,7 @@ async def create(services: Services, caller: Caller, new: NewImage) -> Image:
     if new.id is not None and not is_image_id(new.id):
         raise Invalid(f"Invalid id {new.id[:80]!r}; it is a UUID such as {uuid.uuid4()}.")
     services.limits.check_new_image(new)
+    check_cutting(new.properties)
     now = services.clock()
     image = Image(
         id=str(uuid.uuid4()) if new.id is None else canonical_id(new.id),
@@ -77,6 +80,7 @@ async def delete(services: Services, caller: Caller, image_id: str) -> None:
         pins = uow.pins.of_image(image.id)
         for pin in pins:
             uploads.drop_pin(uow, pin.id)
+        steps.cancel_of_image(uow, image.id, at=image.updated_at)
         uow.images.remove(image)
         for location in image.locations:
             if location.manifest is not None:

@@ -6,22 +6,30 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from blockstore import clock
+from catalog.jobs.bell import Bell
 from catalog.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from catalog.ports import Blocks, Database
+    from catalog.ports import Blocks, Database, Written
+
+
+def _tell_nobody(_written: Written) -> None:
+    """Where nobody counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
     """Database, blocks, limits and settings.
 
-    `hashing` names the hashlib algorithm of `os_hash_value`; `block_size` in bytes. `running` holds the ids of the
-    uploads that this process is writing now, from before they are recorded until after they are settled: what the
-    catalog records as ours and is not in it was left behind. Only the event loop's thread touches it.
+    `hashing` names the hashlib algorithm of `os_hash_value`; `block_size` in bytes is that of fixed blocks where
+    nobody says another. `running` holds the ids of the uploads that this process is writing now, from before they are
+    recorded until after they are settled: what the catalog records as ours and is not in it was left behind. `claims`
+    is the same for jobs that this process works on; `bell` wakes its workers. Only the event loop's thread touches
+    these three. `hashes_later`: uploads compute no hashes, a job does. `on_upload` is told what each upload that became
+    an image's data was made of.
     """
 
     database: Database
@@ -31,3 +39,7 @@ class Services:
     block_size: int = 65536
     clock: Callable[[], datetime] = clock.now
     running: set[str] = field(default_factory=set)
+    claims: set[str] = field(default_factory=set)
+    bell: Bell = field(default_factory=Bell)
+    hashes_later: bool = False
+    on_upload: Callable[[Written], None] = _tell_nobody

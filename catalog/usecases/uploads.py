@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from blockstore.errors import BlockstoreError
+from catalog.jobs import steps
 from catalog.model.errors import Gone
-from catalog.model.image import Contents, Status, Upload, canonical_id
+from catalog.model.image import CHECKSUM, Contents, Status, Upload, canonical_id
 from catalog.model.location import our_location
 from catalog.model.manifest import Manifest, ManifestState
 from catalog.model.pin import Pin
+from catalog.model.task import HASH, NOBODY, image_task
 from catalog.usecases.access import load_modifiable
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from catalog.model.caller import Caller
     from catalog.model.image import Image
+    from catalog.model.task import Requester
     from catalog.ports import UnitOfWork, Written
     from catalog.usecases.services import Services
 
@@ -35,7 +38,7 @@ log = logging.getLogger(__name__)
 class Commit:
     """What a commit makes visible: an upload's manifest, as part of an image.
 
-    `hashing` is the algorithm of `os_hash_value`.
+    `hashing` is the algorithm of `os_hash_value`. Hashes that are missing are left to a job on behalf of `by`.
     """
 
     image_id: str
@@ -43,6 +46,7 @@ class Commit:
     written: Written
     store: str
     hashing: str
+    by: Requester = NOBODY
 
 
 def begin(
@@ -54,8 +58,8 @@ def begin(
     at: datetime,
     bases: Sequence[str] = (),
     expires_at: datetime | None = None,
-) -> None:
-    """Record an upload and its pin: queued → saving.
+) -> Image:
+    """Record an upload and its pin: queued → saving; gives the image.
 
     Raises NotFound, Forbidden, Conflict (not queued), Invalid (formats unset), Gone (a base is).
     """
@@ -74,6 +78,7 @@ def begin(
         expires_at=expires_at,
     )
     uow.pins.add(pin, bases=bases)
+    return image
 
 
 def commit(uow: UnitOfWork, work: Commit, *, at: datetime) -> Image:
@@ -101,6 +106,8 @@ def commit(uow: UnitOfWork, work: Commit, *, at: datetime) -> Image:
     uow.images.save(image, expect=Status.SAVING, upload=work.upload_id)
     for base in bases:
         uow.manifests.retire_unnamed(base)
+    if image.os_hash_value is None or image.checksum is None:
+        steps.enqueue(uow, image_task(HASH, image_id=image.id, owner=image.owner, by=work.by, at=at))
     return image
 
 
@@ -141,9 +148,9 @@ def _contents(work: Commit) -> Contents:
     hashes = work.written.hashes
     return Contents(
         size=work.written.size,
-        checksum=hashes["md5"],
+        checksum=hashes.get(CHECKSUM),
         os_hash_algo=work.hashing,
-        os_hash_value=hashes[work.hashing],
+        os_hash_value=hashes.get(work.hashing),
         location=our_location(work.store, work.written.manifest),
     )
 

@@ -12,8 +12,9 @@ import pytest
 from blockstore.errors import StoreUnavailable
 from blockstore.store import BlockStore, StoreOptions
 from catalog.model.manifest import StoredManifest
-from catalog.stores import blocks as module
+from catalog.stores import admission as module
 from catalog.stores.blocks import StoredBlocks
+from chunker.cutting import CutKind, Cutting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -23,6 +24,7 @@ MIB = 1 << 20
 OPTIONS = StoreOptions(generation_seconds=0.2, index_map=1 << 30, threads=2)
 DATA = random.Random(1).randbytes(3 * MIB) + b"tail"
 BLOCK = 64 * 1024
+CUTTING = Cutting(CutKind.FIXED, BLOCK)
 
 
 async def whole(data: bytes) -> AsyncIterator[bytes]:
@@ -33,7 +35,7 @@ def test_eighty_readers_that_stand_still_keep_nobody_from_reading(tmp_path: Path
     async def work() -> None:
         store = BlockStore.open(tmp_path, OPTIONS)
         blocks = StoredBlocks(store)
-        written = await blocks.write("0" * 32, whole(DATA), expected=len(DATA), block_size=BLOCK)
+        written = await blocks.write("0" * 32, whole(DATA), expected=len(DATA), cutting=CUTTING)
         chain = [StoredManifest(written.manifest, written.digest)]
         async with AsyncExitStack() as stack:
             for _ in range(80):
@@ -63,11 +65,11 @@ def test_eighty_uploads_that_stand_still_keep_nobody_from_uploading(tmp_path: Pa
             yield bytes([number])
 
         standing = [
-            asyncio.create_task(blocks.write(f"{n:032x}", slow(n), expected=None, block_size=BLOCK)) for n in range(80)
+            asyncio.create_task(blocks.write(f"{n:032x}", slow(n), expected=None, cutting=CUTTING)) for n in range(80)
         ]
         await asyncio.sleep(0.5)
         assert store.slabs.taken <= store.slabs.budget
-        written = await blocks.write("f" * 32, whole(DATA), expected=len(DATA), block_size=BLOCK)
+        written = await blocks.write("f" * 32, whole(DATA), expected=len(DATA), cutting=CUTTING)
         assert written.size == len(DATA)
         go.set()
         assert {(await task).size for task in standing} == {MIB // 2 + 1}
@@ -87,10 +89,10 @@ def test_a_transfer_without_room_is_told_to_come_back(tmp_path: Path, monkeypatc
         while share := store.slabs.admit(BLOCK):
             held.append(share)
         with pytest.raises(StoreUnavailable, match="try again"):
-            await blocks.write("0" * 32, whole(DATA), expected=None, block_size=BLOCK)
+            await blocks.write("0" * 32, whole(DATA), expected=None, cutting=CUTTING)
         for share in held:
             share.close()
-        assert (await blocks.write("1" * 32, whole(DATA), expected=None, block_size=BLOCK)).size == len(DATA)
+        assert (await blocks.write("1" * 32, whole(DATA), expected=None, cutting=CUTTING)).size == len(DATA)
         store.close()
 
     asyncio.run(work())

@@ -105,6 +105,22 @@ class BlockIndexContract:
         seen += [name for name, _ in scan]
         assert seen == [*ordered[:-5], b"\xff" * 32]
 
+    @pytest.mark.parametrize("count", [0, 1, BATCH, BATCH + 1])
+    def test_rows_are_the_scan_in_arrays(self, index: BlockIndex, count: int) -> None:
+        _, names = fill(index, count)
+        for after in (b"", sorted(names)[count // 2] if names else b"x"):
+            found = [row for batch in index.rows(after) for row in batch]
+            assert [(row["digest"].tobytes(), Place(*row.tolist()[1:])) for row in found] == list(index.scan(after))
+
+    def test_the_size_counts_rows_marks_and_packs(self, index: BlockIndex) -> None:
+        pack, names = fill(index, 10)
+        index.condemn_many(names[:3], RUN)
+        index.mark_bad(names[5], place(pack, 5))
+        size = index.size()
+        assert (size.rows, size.condemned, size.bad, size.packs) == (10, 3, 1, 1)
+        assert size.bytes > 0
+        index.check()
+
     # The collector's marks.
 
     def test_a_condemned_row_is_invisible_to_dedup_and_still_readable(self, index: BlockIndex) -> None:

@@ -1,0 +1,65 @@
+"""What the verbs that look after the data need of the catalog: everything, in one snapshot, synchronously.
+
+They run in a process of their own, without a loop: so `Records` is the port `Database` without waiting.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from catalog.model.manifest import Manifest
+    from catalog.model.pin import Pin
+    from catalog.ports import UnitOfWork
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class HeldImage:
+    """An image and one of its locations in our own store; `size` in bytes, None while it has no data.
+
+    `url` and `manifest` are None for an image without such a location.
+    """
+
+    id: str
+    name: str | None
+    status: str
+    size: int | None
+    url: str | None
+    manifest: str | None
+
+
+class Inventory(Protocol):
+    """Everything in one transaction; in memory, some hundred bytes each."""
+
+    def images(self) -> Sequence[HeldImage]:
+        """All images; one with several locations of ours comes several times."""
+        ...
+
+    def manifests(self) -> Sequence[Manifest]:
+        """All manifests, live and retired."""
+        ...
+
+    def pins(self) -> Sequence[Pin]:
+        """All pins."""
+        ...
+
+    def remove_retired(self, names: Sequence[str]) -> int:
+        """Forget these manifests, if they are retired; gives how many were."""
+        ...
+
+
+class Records(Protocol):
+    """Runs steps, each in a transaction of its own, on the caller's thread. As `ports.Database` otherwise."""
+
+    def read(self, step: Callable[[UnitOfWork], T]) -> T:
+        """Run a step that only reads, on one snapshot."""
+        ...
+
+    def write(self, step: Callable[[UnitOfWork], T]) -> T:
+        """Run a step that may write; when this returns, its changes are durable."""
+        ...

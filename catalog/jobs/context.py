@@ -1,0 +1,25 @@
+"""What a job's work is given: the services, its task, and how to tell how far it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from catalog.model.task import Task
+    from catalog.usecases.services import Services
+
+
+@dataclass(slots=True)
+class JobContext:
+    """One try of one job; `progress` is a percentage. What is reported is written down once a second at most."""
+
+    services: Services
+    task: Task
+    progress: int = 0
+    message: str = ""
+
+    def report(self, done: int, total: int, message: str) -> None:
+        """So much of `total` is done; costs nothing."""
+        self.progress = min(100, 100 * done // total) if total else 100
+        self.message = message

@@ -1,0 +1,89 @@
+"""The job `hash`: an image's checksum and hash, for an upload that did not compute them on its way.
+
+A hash's state cannot be kept, so a job that was interrupted starts over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncGenerator
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from catalog.jobs.steps import Done
+from catalog.model.image import CHECKSUM
+from catalog.model.job import JobCancelled
+from catalog.usecases.image_data import our_manifests
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from catalog.jobs.context import JobContext
+    from catalog.jobs.steps import Effect
+    from catalog.model.image import Image
+    from catalog.ports import Reader, StoredManifest, UnitOfWork
+
+_MIB: Final = 1 << 20
+
+
+async def hash_image(context: JobContext) -> Effect:
+    """Read the image through, hash it on the shared threads, and set its hashes if it still has these bytes."""
+    services = context.services
+    image_id = context.task.image_id or ""
+
+    def locate(uow: UnitOfWork) -> tuple[Image, Sequence[StoredManifest]]:
+        image = _with_bytes(uow, image_id)
+        return image, our_manifests(uow, image, services.blocks.store)
+
+    image, manifests = await services.database.read(locate)
+    # The algorithm that the upload announced, whatever the setting is now.
+    algorithm = image.os_hash_algo or services.hashing
+    reader = await services.blocks.open(manifests)
+    try:
+        found = await _hashes(context, reader, tuple(dict.fromkeys((algorithm, CHECKSUM))))
+    finally:
+        reader.close()
+
+    def effect(uow: UnitOfWork, at: datetime) -> Done:
+        now = _with_bytes(uow, image_id)
+        if now.upload != image.upload:
+            raise JobCancelled("the image has other data now.")
+        now.be_hashed(checksum=found[CHECKSUM], algorithm=algorithm, value=found[algorithm], at=at)
+        uow.images.save(now, expect=now.status)
+        return Done(f"Hashed {_mib(reader.size)} MiB.", {"image_id": image_id})
+
+    return effect
+
+
+def _with_bytes(uow: UnitOfWork, image_id: str) -> Image:
+    image = uow.images.get(image_id)
+    if image is None or not image.has_bytes:
+        raise JobCancelled("the image was deleted.")
+    return image
+
+
+async def _hashes(context: JobContext, reader: Reader, algorithms: Sequence[str]) -> Mapping[str, str]:
+    """The hex digests of all the reader's bytes; the reader reads a few pieces ahead meanwhile, no more."""
+    digests = {name: hashlib.new(name, usedforsecurity=False) for name in algorithms}
+    done = 0
+    pieces = reader.read(0, reader.size)
+    try:
+        async for piece in pieces:
+            await _update(context, [partial(digest.update, piece) for digest in digests.values()])
+            done += len(piece)
+            context.report(done, reader.size, f"Hashed {_mib(done)} of {_mib(reader.size)} MiB.")
+    finally:
+        if isinstance(pieces, AsyncGenerator):
+            await pieces.aclose()
+    return {name: digest.hexdigest() for name, digest in digests.items()}
+
+
+async def _update(context: JobContext, updates: Sequence[partial[None]]) -> None:
+    """One piece into each hash, side by side."""
+    await asyncio.gather(*(context.services.blocks.compute(update) for update in updates))
+
+
+def _mib(size: int) -> int:
+    return -(-size // _MIB)

@@ -1,0 +1,32 @@
+"""Which kinds of jobs there are, who does them, and how often each is tried."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from catalog.jobs.hash_image import hash_image
+from catalog.model.job import Retries
+from catalog.model.task import HASH
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from catalog.jobs.context import JobContext
+    from catalog.jobs.steps import Effect
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of job.
+
+    `run` does the work and changes nothing in the catalog; the effect that it gives does, when the job ends. It may be
+    cancelled at any await and run again from the start, by another process too. It raises JobCancelled when what it
+    works on is gone and JobFailed when trying again is useless; any other error is a failed try.
+    """
+
+    run: Callable[[JobContext], Awaitable[Effect]]
+    retries: Retries = field(default_factory=Retries)
+
+
+KINDS: Final[Mapping[str, Kind]] = {HASH: Kind(hash_image)}

@@ -1,0 +1,119 @@
+"""The worker: claims jobs and runs so many of them at once, until it is stopped.
+
+It wakes by the bell for jobs of its own process, and by a poll that only reads for those of others. What dead workers
+left is put back by the sweep (`catalog/usecases/tasks.py`), not here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from blockstore import names
+from catalog.jobs import steps
+from catalog.jobs.kinds import KINDS
+from catalog.jobs.running import Pace, RunningJob
+from catalog.model.errors import CatalogError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from catalog.jobs.kinds import Kind
+    from catalog.model.job import Claim
+    from catalog.model.task import Task
+    from catalog.usecases.services import Services
+
+log = logging.getLogger(__name__)
+
+
+class Worker:
+    """Runs up to `at_once` jobs of these kinds; on the loop that `run` is called on, the CPU work elsewhere."""
+
+    def __init__(
+        self,
+        services: Services,
+        *,
+        at_once: int,
+        kinds: Mapping[str, Kind] = KINDS,
+        pace: Pace | None = None,
+    ) -> None:
+        self._services = services
+        self._at_once = at_once
+        self._kinds = kinds
+        self._pace = pace or Pace()
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._running: dict[asyncio.Task[None], RunningJob] = {}
+
+    def stop(self) -> None:
+        """Claim nothing more; `run` then ends."""
+        self._stopping = True
+        self._wake.set()
+
+    async def run(self, *, grace: float) -> None:
+        """Work until `stop`; what runs then may go on for `grace` seconds, and is put back, uncounted, after that."""
+        self._services.bell.listen(self._wake)
+        try:
+            while not self._stopping:
+                self._wake.clear()
+                await self._begin_what_is_due()
+                await self._rest()
+        finally:
+            self._services.bell.leave(self._wake)
+            await self._wind_down(grace)
+
+    async def _begin_what_is_due(self) -> None:
+        try:
+            while len(self._running) < self._at_once and not self._stopping:
+                taken = await self._claim()
+                if taken is None:
+                    return
+                self._begin(*taken)
+        except CatalogError as error:
+            log.warning("no job can be claimed, next try in %g s: %s", self._pace.poll, error)
+
+    async def _claim(self) -> tuple[Claim, Task] | None:
+        services, kinds = self._services, self._kinds
+        if not await services.database.read(lambda uow: uow.jobs.is_due(kinds, at=services.clock())):
+            return None
+        process, claim_id = services.blocks.process, names.new_name().hex()
+        taken: tuple[Claim, Task] | None = None
+        # From before it is recorded: a sweep that sees it in between would take it for left behind.
+        services.claims.add(claim_id)
+        try:
+            taken = await services.database.write(
+                lambda uow: steps.claim(uow, claim_id, process, kinds, at=services.clock())
+            )
+        finally:
+            if taken is None:
+                services.claims.discard(claim_id)
+        return taken
+
+    def _begin(self, claim: Claim, task: Task) -> None:
+        log.info("job %s (%s) begins, try %d", claim.job_id, claim.kind, claim.attempt)
+        job = RunningJob(self._services, self._kinds[claim.kind], claim, task, self._pace)
+        running = asyncio.create_task(job.run())
+        self._running[running] = job
+        running.add_done_callback(self._ended)
+
+    def _ended(self, running: asyncio.Task[None]) -> None:
+        del self._running[running]
+        self._wake.set()
+        if not running.cancelled() and (error := running.exception()) is not None:
+            log.error("a job ended with a fault of ours; the sweep puts it back", exc_info=error)
+
+    async def _rest(self) -> None:
+        try:
+            async with asyncio.timeout(self._pace.poll):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    async def _wind_down(self, grace: float) -> None:
+        if self._running:
+            await asyncio.wait(set(self._running), timeout=grace)
+        for job in self._running.values():
+            job.stop()
+        if self._running:
+            await asyncio.wait(set(self._running))

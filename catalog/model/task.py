@@ -1,0 +1,136 @@
+"""The task: what users see of work that goes on after their request was answered.
+
+A task is a record; the work itself is a job (`job.py`) with the same id, which goes when the work is over, while the
+task stays for two days. Statuses are the Images API's, which has no word for "cancelled": that is a failure whose
+message says so.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+HASH: Final = "hash"
+"""The type of the tasks that compute an image's hashes after its upload."""
+
+KEPT: Final = timedelta(hours=48)
+"""How long a task is kept after its end."""
+
+TASK_SORT_KEYS: Final = frozenset({"id", "type", "status", "created_at", "updated_at", "expires_at"})
+"""The attributes that a listing of tasks can be ordered by."""
+
+
+class TaskStatus(StrEnum):
+    """Where a task stands: it waits (for its first try, or another one), is worked on, or is over."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    SUCCESS = "success"
+    FAILURE = "failure"
+
+
+@dataclass(frozen=True, slots=True)
+class Requester:
+    """On whose behalf a task is made: the user and the id of the request, where they are known."""
+
+    user: str | None = None
+    request_id: str | None = None
+
+
+NOBODY: Final = Requester()
+"""The service itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One task; `progress` is a percentage, `attempts` how often its work was begun, times are UTC.
+
+    `owner` is the project whose members may see it; `input` and `result` are JSON objects.
+    """
+
+    id: str
+    type: str
+    owner: str | None
+    created_at: datetime
+    updated_at: datetime
+    status: TaskStatus = TaskStatus.PENDING
+    image_id: str | None = None
+    user: str | None = None
+    request_id: str | None = None
+    input: Mapping[str, object] = field(default_factory=dict)
+    result: Mapping[str, object] | None = None
+    message: str = ""
+    progress: int = 0
+    attempts: int = 0
+    expires_at: datetime | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing follows any more."""
+        return self.status in {TaskStatus.SUCCESS, TaskStatus.FAILURE}
+
+    def begun(self, attempt: int, *, at: datetime) -> Task:
+        """A worker took it up, for the `attempt`th time; progress starts over."""
+        return replace(
+            self, status=TaskStatus.PROCESSING, attempts=attempt, progress=0, message="Begun.", updated_at=at
+        )
+
+    def moved(self, progress: int, message: str, *, at: datetime) -> Task:
+        """The work went on."""
+        return replace(self, progress=progress, message=message, updated_at=at)
+
+    def waiting(self, message: str, *, at: datetime) -> Task:
+        """Another try follows; the message says why."""
+        return replace(self, status=TaskStatus.PENDING, progress=0, message=message, updated_at=at)
+
+    def succeeded(self, result: Mapping[str, object], message: str, *, at: datetime) -> Task:
+        """The work is done."""
+        done = replace(self, status=TaskStatus.SUCCESS, progress=100, message=message, updated_at=at)
+        return replace(done, result=dict(result), expires_at=at + KEPT)
+
+    def failed(self, message: str, *, at: datetime) -> Task:
+        """The work is given up, or was cancelled."""
+        return replace(self, status=TaskStatus.FAILURE, message=message, updated_at=at, expires_at=at + KEPT)
+
+
+def image_task(kind: str, *, image_id: str, owner: str | None, by: Requester, at: datetime) -> Task:
+    """A new task on an image."""
+    return Task(
+        id=str(uuid.uuid4()),
+        type=kind,
+        owner=owner,
+        created_at=at,
+        updated_at=at,
+        image_id=image_id,
+        user=by.user,
+        request_id=by.request_id,
+        input={"image_id": image_id},
+        message="Waits for a worker.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskQuery:
+    """A listing's question; `marker` is the id of the last task of the page before."""
+
+    status: TaskStatus | None = None
+    type: str | None = None
+    sort_key: str = "created_at"
+    descending: bool = True
+    marker: str | None = None
+    limit: int = 25
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPage:
+    """One page of a listing; `more` tells that tasks follow it."""
+
+    tasks: tuple[Task, ...]
+    more: bool

@@ -1,0 +1,69 @@
+"""The whole catalog at once, for the verbs that look after the data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import and_, delete, select
+
+from catalog.inventory import HeldImage
+from catalog.model.location import OUR_STORE
+from catalog.model.manifest import Manifest, ManifestState
+from catalog.sql.pins import pin_of
+from catalog.sql.tables import image_locations, images, manifests, pins
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection
+
+    from catalog.model.pin import Pin
+
+AT_ONCE: Final = 500
+"""Names in one statement: SQLite takes no more than so many thousand values."""
+
+
+class SqlInventory:
+    """The port `Inventory` on one connection's transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def images(self) -> Sequence[HeldImage]:
+        """All images, with their locations in our store."""
+        ours = and_(image_locations.c.image_id == images.c.id, image_locations.c.store == OUR_STORE)
+        columns = (images.c.id, images.c.name, images.c.status, images.c.size)
+        places = (image_locations.c.url, image_locations.c.manifest)
+        rows = select(*columns, *places).select_from(images.outerjoin(image_locations, ours)).order_by(images.c.id)
+        return [HeldImage(*row) for row in self._connection.execute(rows)]
+
+    def manifests(self) -> Sequence[Manifest]:
+        """All manifests, by name."""
+        rows = self._connection.execute(select(manifests).order_by(manifests.c.id))
+        return [
+            Manifest(
+                id=row.id,
+                digest=row.digest,
+                base=row.base,
+                depth=row.depth,
+                size=row.size,
+                state=ManifestState(row.state),
+            )
+            for row in rows
+        ]
+
+    def pins(self) -> Sequence[Pin]:
+        """All pins."""
+        return [pin_of(row) for row in self._connection.execute(select(pins).order_by(pins.c.id))]
+
+    def remove_retired(self, names: Sequence[str]) -> int:
+        """Delete their rows. A base goes after those over it: the newest of a chain come first."""
+        removed = 0
+        retired = manifests.c.state == ManifestState.RETIRED.value
+        deepest = select(manifests.c.id).where(retired).order_by(manifests.c.depth.desc())
+        wanted = set(names)
+        ordered = [name for name in self._connection.execute(deepest).scalars() if name in wanted]
+        for first in range(0, len(ordered), AT_ONCE):
+            some = manifests.c.id.in_(ordered[first : first + AT_ONCE])
+            removed += self._connection.execute(delete(manifests).where(retired, some)).rowcount
+        return removed

@@ -1,0 +1,78 @@
+"""Tasks: list, show, cancel, and those of one image."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from catalog.usecases import tasks
+from catalog.usecases.task_queries import parse_task_query
+from httpapi.body import refuse_body
+from httpapi.caller import CALLER
+from httpapi.handlers.image_record import wire_time
+from httpapi.wire.images import list_links
+from httpapi.wire.tasks import TaskRecord
+
+if TYPE_CHECKING:
+    from catalog.model.task import Task
+    from catalog.usecases.services import Services
+
+
+@dataclass(frozen=True, slots=True)
+class TasksHandlers:
+    """The verbs on tasks."""
+
+    services: Services
+
+    async def list(self, request: web.Request) -> web.Response:
+        """One page of stubs, and links to the first and the next one."""
+        refuse_body(request)
+        pairs = list(request.query.items())
+        page = await tasks.list_tasks(self.services, request[CALLER], parse_task_query(pairs, self.services.limits))
+        links = list_links(pairs, last_id=page.tasks[-1].id if page.more else None, noun="tasks")
+        return _json({"tasks": [record_of(task).stub() for task in page.tasks], **links})
+
+    async def show(self, request: web.Request) -> web.Response:
+        """One task, whole."""
+        refuse_body(request)
+        task = await tasks.show(self.services, request[CALLER], request.match_info["id"])
+        return _json(record_of(task).to_json())
+
+    async def of_image(self, request: web.Request) -> web.Response:
+        """All tasks of an image, whole, newest first."""
+        refuse_body(request)
+        found = await tasks.of_image(self.services, request[CALLER], request.match_info["image_id"])
+        return _json({"tasks": [record_of(task).to_json() for task in found]})
+
+    async def cancel(self, request: web.Request) -> web.Response:
+        """202 with the task, which is over if it only waited, and will be soon if it runs."""
+        refuse_body(request)
+        task = await tasks.cancel(self.services, request[CALLER], request.match_info["id"])
+        return _json(record_of(task).to_json(), status=202)
+
+
+def record_of(task: Task) -> TaskRecord:
+    """The record of a task."""
+    return TaskRecord(
+        id=task.id,
+        type=task.type,
+        status=task.status.value,
+        owner=task.owner,
+        created_at=wire_time(task.created_at),
+        updated_at=wire_time(task.updated_at),
+        expires_at=None if task.expires_at is None else wire_time(task.expires_at),
+        message=task.message,
+        input=task.input,
+        result=task.result if task.is_over else {"progress": task.progress},
+        image_id=task.image_id,
+        request_id=task.request_id,
+        user_id=task.user,
+    )
+
+
+def _json(document: object, *, status: int = 200) -> web.Response:
+    body = json.dumps(document, ensure_ascii=False).encode()
+    return web.Response(status=status, body=body, content_type="application/json")
