@@ -7,42 +7,79 @@ begun and not ended, whoever gave up, is marked `cut`.
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from blockstore.clock import monotonic
 
-_log = logging.getLogger("drystone.access")
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ACCESS_LOGGER = "drystone.access"
+_log = logging.getLogger(ACCESS_LOGGER)
+
+# A request may name its target as a whole address, with a name and a password in it.
+_BEFORE_PATH = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
+_LONGEST = 1024
 
 
 @dataclass(slots=True)
 class AccessLine:
-    """A request's line: whoever streams an answer counts `sent`, in bytes of body, and says when it is `cut`."""
+    """A request's line: whoever streams an answer counts `sent`, in bytes of body, and says when it is `cut`.
+
+    `client` is the caller's address; `user` and `project` are told where it is known who calls. `received` counts the
+    image data that came; `on_end` is told status and seconds when the line is written.
+    """
 
     method: str
     path: str
     request_id: str
+    client: str = "-"
+    user: str | None = None
+    project: str | None = None
     sent: int = 0
+    received: int = 0
     cut: bool = False
     began: float = field(default_factory=monotonic)
     written: bool = False
+    on_end: Callable[[int | None, float], None] | None = None
 
     def write(self, status: int | None) -> None:
         """Write the line, once; `status` None when there was no answer."""
         if self.written:
             return
         self.written = True
+        seconds = monotonic() - self.began
+        if self.on_end is not None:
+            self.on_end(status, seconds)
         _log.info(
-            "%s %s %s %d bytes%s %.3f s %s",
+            "%s %s %s %d bytes%s %.3f s %s %s",
             self.method,
             self.path,
             "-" if status is None else status,
             self.sent,
             " cut" if self.cut else "",
-            monotonic() - self.began,
-            self.request_id,
+            seconds,
+            self.client,
+            "-" if self.user is None else f"{self.user}/{self.project}",
+            extra={"access": self._fields(status, seconds)},
         )
+
+    def _fields(self, status: int | None, seconds: float) -> dict[str, object]:
+        return {
+            "method": self.method,
+            "path": self.path,
+            "status": status,
+            "bytes": self.sent,
+            "seconds": round(seconds, 6),
+            "client": self.client,
+            "user": self.user,
+            "project": self.project,
+            "cut": self.cut,
+        }
 
     def answered(self, response: web.StreamResponse, *, lost: bool) -> None:
         """Write the line of an answer that is out, or that was `lost` on the way because the client had gone."""
@@ -51,6 +88,12 @@ class AccessLine:
         elif isinstance(response, web.Response) and self.method != "HEAD":
             self.sent = len(response.body) if isinstance(response.body, bytes) else 0
         self.write(response.status)
+
+
+def logged_path(target: str) -> str:
+    """A request's target as the log may have it: the path alone, since queries and addresses can hold secrets."""
+    path = re.split("[?#]", _BEFORE_PATH.sub("", target), maxsplit=1)[0] or "/"
+    return path if len(path) <= _LONGEST else path[:_LONGEST] + "..."
 
 
 ACCESS_LINE = web.RequestKey("access_line", AccessLine)

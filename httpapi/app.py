@@ -7,18 +7,28 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from httpapi.middlewares import IDENTITY, IN_FLIGHT, InFlight, admit, answer_errors, observe, stamp
+from httpapi.proxies import WAY_IN, WayIn
 from httpapi.routes import add_routes, tables
 
 if TYPE_CHECKING:
     from catalog.usecases.services import Services
+    from httpapi.handlers.probes import ProbeHandlers
     from httpapi.identity.contract import Identity
 
 
-def build_app(services: Services, identity: Identity, *, body_timeout: float) -> web.Application:
+def build_app(
+    services: Services,
+    identity: Identity,
+    *,
+    body_timeout: float,
+    way_in: WayIn | None = None,
+    probes: ProbeHandlers | None = None,
+) -> web.Application:
     """The application over these services; `body_timeout` in seconds. Call it inside a running loop."""
     app = web.Application(middlewares=[observe, answer_errors, admit])
     app[IN_FLIGHT] = InFlight()
     app[IDENTITY] = identity
+    app[WAY_IN] = way_in or WayIn()
     app.on_response_prepare.append(stamp)
-    add_routes(app, tables(services, body_timeout=body_timeout), identity)
+    add_routes(app, tables(services, body_timeout=body_timeout, probes=probes), identity)
     return app

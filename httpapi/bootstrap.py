@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from blockstore.store import BlockStore, StoreOptions
@@ -14,45 +16,118 @@ from catalog.model.caller import Caller
 from catalog.sql.open import open_catalog
 from catalog.stores.blocks import StoredBlocks
 from catalog.usecases.services import Services
+from httpapi import logs
 from httpapi.app import build_app
+from httpapi.checks import check
+from httpapi.handlers.probes import ProbeHandlers
+from httpapi.health import Health, Watched
+from httpapi.identity.basic import BasicIdentity
+from httpapi.identity.htpasswd import UserFileRefused
 from httpapi.identity.none import NoIdentity
-from httpapi.lifecycle import check_listen, serve
+from httpapi.identity.users import UserFiles
+from httpapi.job_worker import work, working
+from httpapi.lifecycle import serve
+from httpapi.listening import Listening
+from httpapi.metrics.place import ALONE
+from httpapi.metrics.sampling import sampling
+from httpapi.metrics.scrape import Scrape
+from httpapi.metrics.uploads import uploaded
+from httpapi.middlewares import IN_FLIGHT
+from httpapi.proxies import WayIn
+from httpapi.settings import SettingsRefused
+from httpapi.spare_memory import giving_back
+from httpapi.tls import Tls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from httpapi.identity.contract import Identity
-    from httpapi.setting_values import Listen
     from httpapi.settings import Settings
+    from httpapi.workers.link import Link
 
 CATALOG_FILE = "catalog.sqlite"
+_log = logging.getLogger("drystone.server")
 
 # Beside one busy pure-Python thread, each time a thread takes the GIL again costs up to this; Python's own 5 ms make
 # a held slab hundreds of times slower.
 _SWITCH_SECONDS = 0.0005
 
 
-def run(settings: Settings) -> None:
-    """Serve until stopped. Raises SettingsRefused, BlockstoreError or CatalogError with a sentence for the user."""
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s %(message)s", stream=sys.stderr
-    )
-    # Which migration steps run is said by the catalog when they fail.
-    logging.getLogger("alembic").setLevel(logging.DEBUG if settings.log_level == "debug" else logging.WARNING)
-    sys.setswitchinterval(_SWITCH_SECONDS)
-    identity = identity_of(settings)
-    check_listen(settings.listen, identity)
+def run(settings: Settings, link: Link | None = None) -> None:
+    """Serve until stopped; with a `link` as one worker of several, which the other end watches.
+
+    Raises SettingsRefused, BlockstoreError or CatalogError with a sentence for the user, and Dismissed by the link.
+    """
+    place = ALONE if link is None else link.place
+    _prepare(settings, name=str(place))
+    checked = check(settings, identity_of)
+    checked.refuse()
+    for warning in checked.warnings if place.number == 1 else ():
+        _log.warning("%s", warning)
+    assert checked.identity is not None
+    if link is not None:
+        settings = replace(settings, listen=link.checked())
+    with _open_parts(settings) as (store, services):
+        asyncio.run(_serve(settings, store, services, checked.identity, link))
+
+
+def run_worker(settings: Settings) -> None:
+    """Work on jobs until stopped, as `settings.jobs` says, or on one at a time where that leaves them to others.
+
+    Raises as `run` does.
+    """
+    _prepare(settings)
+    at_once = settings.jobs or 1
+
+    def announce() -> None:
+        sys.stdout.write(f"Drystone works on the jobs of {settings.data}, {at_once} at once\n")
+        sys.stdout.flush()
+
     with open_services(settings) as services:
-        asyncio.run(_serve(settings, services, identity))
+        asyncio.run(work(services, at_once=at_once, grace=settings.shutdown_grace, announce=announce))
+
+
+def _prepare(settings: Settings, *, name: str = "") -> None:
+    """What holds for a whole process: its log, how its threads share the interpreter, who may read its files."""
+    os.umask(0o077)
+    logs.set_up(level=settings.log_level, form=settings.log_format, name=name)
+    sys.setswitchinterval(_SWITCH_SECONDS)
 
 
 def identity_of(settings: Settings) -> Identity:
-    """Who says who is calling; `none` is the only one there is."""
+    """Who says who is calling. Raises SettingsRefused when the files of users cannot be used."""
+    if settings.identity == "basic":
+        return _basic(settings)
     return NoIdentity(Caller(settings.identity_user, settings.identity_project, settings.identity_roles))
+
+
+def _basic(settings: Settings) -> Identity:
+    if settings.identity_file is None:
+        raise SettingsRefused(
+            "identity basic needs identity_file, a file of users: `drystone user add NAME --file FILE` makes one."
+        )
+    try:
+        return BasicIdentity(UserFiles(settings.identity_file, settings.identity_accounts))
+    except UserFileRefused as refusal:
+        raise SettingsRefused(str(refusal)) from refusal
+
+
+def tls_of(settings: Settings) -> Tls | None:
+    """The certificate and its key, if there are any. Raises SettingsRefused when they cannot be used."""
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    return Tls(settings.tls_certificate, settings.tls_key)
 
 
 @contextmanager
 def open_services(settings: Settings) -> Iterator[Services]:
+    """The data directory, open, for use cases."""
+    with _open_parts(settings) as (_, services):
+        yield services
+
+
+@contextmanager
+def _open_parts(settings: Settings) -> Iterator[tuple[BlockStore, Services]]:
     """The data directory, open: the block store first, since it decides whether the directory may be used at all."""
     options = StoreOptions(
         slab_budget=settings.slab_budget,
@@ -63,22 +138,50 @@ def open_services(settings: Settings) -> Iterator[Services]:
     try:
         database = open_catalog(settings.data / CATALOG_FILE)
         try:
-            yield Services(
+            services = Services(
                 database=database,
                 blocks=StoredBlocks(store),
                 limits=Limits(image_size_cap=settings.image_size_cap),
                 block_size=settings.block_size,
+                hashes_later=settings.hashes == "background",
+                on_upload=uploaded,
             )
+            yield store, services
         finally:
             database.close()
     finally:
         store.close()
 
 
-async def _serve(settings: Settings, services: Services, identity: Identity) -> None:
-    def announce(listen: Listen) -> None:
-        sys.stdout.write(f"Drystone serves {settings.data} on http://{listen} ({identity.describe})\n")
+async def _serve(
+    settings: Settings, store: BlockStore, services: Services, identity: Identity, link: Link | None
+) -> None:
+    def announce(url: str) -> None:
+        if link is not None:
+            link.ready(url, identity.describe)
+            return
+        sys.stdout.write(f"Drystone serves {settings.data} on {url} ({identity.describe})\n")
         sys.stdout.flush()
 
-    app = build_app(services, identity, body_timeout=settings.body_timeout)
-    await serve(app, services, listen=settings.listen, grace=settings.shutdown_grace, announce=announce)
+    way_in = WayIn(settings.public_url, settings.trusted_proxies)
+    place = ALONE if link is None else link.place
+    watched = Watched(settings.data, store.index_wait, store.index_holders)
+    probes = ProbeHandlers(Health(services, watched), Scrape(services, place, settings.data), settings.metrics)
+    app = build_app(services, identity, body_timeout=settings.body_timeout, way_in=way_in, probes=probes)
+    listening = Listening(
+        settings.listen,
+        tls_of(settings),
+        settings.header_timeout,
+        settings.body_timeout,
+        reuse_port=link is not None,
+    )
+    spare = giving_back(app[IN_FLIGHT].is_idle, store.let_go)
+    async with working(services, settings.jobs), sampling(place, store.figures, settings.data), spare:
+        await serve(
+            app,
+            services,
+            listening=listening,
+            grace=settings.shutdown_grace,
+            announce=announce,
+            stop_asked=None if link is None else link.stop_asked,
+        )

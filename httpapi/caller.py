@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from catalog.model.caller import Caller
+from httpapi.identity.contract import Arrival
+from httpapi.proxies import base_url, client_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -19,12 +21,17 @@ if TYPE_CHECKING:
 CALLER = web.RequestKey("caller", Caller)
 
 
+def arrival_of(request: web.Request) -> Arrival:
+    """What an identity may know of a request."""
+    return Arrival(request.method, request.headers, client_of(request), base_url(request))
+
+
 def with_caller(identity: Identity, handler: Handler) -> Handler:
     """The handler, run only for a caller whom the identity knows."""
 
     @wraps(handler)
     async def identified(request: web.Request) -> web.StreamResponse:
-        request[CALLER] = await identity.identify(request.headers)
+        request[CALLER] = await identity.identify(arrival_of(request))
         return await handler(request)
 
     return identified

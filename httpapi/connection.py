@@ -1,9 +1,10 @@
 """One connection: what aiohttp's own protocol leaves open about broken bodies and unreadable requests.
 
-Four things are added to `aiohttp.web_protocol.RequestHandler`. A client that ends its side in the middle of a body
-is answered (aiohttp closes without a word). A body whose chunks are broken ends the handler that waits for it at
-once (aiohttp lets it wait for ever). An error outside of every handler has the same body and headers as the others.
-And each request's line in the log is written when its answer has left, not when it was made.
+Four things are added to `aiohttp.web_protocol.RequestHandler`, beside the limits of `time_limits.py`. A client that
+ends its side in the middle of a body is answered (aiohttp closes without a word). A body whose chunks are broken ends
+the handler that waits for it at once (aiohttp lets it wait for ever). An error outside of every handler has the same
+body and headers as the others. And each request's line in the log is written when its answer has left, not when it was
+made.
 """
 
 from __future__ import annotations
@@ -12,22 +13,25 @@ import re
 from typing import TYPE_CHECKING
 
 from aiohttp import http_exceptions, web
-from aiohttp.web_protocol import RequestHandler, _ErrInfo
+from aiohttp.web_protocol import _ErrInfo
 
 from httpapi.access_log import ACCESS_LINE, AccessLine
 from httpapi.admission import check_method
+from httpapi.cause import CAUSE, Cause
 from httpapi.error_table import SERVER_NAME, error_response, response_for
 from httpapi.request_id import REQUEST_ID_HEADER, new_request_id
-from httpapi.wire.errors import UnknownMethod
+from httpapi.time_limits import BODY_SECONDS, HEADER_SECONDS, TimedConnection
+from httpapi.wire.errors import HeaderTimeout, UnknownMethod
 
 if TYPE_CHECKING:
     from aiohttp.streams import StreamReader
+    from aiohttp.web_protocol import RequestHandler
 
 # A request line whose method aiohttp's parser doesn't know; it answers as if the whole were no HTTP.
 _REQUEST_LINE = re.compile(rb"^([!#$%&'*+.^_`|~0-9A-Za-z-]{1,80}) [^ \r\n]+ HTTP/1\.[0-9]\r?$", re.MULTILINE)
 
 
-class Connection(RequestHandler):
+class Connection(TimedConnection):
     """A server connection; see the module for what it adds."""
 
     _last_body: StreamReader | None = None
@@ -90,11 +94,14 @@ class Connection(RequestHandler):
             )
         elif self._unknown_method is not None:
             response = response_for(self._unknown_method)
+        elif isinstance(exc, HeaderTimeout):
+            response = response_for(exc)
         else:
             reason = " ".join((message or str(exc)).split())
             response = error_response(status, f"This is not HTTP as it should be: {reason}", "bad-request")
         if ACCESS_LINE not in request:
-            request[ACCESS_LINE] = AccessLine("-", "-", new_request_id())
+            request[ACCESS_LINE] = AccessLine("-", "-", new_request_id(), request.remote or "-")
+            CAUSE.set(Cause(request[ACCESS_LINE].request_id))
         response.headers[REQUEST_ID_HEADER] = request[ACCESS_LINE].request_id
         response.headers["Server"] = SERVER_NAME
         response.force_close()
@@ -124,24 +131,40 @@ def _break(body: StreamReader, error: Exception) -> None:
 class _ConnectionServer(web.Server):
     """Makes our connections where aiohttp makes its own."""
 
+    header_timeout = HEADER_SECONDS
+    body_timeout = BODY_SECONDS
+
     def __call__(self) -> RequestHandler:
-        return Connection(self, loop=self._loop, **self._kwargs)
+        connection = Connection(self, loop=self._loop, **self._kwargs)
+        connection.header_timeout = self.header_timeout
+        connection.body_timeout = self.body_timeout
+        return connection
 
 
 class Runner(web.AppRunner):
     """Runs an application over such connections."""
 
-    __slots__ = ()
+    header_timeout = HEADER_SECONDS
+    body_timeout = BODY_SECONDS
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
         options = {name: value for name, value in self._kwargs.items() if name != "access_log_class"}
-        return _ConnectionServer(made.request_handler, request_factory=made.request_factory, **options)
+        server = _ConnectionServer(made.request_handler, request_factory=made.request_factory, **options)
+        server.header_timeout = self.header_timeout
+        server.body_timeout = self.body_timeout
+        return server
 
 
-def connection_runner(app: web.Application, *, shutdown_seconds: float) -> Runner:
+def connection_runner(
+    app: web.Application,
+    *,
+    shutdown_seconds: float,
+    header_timeout: float = HEADER_SECONDS,
+    body_timeout: float = BODY_SECONDS,
+) -> Runner:
     """A runner with our connections' settings; what still runs at its cleanup is ended after `shutdown_seconds`."""
-    return Runner(
+    runner = Runner(
         app,
         shutdown_timeout=shutdown_seconds,
         # What was sent is what is stored: nothing is decompressed on the way in.
@@ -153,3 +176,6 @@ def connection_runner(app: web.Application, *, shutdown_seconds: float) -> Runne
         # A middleware writes one line a request: it knows the request's id.
         access_log=None,
     )
+    runner.header_timeout = header_timeout
+    runner.body_timeout = body_timeout
+    return runner

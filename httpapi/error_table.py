@@ -38,13 +38,18 @@ STATUS_OF: dict[type[Exception], HTTPStatus] = {
     blocks.Damaged: HTTPStatus.SERVICE_UNAVAILABLE,
     blocks.Missing: HTTPStatus.SERVICE_UNAVAILABLE,
     wire.BadRequest: HTTPStatus.BAD_REQUEST,
+    wire.Unauthenticated: HTTPStatus.UNAUTHORIZED,
     wire.HostRefused: HTTPStatus.FORBIDDEN,
+    wire.ProjectRefused: HTTPStatus.FORBIDDEN,
+    wire.HeaderTimeout: HTTPStatus.REQUEST_TIMEOUT,
     wire.BodyTimeout: HTTPStatus.REQUEST_TIMEOUT,
     wire.PreconditionFailed: HTTPStatus.PRECONDITION_FAILED,
     wire.BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     wire.UnsupportedBody: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     wire.RangeUnsatisfiable: HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
     wire.ExpectationFailed: HTTPStatus.EXPECTATION_FAILED,
+    wire.TooManyLogins: HTTPStatus.TOO_MANY_REQUESTS,
+    wire.IdentityBusy: HTTPStatus.SERVICE_UNAVAILABLE,
     wire.UnknownMethod: HTTPStatus.NOT_IMPLEMENTED,
     wire.UnknownCoding: HTTPStatus.NOT_IMPLEMENTED,
 }
@@ -73,6 +78,10 @@ def response_for(error: catalog.CatalogError | blocks.BlockstoreError | wire.Wir
     response = error_response(status, str(error), error.code)
     if isinstance(error, wire.RangeUnsatisfiable):
         response.headers["Content-Range"] = unsatisfied(error.size)
+    if isinstance(error, wire.Unauthenticated):
+        response.headers["WWW-Authenticate"] = error.challenge
+    if isinstance(error, wire.TooManyLogins):
+        response.headers["Retry-After"] = str(error.retry_after)
     if status is HTTPStatus.SERVICE_UNAVAILABLE:
         response.headers["Retry-After"] = "5"
     return response

@@ -11,9 +11,13 @@ from aiohttp import web
 from blockstore.errors import StoreFull
 from catalog.model.errors import CatalogFull
 from httpapi import admission
-from httpapi.access_log import ACCESS_LINE, AccessLine
+from httpapi.access_log import ACCESS_LINE, AccessLine, logged_path
+from httpapi.caller import CALLER, arrival_of
+from httpapi.cause import CAUSE, Cause
 from httpapi.error_table import KNOWN_ERRORS, SERVER_NAME, error_response, response_for
-from httpapi.request_id import REQUEST_ID, REQUEST_ID_HEADER, request_id_of
+from httpapi.metrics.requests import REQUEST_METER
+from httpapi.proxies import client_of
+from httpapi.request_id import REQUEST_ID, REQUEST_ID_HEADER, global_id_of, new_request_id
 from httpapi.wire.errors import WireError
 
 if TYPE_CHECKING:
@@ -49,6 +53,10 @@ class InFlight:
         if self._count == 0:
             self._idle.set()
 
+    def is_idle(self) -> bool:
+        """Whether none is at work."""
+        return self._count == 0
+
     async def drained(self) -> None:
         """Wait until none is at work."""
         await self._idle.wait()
@@ -61,12 +69,15 @@ IDENTITY: web.AppKey[Any] = web.AppKey("identity", object)
 @web.middleware
 async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give the request its id and its line in the log, and count it while it is at work."""
-    request[REQUEST_ID] = request_id_of(request.headers.get(REQUEST_ID_HEADER))
-    line = request[ACCESS_LINE] = AccessLine(request.method, request.raw_path, request[REQUEST_ID])
+    request_id = request[REQUEST_ID] = new_request_id()
+    CAUSE.set(Cause(request_id, global_id_of(request.headers.get(REQUEST_ID_HEADER))))
+    line = AccessLine(request.method, logged_path(request.raw_path), request_id, client_of(request))
+    request[ACCESS_LINE] = line
+    REQUEST_METER.begun(request, line)
     in_flight = request.app[IN_FLIGHT]
     in_flight.enter()
     try:
-        return await handler(request)
+        return await _by_name(request, handler, line)
     except BaseException as error:
         if isinstance(error, asyncio.CancelledError) or request.writer.output_size > 0:
             # No answer follows that the connection could write the line of.
@@ -75,6 +86,14 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
         raise
     finally:
         in_flight.leave()
+
+
+async def _by_name(request: web.Request, handler: Handler, line: AccessLine) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    finally:
+        if (caller := request.get(CALLER)) is not None:
+            line.user, line.project = caller.user, caller.project
 
 
 @web.middleware
@@ -87,7 +106,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         # What a request itself gets wrong is no news for whoever runs the service, whatever its status.
         if (response.status >= 500 and not isinstance(error, WireError)) or isinstance(error, _OPERATORS):
             trace = error if _errors.isEnabledFor(logging.DEBUG) else None
-            _errors.error("%s: %s: %s", request[REQUEST_ID], error.code, error, exc_info=trace)
+            _errors.error("%s: %s", error.code, error, exc_info=trace)
         return response
     except web.HTTPException as error:
         return error_response(error.status, error.text or error.reason, "http-error")
@@ -97,7 +116,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
 async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse what must not come in by any route, discovery included."""
     identity: Identity = request.app[IDENTITY]
-    identity.admit(request.headers)
+    identity.admit(arrival_of(request))
     admission.check(request)
     return await handler(request)
 

@@ -1,4 +1,8 @@
-"""The id that each answer carries, so that a user's report finds its line in the log."""
+"""The id that each answer carries, so that a user's report finds its lines in the log.
+
+Ours is always a fresh one. A caller may send an id of its own, which its other services know (OpenStack's global
+request id): it is written beside ours in the log, and nothing else is made of it.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,7 @@ from aiohttp import web
 REQUEST_ID_HEADER = "x-openstack-request-id"
 REQUEST_ID = web.RequestKey("request_id", str)
 
-# What a caller may choose goes into headers and logs as it is: printable, and short.
-_ACCEPTED = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
+_GLOBAL = re.compile(r"req-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 
 
 def new_request_id() -> str:
@@ -19,8 +22,6 @@ def new_request_id() -> str:
     return f"req-{uuid.uuid4()}"
 
 
-def request_id_of(inbound: str | None) -> str:
-    """The caller's own id where it is at most 64 plain characters (`req-` is put before it), else a fresh one."""
-    if inbound is None or _ACCEPTED.fullmatch(inbound) is None:
-        return new_request_id()
-    return inbound if inbound.startswith("req-") else f"req-{inbound}"
+def global_id_of(inbound: str | None) -> str | None:
+    """The caller's own id where it has the shape of one; None for anything else."""
+    return inbound.lower() if inbound is not None and _GLOBAL.fullmatch(inbound) else None

@@ -11,6 +11,10 @@ from httpapi.error_table import error_response
 from httpapi.handlers import versions
 from httpapi.handlers.image_data import ImageDataHandlers
 from httpapi.handlers.images import ImagesHandlers
+from httpapi.handlers.probes import ProbeHandlers
+from httpapi.handlers.tasks import TasksHandlers
+from httpapi.health import Health
+from httpapi.metrics.scrape import Scrape
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,10 +39,12 @@ class RouteTables:
     identified: Mapping[str, Mapping[str, Handler]]
 
 
-def tables(services: Services, *, body_timeout: float) -> RouteTables:
-    """Both tables, over these services."""
+def tables(services: Services, *, body_timeout: float, probes: ProbeHandlers | None = None) -> RouteTables:
+    """Both tables, over these services; `probes` watch more than these where there is a data directory."""
+    probes = probes or ProbeHandlers(Health(services), Scrape(services))
     images = ImagesHandlers(services, body_timeout)
     data = ImageDataHandlers(services, body_timeout)
+    tasks = TasksHandlers(services)
     discovery: Mapping[str, Handler] = {"GET": versions.versions, "HEAD": versions.versions}
     return RouteTables(
         open={
@@ -47,11 +53,19 @@ def tables(services: Services, *, body_timeout: float) -> RouteTables:
             V2: discovery,
             f"{V2}/": discovery,
             "/healthcheck": {"GET": versions.healthcheck, "HEAD": versions.healthcheck},
+            "/ready": {"GET": probes.ready, "HEAD": probes.ready},
+            **({"/metrics": {"GET": probes.figures}} if probes.metrics == "open" else {}),
         },
         identified={
+            **({"/metrics": {"GET": probes.figures}} if probes.metrics == "admin" else {}),
             f"{V2}/images": {"GET": images.list, "POST": images.create},
             f"{V2}/images/{{image_id}}": {"GET": images.show, "DELETE": images.delete},
             f"{V2}/images/{{image_id}}/file": {"GET": data.get, "HEAD": data.head, "PUT": data.put},
+            f"{V2}/images/{{image_id}}/tasks": {"GET": tasks.of_image},
+            f"{V2}/tasks": {"GET": tasks.list},
+            f"{V2}/tasks/{{id}}": {"GET": tasks.show},
+            # Ours: the reference has no way to end a task.
+            f"{V2}/tasks/{{id}}/actions/cancel": {"POST": tasks.cancel},
         },
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import sys
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -17,14 +18,23 @@ from httpapi import setting_values as values
 from httpapi.setting_values import Listen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from httpapi.setting_values import Network
 
 DEFAULT_LISTEN = Listen("127.0.0.1", 9292)
 PREFIX = "DRYSTONE_"
 # Variables that share the prefix and are not the server's: where its configuration is, and the client's own.
-NOT_SETTINGS = frozenset({"DRYSTONE_CONFIG", "DRYSTONE_ENDPOINT", "DRYSTONE_PROJECT"})
+NOT_SETTINGS = frozenset(
+    {
+        "DRYSTONE_CONFIG",
+        "DRYSTONE_ENDPOINT",
+        "DRYSTONE_PROJECT",
+        "DRYSTONE_USER",
+        "DRYSTONE_PASSWORD",
+        "DRYSTONE_CACERT",
+    }
+)
 
 
 class SettingsRefused(Exception):
@@ -60,7 +70,21 @@ class Settings:
     log_level: str = "info"
     log_format: str = "text"
     shutdown_grace: float = 30.0
+    header_timeout: float = 30.0
     body_timeout: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What the sources came to: the settings, where each one came from, and what could not be read.
+
+    `sources` has a text for every setting: `default`, the file's path, the variable's or the flag's name. A setting
+    that has a problem keeps its value of the source before.
+    """
+
+    settings: Settings
+    sources: Mapping[str, str]
+    problems: tuple[str, ...]
 
 
 def load(
@@ -74,14 +98,68 @@ def load(
     `flags` holds settings given by hand, None where a flag was not; `environment` is the process's own by default.
     Raises SettingsRefused with one sentence that says what to change.
     """
+    loaded = load_all(config=config, flags=flags, environment=environment)
+    if loaded.problems:
+        raise SettingsRefused(loaded.problems[0])
+    return loaded.settings
+
+
+def load_all(
+    *,
+    config: Path | None = None,
+    flags: Mapping[str, object] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Loaded:
+    """As `load`, with every problem instead of the first one, and with the sources."""
     variables = os.environ if environment is None else environment
     named = config if config is not None else _path_in(variables)
     chosen: dict[str, object] = {}
-    if named is not None:
-        chosen |= _from_file(named)
-    chosen |= _from_environment(variables)
-    chosen |= {key: _read(key, value, "the command line") for key, value in (flags or {}).items() if value is not None}
-    return Settings(**chosen)  # type: ignore[arg-type]  # each value went through its reader
+    sources = dict.fromkeys(SETTING_NAMES, "default")
+    problems: list[str] = []
+    for key, value, source in _given(named, variables, flags or {}, problems):
+        try:
+            # On the command line the flag's own name stands for both.
+            chosen[key] = _read(key, value, "the command line" if source.startswith("--") else source)
+            sources[key] = source
+        except SettingsRefused as refusal:
+            problems.append(str(refusal))
+    settings = Settings(**chosen)  # type: ignore[arg-type]  # each value went through its reader
+    return Loaded(settings, sources, tuple(problems))
+
+
+def notify_variables(environment: Mapping[str, str] | None = None) -> tuple[str, str]:
+    """NOTIFY_SOCKET and WATCHDOG_USEC, by which a service manager asks to be told; empty when nobody asks."""
+    variables = os.environ if environment is None else environment
+    return variables.get("NOTIFY_SOCKET", ""), variables.get("WATCHDOG_USEC", "")
+
+
+def worker_environment(figures: Path) -> dict[str, str]:
+    """What a process that this one starts as a worker finds in its environment; `figures` is the folder for them.
+
+    It imports what this one does, whatever lies in the current directory; and it does not speak to the service manager.
+    """
+    ours = {name: text for name, text in os.environ.items() if name not in {"NOTIFY_SOCKET", "WATCHDOG_USEC"}}
+    paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
+    return ours | {"PROMETHEUS_MULTIPROC_DIR": str(figures), "PYTHONPATH": paths}
+
+
+def _given(
+    config: Path | None, variables: Mapping[str, str], flags: Mapping[str, object], problems: list[str]
+) -> Iterator[tuple[str, object, str]]:
+    """Key, value and source of all that was given, the weakest first; adds what is no setting to `problems`."""
+    if config is not None:
+        try:
+            document = _from_file(config)
+        except SettingsRefused as refusal:
+            problems.append(str(refusal))
+            document = {}
+        yield from _known_ones(((key, key, value, str(config)) for key, value in document.items()), problems)
+    ours = {name: text for name, text in variables.items() if name.startswith(PREFIX) and name not in NOT_SETTINGS}
+    named = ((name.removeprefix(PREFIX).lower(), name, text, name) for name, text in ours.items())
+    yield from _known_ones(named, problems)
+    for key, value in flags.items():
+        if value is not None:
+            yield key, value, "--" + key.replace("_", "-")
 
 
 def _path_in(variables: Mapping[str, str]) -> Path | None:
@@ -91,30 +169,29 @@ def _path_in(variables: Mapping[str, str]) -> Path | None:
 
 def _from_file(path: Path) -> dict[str, object]:
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsRefused(f"The configuration {path} cannot be read: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsRefused(f"The configuration {path} is not TOML: {error}.") from error
-    return {key: _read(_known(key, str(path)), value, str(path)) for key, value in document.items()}
 
 
-def _from_environment(variables: Mapping[str, str]) -> dict[str, object]:
-    chosen: dict[str, object] = {}
-    for name, text in variables.items():
-        if name.startswith(PREFIX) and name not in NOT_SETTINGS:
-            key = _known(name.removeprefix(PREFIX).lower(), "the environment", shown=name)
-            chosen[key] = _read(key, text, name)
-    return chosen
+def _known_ones(
+    found: Iterable[tuple[str, str, object, str]], problems: list[str]
+) -> Iterator[tuple[str, object, str]]:
+    """Of key, shown name, value and source those whose key is a setting; a sentence for each other one."""
+    for key, shown, value, source in found:
+        if key in _READERS:
+            yield key, value, source
+        else:
+            problems.append(_no_setting(key, shown, source))
 
 
-def _known(key: str, source: str, *, shown: str | None = None) -> str:
-    if key in _READERS:
-        return key
+def _no_setting(key: str, shown: str, source: str) -> str:
     near = difflib.get_close_matches(key, _READERS, n=1)
-    upper = shown is not None
+    upper = shown != key
     hint = f"did you mean {PREFIX + near[0].upper() if upper else near[0]}?" if near else "see httpapi/README.md."
-    raise SettingsRefused(f"{shown or key} in {source} is no setting: {hint}")
+    return f"{shown} in {'the environment' if upper else source} is no setting: {hint}"
 
 
 def _read(key: str, value: object, source: str) -> object:
@@ -150,6 +227,7 @@ _READERS: dict[str, Callable[[object], object]] = {
     "log_level": values.one_of("debug", "info", "warning", "error"),
     "log_format": values.one_of("text", "json"),
     "shutdown_grace": values.seconds,
+    "header_timeout": values.seconds,
     "body_timeout": values.seconds,
 }
 SETTING_NAMES = tuple(each.name for each in fields(Settings))

@@ -1,4 +1,7 @@
-"""The sweep: images whose uploading process died go back to `queued`, at start and every two seconds."""
+"""The sweep: images whose uploading process died go back to `queued`, and jobs whose worker died back into the queue.
+
+At start and every two seconds.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,9 @@ from typing import TYPE_CHECKING
 
 from blockstore.errors import BlockstoreError
 from catalog.model.errors import CatalogError
+from catalog.usecases import tasks
 from catalog.usecases.image_data import requeue_orphans
+from httpapi.metrics.instruments import REQUEUED, SWEEPS
 
 if TYPE_CHECKING:
     from catalog.usecases.services import Services
@@ -23,9 +28,13 @@ async def sweep_once(services: Services) -> None:
     """One sweep; a catalog that can't do it now is logged, and the next sweep tries again."""
     try:
         found = await requeue_orphans(services)
+        await tasks.sweep(services)
     except (BlockstoreError, CatalogError, OSError) as error:
-        _log.warning("Images of dead uploads could not be swept, next try in %g s: %s", INTERVAL_SECONDS, error)
+        SWEEPS.labels("failed").inc()
+        _log.warning("What dead processes left could not be swept, next try in %g s: %s", INTERVAL_SECONDS, error)
     else:
+        SWEEPS.labels("done").inc()
+        REQUEUED.inc(found)
         if found:
             _log.info("%d images whose upload had died are queued again", found)
 

@@ -1,28 +1,188 @@
-"""The client's environment: where the service is, and whose images are the caller's own.
+"""Where the service is and who asks: flags, variables, clouds.yaml, the stored login, and which of them goes first.
 
-The only place on the client's side that reads environment variables.
+The only place on the client's side that reads environment variables. What is found together stays together: a login
+is used with the address that it was found with, so that no password goes to a service that it was not meant for.
 """
 
 from __future__ import annotations
 
 import os
-from typing import Final
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from httpapi.client.auth import Access, Login, check_endpoint, login_in, place_of
+from httpapi.client.auth_store import read_logins
+from httpapi.client.errors import AccessRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 USUAL_ENDPOINT: Final = "http://127.0.0.1:9292"
 # The first one that is set counts; the OS_ names are those of OpenStack's clients.
 ENDPOINT_VARIABLES: Final = ("DRYSTONE_ENDPOINT", "OS_IMAGE_ENDPOINT_OVERRIDE", "OS_ENDPOINT")
 PROJECT_VARIABLES: Final = ("DRYSTONE_PROJECT", "OS_PROJECT_ID")
+LOGIN_VARIABLES: Final = ("DRYSTONE_USER", "DRYSTONE_PASSWORD")
+CACERT_VARIABLES: Final = ("DRYSTONE_CACERT", "OS_CACERT")
+OTHER_VARIABLES: Final = ("OS_CLOUD", "OS_CLIENT_CONFIG_FILE", "OS_AUTH_TYPE", "OS_USERNAME", "OS_PASSWORD")
+INSECURE_VARIABLE: Final = "DRYSTONE_INSECURE"
+_SYSTEM_CLOUDS: Final = Path("/etc/openstack")
 
 
-def endpoint_from_environment() -> str:
-    """The service's address, with or without /v2."""
-    return _first(ENDPOINT_VARIABLES) or USUAL_ENDPOINT
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the flags say; None where they say nothing."""
+
+    endpoint: str | None = None
+    cloud: str | None = None
+    cacert: Path | None = None
+    insecure: bool = False
 
 
-def project_from_environment() -> str | None:
-    """The caller's own project's id, if the environment tells it."""
-    return _first(PROJECT_VARIABLES)
+def find_access(asked: Asked, environment: Mapping[str, str] | None = None) -> Access:
+    """The first that is there of: --endpoint, --os-cloud, DRYSTONE_*, OS_CLOUD, OS_*, the stored login, loopback.
+
+    Raises a ClientError with a sentence when what is there cannot be used: the next one would be a surprise.
+    """
+    variables = os.environ if environment is None else environment
+    found = (
+        _by_flag(asked, variables)
+        or _by_variables(variables)
+        or _by_cloud(variables)
+        or _by_openstack(variables)
+        or _by_store(variables)
+        or Access(USUAL_ENDPOINT, "the default")
+    )
+    return _with_the_rest(found, asked, variables)
 
 
-def _first(names: tuple[str, ...]) -> str | None:
-    return next((value for name in names if (value := os.environ.get(name))), None)
+def credentials_path(environment: Mapping[str, str] | None = None) -> Path:
+    """The file of stored logins."""
+    variables = os.environ if environment is None else environment
+    return _configuration(variables) / "drystone" / "credentials.toml"
+
+
+def user_name(environment: Mapping[str, str] | None = None) -> str | None:
+    """How this machine calls whoever sits before it."""
+    variables = os.environ if environment is None else environment
+    return _first(("USER", "LOGNAME"), variables)
+
+
+def _by_flag(asked: Asked, variables: Mapping[str, str]) -> Access | None:
+    if asked.endpoint is not None and asked.cloud is not None:
+        raise AccessRefused("--endpoint and --os-cloud both say where the service is: give one of them")
+    if asked.cloud is not None:
+        return _cloud(asked.cloud, variables)
+    return None if asked.endpoint is None else _named(asked.endpoint, "--endpoint", variables)
+
+
+def _by_variables(variables: Mapping[str, str]) -> Access | None:
+    endpoint = variables.get("DRYSTONE_ENDPOINT")
+    if endpoint:
+        return _named(endpoint, "DRYSTONE_ENDPOINT", variables)
+    login = _login_of(variables)
+    return None if login is None else Access(USUAL_ENDPOINT, "DRYSTONE_USER", login)
+
+
+def _named(endpoint: str, source: str, variables: Mapping[str, str]) -> Access:
+    """An address alone: with the login in it, or of DRYSTONE_USER, or the one that is stored for this address."""
+    check_endpoint(endpoint)
+    login = login_in(endpoint) or _login_for(endpoint, variables)
+    if login is not None:
+        return Access(endpoint, source, login)
+    stored = read_logins(credentials_path(variables)).of(endpoint)
+    if stored is None:
+        return Access(endpoint, source)
+    return replace(stored, endpoint=endpoint, source=f"{source}, with {stored.source}")
+
+
+def _by_cloud(variables: Mapping[str, str]) -> Access | None:
+    name = variables.get("OS_CLOUD")
+    return _cloud(name, variables) if name else None
+
+
+def _cloud(name: str, variables: Mapping[str, str]) -> Access:
+    from httpapi.client.auth_clouds import cloud_access
+
+    file = variables.get("OS_CLIENT_CONFIG_FILE")
+    directories = (Path(), _configuration(variables) / "openstack", _home(variables) / ".config/openstack")
+    places = list(dict.fromkeys((*directories, _SYSTEM_CLOUDS)))
+    return cloud_access(name, places, file=Path(file) if file else None)
+
+
+def _by_openstack(variables: Mapping[str, str]) -> Access | None:
+    name = next((each for each in ENDPOINT_VARIABLES[1:] if variables.get(each)), None)
+    auth_type = variables.get("OS_AUTH_TYPE") or "none"
+    if auth_type not in {"none", "http_basic"}:
+        raise AccessRefused(
+            f"OS_AUTH_TYPE is {auth_type!r}, and Keystone is not supported yet: none and http_basic work, with "
+            "OS_ENDPOINT; or set DRYSTONE_ENDPOINT, which goes first"
+        )
+    if name is None:
+        if variables.get("OS_AUTH_URL"):
+            raise AccessRefused(
+                "OS_AUTH_URL is the address of a Keystone, which is not supported yet: name the image service itself "
+                "with OS_ENDPOINT or DRYSTONE_ENDPOINT"
+            )
+        return None
+    if auth_type == "none":
+        return Access(variables[name], name)
+    user, password = variables.get("OS_USERNAME"), variables.get("OS_PASSWORD")
+    if not user or not password:
+        raise AccessRefused("OS_AUTH_TYPE is http_basic: set OS_USERNAME and OS_PASSWORD too")
+    project = variables.get("OS_PROJECT_ID") or None
+    return Access(variables[name], f"{name} with OS_AUTH_TYPE=http_basic", Login(user, password), project)
+
+
+def _by_store(variables: Mapping[str, str]) -> Access | None:
+    stored = read_logins(credentials_path(variables))
+    return None if stored.current is None else stored.logins.get(stored.current)
+
+
+def _with_the_rest(found: Access, asked: Asked, variables: Mapping[str, str]) -> Access:
+    """What may be added to an access wherever it was found."""
+    project = variables.get("DRYSTONE_PROJECT") or found.project
+    if found.login is None:
+        # Then it is sent nowhere, and says only whose images of one name are meant.
+        project = project or variables.get("OS_PROJECT_ID") or None
+    cacert = asked.cacert or _path("DRYSTONE_CACERT", variables) or found.cacert or _path("OS_CACERT", variables)
+    insecure = asked.insecure or found.insecure or _is_on(variables.get(INSECURE_VARIABLE, ""))
+    return replace(found, project=project, cacert=cacert, insecure=insecure)
+
+
+def _login_for(endpoint: str, variables: Mapping[str, str]) -> Login | None:
+    """The login in the variables, unless DRYSTONE_ENDPOINT beside it says that it is another service's."""
+    login, beside = _login_of(variables), variables.get("DRYSTONE_ENDPOINT")
+    if login is not None and beside and place_of(beside) != place_of(endpoint):
+        return None
+    return login
+
+
+def _login_of(variables: Mapping[str, str]) -> Login | None:
+    user, password = (variables.get(name) for name in LOGIN_VARIABLES)
+    if not user and not password:
+        return None
+    if not user or not password:
+        raise AccessRefused("DRYSTONE_USER and DRYSTONE_PASSWORD belong together: set both, or use `drystone login`")
+    return Login(user, password)
+
+
+def _is_on(text: str) -> bool:
+    return text.strip().lower() in {"1", "true", "yes", "on"}
+
+
+def _path(name: str, variables: Mapping[str, str]) -> Path | None:
+    text = variables.get(name)
+    return Path(text) if text else None
+
+
+def _configuration(variables: Mapping[str, str]) -> Path:
+    return _path("XDG_CONFIG_HOME", variables) or _home(variables) / ".config"
+
+
+def _home(variables: Mapping[str, str]) -> Path:
+    return _path("HOME", variables) or Path.home()
+
+
+def _first(names: tuple[str, ...], variables: Mapping[str, str]) -> str | None:
+    return next((value for name in names if (value := variables.get(name))), None)

@@ -10,7 +10,7 @@ import click
 
 from httpapi.cli.output import is_utf8
 from httpapi.cli.verb import Choices, client_verb, run
-from httpapi.wire.images import ImageRecord
+from httpapi.wire.images import CUTTING, ImageRecord
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +28,7 @@ EXAMPLES: Final = """
 Examples:
   drystone push debian-12.raw --name debian --tag nightly
   drystone push disk.qcow2 --property os_distro=debian --min-disk 10
+  drystone push backup.tar --cutting content-defined
   zstd -dc disk.raw.zst | drystone push - --name disk
   ID=$(drystone push --quiet disk.raw)
 """
@@ -46,6 +47,7 @@ Examples:
 @click.option("--protected", is_flag=True, help="Refuse to delete it; to allow that again takes a later version.")
 @click.option("--min-disk", type=click.IntRange(0), metavar="GB", help="The smallest disk it boots from.")
 @click.option("--min-ram", type=click.IntRange(0), metavar="MB", help="The least memory it boots with.")
+@click.option("--cutting", metavar="HOW", help="How to cut it into blocks, as below. [default: by its formats]")
 @click.option("--size", type=click.IntRange(0), metavar="BYTES", help="What a stream must hold; else refused.")
 @click.option("--keep", is_flag=True, help="After a failure, don't delete the image again.")
 @client_verb
@@ -54,6 +56,11 @@ def push(choices: Choices, file: str, *, size: int | None, keep: bool, **attribu
 
     Holes of a sparse file are not read. What arrived is compared with what was read by its SHA-512. When
     anything fails, the new image is deleted again, which a service refuses where it was to be --protected.
+
+    The service stores blocks, each once. `--cutting fixed` suits disks, whose bytes keep their places, and is the
+    default for them; `content-defined` finds what is the same although it was shifted, and is the default for iso,
+    ova, docker and compressed. Either may have a size: fixed:4KiB to fixed:4MiB, content-defined:16KiB to
+    content-defined:1MiB. Smaller blocks find more, and cost more.
 
     Prints the new image's id where no person reads, a summary on a terminal, and with --json an object with id,
     name, size, seconds, rate (bytes a second), verified, os_hash_algo and os_hash_value.
@@ -88,6 +95,7 @@ def _wanted(file: str, attributes: dict[str, object]) -> dict[str, object]:
     want: dict[str, object] = _parse_properties(attributes.pop("properties"))
     want |= {"name": name, "disk_format": attributes.pop("disk_format") or _guess(suffix)}
     want |= {"id": attributes.pop("image_id"), "tags": list(_texts(attributes.pop("tags")))}
+    want |= _parse_cutting(attributes.pop("cutting"), want)
     want |= {"os_hidden": attributes.pop("hidden"), **attributes}
     # An option that was not given is left to the server: None, False, nothing; but min_disk 0 is a wish.
     return {key: value for key, value in want.items() if value not in (None, []) and value is not False}
@@ -103,6 +111,20 @@ def _parse_properties(given: object) -> dict[str, object]:
             raise click.UsageError(f"{key!r} is an attribute of every image and no extra property: look for its option")
         properties[key] = value
     return properties
+
+
+def _parse_cutting(given: object, want: dict[str, object]) -> dict[str, object]:
+    from chunker.cutting import Cutting, CuttingRefused
+
+    if given is None:
+        return {}
+    if CUTTING in want:
+        raise click.UsageError(f"--cutting and --property {CUTTING} say the same: give one of them")
+    try:
+        Cutting.parse(str(given))
+    except CuttingRefused as error:
+        raise click.UsageError(f"--cutting: {error}") from None
+    return {CUTTING: given}
 
 
 def _texts(given: object) -> Sequence[str]:

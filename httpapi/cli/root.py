@@ -24,11 +24,18 @@ INTERRUPTED: Final = 130
 # verb: (module, attribute, one line of help)
 VERBS: Final = {
     "serve": ("httpapi.cli.serve", "serve", "Run the image service on a data directory."),
+    "worker": ("httpapi.cli.worker", "worker", "Work on jobs beside a server."),
+    "config": ("httpapi.cli.config", "config", "See what the settings come to, or print a systemd unit."),
+    "admin": ("httpapi.cli.admin.group", "admin", "Count, verify, clean up or mend what is stored."),
     "ls": ("httpapi.cli.ls", "ls", "List images."),
     "show": ("httpapi.cli.show", "show", "Show everything known of an image."),
     "push": ("httpapi.cli.push", "push", "Upload a disk image."),
     "pull": ("httpapi.cli.pull", "pull", "Download an image."),
     "rm": ("httpapi.cli.rm", "rm", "Delete images."),
+    "login": ("httpapi.cli.login", "login", "Log in to a service, for the verbs that follow."),
+    "logout": ("httpapi.cli.logout", "logout", "Forget a login."),
+    "user": ("httpapi.cli.user.group", "user", "Make, list and remove the users of a server."),
+    "tasks": ("httpapi.cli.tasks", "tasks", "Show or follow what goes on in the background."),
 }
 
 
@@ -42,8 +49,10 @@ Examples:
 
 \b
 Environment:
-  DRYSTONE_ENDPOINT   the service's address (else OS_IMAGE_ENDPOINT_OVERRIDE, OS_ENDPOINT)
+  DRYSTONE_ENDPOINT   the service's address; else OS_CLOUD, OS_ENDPOINT, your login
+  DRYSTONE_USER       with DRYSTONE_PASSWORD: a login; `drystone login` keeps one
   DRYSTONE_PROJECT    your project's id, where you see others' images (else OS_PROJECT_ID)
+  DRYSTONE_CACERT     authorities of the service's certificate (else OS_CACERT)
 
 \b
 Exit codes:

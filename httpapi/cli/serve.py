@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
+
+from httpapi.cli.setting_flags import setting_flags
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # \b keeps click from wrapping the lines.
 EXAMPLES: Final = """
@@ -24,19 +28,14 @@ A configuration file:
 
 
 @click.command(epilog=EXAMPLES, short_help="Serve images from a data directory.")
-@click.option("--config", type=click.Path(path_type=Path), help="A TOML file of settings (also DRYSTONE_CONFIG).")
-@click.option("--data", type=click.Path(path_type=Path), help="The data directory; made if missing.  [default: ./data]")
-@click.option(
-    "--listen", metavar="HOST:PORT", help="Where to listen; port 0 takes a free one.  [default: 127.0.0.1:9292]"
-)
-@click.option(
-    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="How much to log.  [default: info]"
-)
-def serve(config: Path | None, data: Path | None, listen: str | None, log_level: str | None) -> None:
+@setting_flags
+def serve(config: Path | None, **flags: object) -> None:
     """Serve images from a data directory until stopped.
 
     The server speaks the OpenStack Images API v2. Everything lies in the data directory: blocks, manifests, index and
     catalog; it must be on a local disk. Several servers of one machine may share it.
+
+    --workers N serves with N processes on the one port, watched by this one: one that dies is started again.
 
     Without identity every caller is the same user, so it listens on loopback only.
 
@@ -47,14 +46,20 @@ def serve(config: Path | None, data: Path | None, listen: str | None, log_level:
     once; nothing that was acknowledged is lost either way.
     """
     # The server's parts are heavy; `drystone --help` must not load them.
-    from blockstore.errors import BlockstoreError, StoreUnavailable
-    from catalog.model.errors import CatalogError
-    from httpapi.bootstrap import run
-    from httpapi.settings import SettingsRefused, load
+    from httpapi.refusals import REFUSALS, sentence_of
+    from httpapi.settings import load
+    from httpapi.workers.supervisor import WorkersFailed, supervise
 
     try:
-        run(load(config=config, flags={"data": data, "listen": listen, "log_level": log_level}))
-    except (OSError, StoreUnavailable) as error:
-        raise click.ClickException(f"{error}: put this right, or choose another data directory with --data.") from error
-    except (BlockstoreError, CatalogError, SettingsRefused) as error:
-        raise click.ClickException(str(error)) from error
+        settings = load(config=config, flags=flags)
+        if settings.workers > 1:
+            # It only watches, so it loads nothing of the server.
+            supervise(settings)
+        else:
+            from httpapi.bootstrap import run
+
+            run(settings)
+    except WorkersFailed as failure:
+        raise click.ClickException(str(failure)) from failure
+    except REFUSALS as refusal:
+        raise click.ClickException(sentence_of(refusal)) from refusal

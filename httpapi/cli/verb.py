@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from httpapi.cli.endpoint import USUAL_ENDPOINT, endpoint_from_environment, project_from_environment
-from httpapi.cli.output import is_utf8
+from httpapi.cli.output import is_utf8, printable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from httpapi.cli.endpoint import Asked
     from httpapi.client.api import ImagesApi
+    from httpapi.client.auth import Access
 
 T = TypeVar("T")
 _SWITCH_SECONDS: Final = 0.0005
@@ -24,21 +26,49 @@ _SWITCH_SECONDS: Final = 0.0005
 class Choices:
     """What the common options, before or after the verb, came to."""
 
-    endpoint: str
-    project: str | None
+    access: Access
     json: bool
     quiet: bool
 
+    @property
+    def endpoint(self) -> str:
+        """The service's address, with or without /v2."""
+        return self.access.endpoint
+
+    @property
+    def project(self) -> str | None:
+        """The caller's own project's id, if it is known."""
+        return self.access.project
+
+
+_TRUST: Final = (
+    click.option("--insecure", is_flag=True, help="Send the password without TLS, beyond this machine too."),
+    click.option(
+        "--cacert",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help="Authorities (PEM) that the service's certificate must come from.  [default: $DRYSTONE_CACERT]",
+    ),
+)
+
+
+def trust_options(command: Callable[..., T]) -> Callable[..., T]:
+    """Gives a click command --cacert and --insecure."""
+    for option in _TRUST:
+        command = option(command)
+    return command
+
 
 def common_options(command: Callable[..., T]) -> Callable[..., T]:
-    """Gives a click command --endpoint, --json and --quiet."""
+    """Gives a click command the options that say where the service is, and how results look."""
     for option in (
+        click.option("--verbose", "-v", is_flag=True, help="Say which service is asked, as whom, and why."),
         click.option("--quiet", "-q", is_flag=True, help="No progress bar; ids and paths only."),
         click.option("--json", "as_json", is_flag=True, help="Results as JSON on standard output."),
+        *_TRUST,
+        click.option("--os-cloud", metavar="NAME", help="An entry of clouds.yaml.  [default: $OS_CLOUD]"),
         click.option(
-            "--endpoint",
-            metavar="URL",
-            help=f"The service's address. [default: $DRYSTONE_ENDPOINT or {USUAL_ENDPOINT}]",
+            "--endpoint", metavar="URL", help="The service's address.  [default: $DRYSTONE_ENDPOINT, or your login's]"
         ),
     ):
         command = option(command)
@@ -55,15 +85,48 @@ def client_verb(function: Callable[..., None]) -> Callable[..., None]:
     def command(context: click.Context, /, **values: Any) -> None:  # noqa: ANN401 - values of any option type
         before = context.obj or {}
         _refuse_other_encodings(values)
+        verbose = values.pop("verbose") or before.get("verbose", False)
+        access = _find(values, before)
         choices = Choices(
-            endpoint=values.pop("endpoint") or before.get("endpoint") or endpoint_from_environment(),
-            project=project_from_environment(),
+            access=access,
             json=values.pop("as_json") or before.get("as_json", False),
             quiet=values.pop("quiet") or before.get("quiet", False),
         )
+        _tell(access, verbose=verbose, quiet=choices.quiet)
         function(choices, **values)
 
     return command
+
+
+def asked_of(values: dict[str, Any], before: dict[str, Any]) -> Asked:
+    """What the common options of a verb say of the service, and those before it; taken out of `values`."""
+    from httpapi.cli.endpoint import Asked
+
+    given = {
+        name: values.pop(name, None) or before.get(name) for name in ("endpoint", "os_cloud", "cacert", "insecure")
+    }
+    return Asked(given["endpoint"], given["os_cloud"], given["cacert"], bool(given["insecure"]))
+
+
+def _find(values: dict[str, Any], before: dict[str, Any]) -> Access:
+    from httpapi.cli.endpoint import find_access
+
+    access = find_access(asked_of(values, before))
+    access.check()
+    return access
+
+
+def _tell(access: Access, *, verbose: bool, quiet: bool) -> None:
+    """Notes on standard error: what was asked for, and what the user should know."""
+    from httpapi.client.auth import place_of
+
+    place = printable(place_of(access.endpoint))
+    if verbose:
+        who = f" as {access.login.user}" if access.login else " without a login"
+        project = f", project {access.project}" if access.project else ""
+        click.echo(f"drystone: asking {place}{printable(who + project)} ({printable(access.source)})", err=True)
+    if access.in_the_clear and not quiet:
+        click.echo(f"drystone: the password goes to {place} without TLS: others on the way can read it", err=True)
 
 
 def _refuse_other_encodings(values: dict[str, Any]) -> None:
@@ -92,7 +155,7 @@ def run(choices: Choices, step: Callable[[ImagesApi], Awaitable[T]]) -> T:
         task = asyncio.current_task()
         assert task is not None
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        async with ImagesApi(choices.endpoint) as api:
+        async with ImagesApi(choices.access) as api:
             return await step(api)
 
     try:

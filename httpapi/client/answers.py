@@ -6,12 +6,25 @@ import json
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from httpapi.client.errors import ApiError, Conflict, NotAnImageService, NotFound
+from httpapi.client.errors import (
+    ApiError,
+    Conflict,
+    KeystoneNeeded,
+    LoginNeeded,
+    NotAnImageService,
+    NotFound,
+    TooManyTries,
+)
 
 if TYPE_CHECKING:
     import aiohttp
 
-_CLASSES: Final[dict[int, type[ApiError]]] = {404: NotFound, 409: Conflict}
+_CLASSES: Final[dict[int, type[ApiError]]] = {
+    401: LoginNeeded,
+    404: NotFound,
+    409: Conflict,
+    429: TooManyTries,
+}
 # A page of images with all their properties stays below.
 LARGEST_JSON: Final = 64 * 1024 * 1024
 LARGEST_ERROR: Final = 64 * 1024
@@ -44,7 +57,25 @@ async def raise_for_error(response: aiohttp.ClientResponse) -> None:
         to = response.headers.get("Location", "elsewhere")
         raise ApiError(status, f"the server sends us to {to}: name that as --endpoint if you trust it", request_id)
     message = _message(await _read(response, LARGEST_ERROR) or b"") or f"the server answers {_phrase(status)}"
-    raise _CLASSES.get(status, ApiError)(status, message, request_id)
+    kind = KeystoneNeeded if _wants_a_token(response) else _CLASSES.get(status, ApiError)
+    raise kind(status, message + _way_out(response, message), request_id)
+
+
+def _way_out(response: aiohttp.ClientResponse, message: str) -> str:
+    """What the user can do about it, where the server's sentence may not say so."""
+    if _wants_a_token(response):
+        return ": the service wants a token of Keystone, which is not supported yet"
+    if response.status == 401:
+        return ": log in with `drystone login`"
+    wait = response.headers.get("Retry-After", "")
+    if response.status == 429 and wait.isascii() and wait.isdigit() and f"{wait} s" not in message:
+        return f": wait {wait} s before the next try"
+    return ""
+
+
+def _wants_a_token(response: aiohttp.ClientResponse) -> bool:
+    challenge = response.headers.get("WWW-Authenticate", "Basic")
+    return response.status == 401 and not challenge.strip().lower().startswith("basic")
 
 
 async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes | None:

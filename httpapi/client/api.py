@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import re
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Self, TypedDict, Unpack
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import aiohttp
 from yarl import URL
 
 from httpapi.client.answers import raise_for_error, read_json
-from httpapi.client.errors import ClientError, EndpointRefused, NoData, NotAnImageService
+from httpapi.client.auth import Access, check_endpoint, login_in, trust_of
+from httpapi.client.errors import ClientError, Interrupted, NoData, NotAnImageService
 from httpapi.client.record import read_record
 from httpapi.client.streams import Incoming, Outgoing
 from httpapi.client.transport import Sockets, transport_errors
+from httpapi.client.unpacking import ACCEPT
 from httpapi.wire.sizes import IMAGE_SIZE_HEADER
 
 if TYPE_CHECKING:
@@ -50,15 +53,17 @@ class _Options(TypedDict, total=False):
 class ImagesApi:
     """One service; an async context manager that holds its connections.
 
-    `endpoint` is the service's address with or without /v2, such as http://127.0.0.1:9292;
-    EndpointRefused if it cannot be one.
+    `access` says where the service is, with or without /v2, and who asks; an address such as
+    http://127.0.0.1:9292 alone is one without a login. EndpointRefused if it cannot be an address,
+    InsecureEndpoint if a password would leave this machine in the clear.
     """
 
-    def __init__(self, endpoint: str, *, stall_seconds: float = STALL_SECONDS) -> None:
-        _check(endpoint)
-        # For messages: without the password that an address may hold.
-        self.endpoint = str(URL(endpoint.rstrip("/"), encoded=True).with_user(None))
-        self._root = _VERSIONED.sub("", endpoint.rstrip("/"))
+    def __init__(self, access: Access | str, *, stall_seconds: float = STALL_SECONDS) -> None:
+        self._access = _with_login(access)
+        self._access.check()
+        # Without the password that an address may hold.
+        self.endpoint = self._access.endpoint
+        self._root = _VERSIONED.sub("", self.endpoint)
         self._stall = stall_seconds
         self._discovered = False
         self._sockets = Sockets()
@@ -66,11 +71,17 @@ class ImagesApi:
 
     async def __aenter__(self) -> Self:
         """Makes no request yet."""
+        access, headers = self._access, {"Accept": "application/json", "Accept-Encoding": "identity"}
+        if access.login is not None:
+            headers |= access.login.headers(access.project)
+        secure = access.endpoint.lower().startswith("https:")
         self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(socket_factory=self._sockets.make),
+            connector=aiohttp.TCPConnector(
+                socket_factory=self._sockets.make, ssl=trust_of(access.cacert) if secure else True
+            ),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=self._stall),
             # Bytes must come as they are stored; a compressed body would hide sizes and break ranges.
-            headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+            headers=headers,
             auto_decompress=False,
         )
         return self
@@ -85,9 +96,17 @@ class ImagesApi:
         """Asks which versions there are, once, before the first request: a wrong address is named, not met as a 404."""
         if self._discovered:
             return
-        async with self._send("GET", f"{self._root}/versions") as response:
-            with self._network():
-                document = await read_json(response) if response.status in {200, 300} else None
+        try:
+            async with self._send("GET", f"{self._root}/versions") as response:
+                with self._network():
+                    document = await read_json(response) if response.status in {200, 300} else None
+        except Interrupted as failure:
+            # What a server of TLS does with a request in the clear.
+            if self.endpoint.startswith("http:") and isinstance(failure.__cause__, aiohttp.ServerDisconnectedError):
+                raise Interrupted(
+                    f"{failure}; if the service speaks TLS, its address begins with https://"
+                ) from failure
+            raise
         versions = document.get("versions") if isinstance(document, dict) else None
         known = [version.get("id") for version in versions or () if isinstance(version, dict)]
         if not any(isinstance(known_id, str) and re.match(r"v2\b", known_id) for known_id in known):
@@ -162,7 +181,8 @@ class ImagesApi:
         `etag` is the one of an earlier answer: if the bytes are others now, the whole comes instead of the
         rest, and `Incoming.start` is 0.
         """
-        headers = {"Accept": "application/octet-stream"}
+        # As it is stored it has no ranges: only a whole one can come so.
+        headers = {"Accept": "application/octet-stream" if start else ACCEPT}
         if start:
             headers["Range"] = f"bytes={start}-"
             # If-Range takes strong tags only.
@@ -172,6 +192,10 @@ class ImagesApi:
             if response.status == 204:
                 raise NoData(f"image {image_id} has no data yet: push some, or wait until its upload is complete")
             yield Incoming.from_response(response, self._network)
+
+    async def ask(self, method: str, path: str) -> object:
+        """Any other operation without a body: the JSON document that answers it; `path` is what follows /v2."""
+        return await self._json(method, path)
 
     async def _json(self, method: str, path: str, **options: Unpack[_Options]) -> object:
         async with self._request(method, path, **options) as response:
@@ -206,15 +230,13 @@ class ImagesApi:
         return transport_errors(self.endpoint, self._stall)
 
 
-def _check(endpoint: str) -> None:
-    try:
-        parts = urlsplit(endpoint)
-        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
-    except ValueError:
-        # The port is no number, or too large a one.
-        usable = False
-    if not usable or parts.query or parts.fragment:
-        raise EndpointRefused(endpoint)
+def _with_login(access: Access | str) -> Access:
+    """The access with the login apart from the address, where it may stand too."""
+    if isinstance(access, str):
+        access = Access(access, "the address")
+    check_endpoint(access.endpoint)
+    plain = str(URL(access.endpoint.rstrip("/"), encoded=True).with_user(None))
+    return replace(access, endpoint=plain, login=access.login or login_in(access.endpoint))
 
 
 def _path(image_id: str) -> str:

@@ -1,12 +1,18 @@
 """What can go wrong at the client's end, as one small tree. Each message is a sentence for the user.
 
 ClientError
+├── AccessRefused      where the service is, or the login for it, cannot be told or used
+│   └── InsecureEndpoint   a password would cross the network in the clear
 ├── Unreachable        nothing answers at the endpoint
+│   └── Untrusted      its certificate is not one to trust
 ├── NotAnImageService  something answers, and it is no Images API v2
 ├── Interrupted        the connection broke or stalled in mid-transfer: the same call may be tried again
 ├── ApiError           the service refused; carries status, message and request id
+│   ├── LoginNeeded    401, a password would do
+│   ├── KeystoneNeeded 401, only a token of Keystone would do
 │   ├── NotFound       404
-│   └── Conflict       409
+│   ├── Conflict       409
+│   └── TooManyTries   429
 ├── NoSuchImage        no image has this id, prefix or name
 ├── Ambiguous          several images answer to this name or prefix; carries them
 ├── NoData             the image has no data (yet)
@@ -36,6 +42,20 @@ class EndpointRefused(ClientError):
         super().__init__(f"{endpoint!r} is no address of a service: --endpoint takes the form http://HOST:PORT")
 
 
+class AccessRefused(ClientError):
+    """Where the service is, or who the user is there, cannot be told; the message names the file or variable."""
+
+
+class InsecureEndpoint(AccessRefused):
+    """A password would be read by everybody on the way."""
+
+    def __init__(self, endpoint: str) -> None:
+        super().__init__(
+            f"{endpoint} is not on this machine and has no TLS, so that others could read the password: "
+            "use https, or --insecure if the network is yours alone",
+        )
+
+
 class Unreachable(ClientError):
     """Nothing answers at the endpoint."""
 
@@ -44,6 +64,13 @@ class Unreachable(ClientError):
             f"cannot reach {endpoint} ({reason}): is the server running? start it with `drystone serve`, "
             "or name another with --endpoint",
         )
+
+
+class Untrusted(Unreachable):
+    """What answers at the endpoint cannot prove by its certificate that it is the one that was called."""
+
+    def __init__(self, endpoint: str, reason: str) -> None:
+        ClientError.__init__(self, f"{endpoint} is not trusted: {reason}")
 
 
 class NotAnImageService(ClientError):
@@ -63,6 +90,18 @@ class ApiError(ClientError):
         self.status = status
         self.message = message
         self.request_id = request_id
+
+
+class LoginNeeded(ApiError):
+    """401: the service wants a login, or another one."""
+
+
+class KeystoneNeeded(ApiError):
+    """401: the service wants a token, which this client cannot get yet."""
+
+
+class TooManyTries(ApiError):
+    """429: the service looks at nothing more from this caller for a while."""
 
 
 class NotFound(ApiError):

@@ -6,13 +6,14 @@ import asyncio
 import errno
 import os
 import socket
+import ssl
 from contextlib import contextmanager, suppress
 from socket import gaierror
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
-from httpapi.client.errors import EndpointRefused, Interrupted, NotAnImageService, Unreachable
+from httpapi.client.errors import EndpointRefused, Interrupted, NotAnImageService, Unreachable, Untrusted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +21,16 @@ if TYPE_CHECKING:
     from aiohappyeyeballs import AddrInfoType
 
 _TURNS: Final = 10
+_OTHER_AUTHORITY: Final = (
+    "if its certificate comes from an authority of your own, name that one's file with --cacert FILE or DRYSTONE_CACERT"
+)
+# OpenSSL's numbers of what a certificate lacks.
+_CERTIFICATE_ADVICE: Final = {
+    9: "look at this machine's clock",
+    10: "whoever runs the service must renew its certificate",
+    62: "call the service by a name that its certificate holds",
+    64: "call the service by a name that its certificate holds",
+}
 
 
 class Sockets:
@@ -53,6 +64,8 @@ def transport_errors(endpoint: str, stall_seconds: float) -> Iterator[None]:
     """Around network calls only: a caller's own OSError in here would be taken for the network's."""
     try:
         yield
+    except aiohttp.ClientSSLError as failure:
+        raise _untrusted(endpoint, failure) from failure
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as failure:
         raise Unreachable(endpoint, _reason(failure)) from failure
     except aiohttp.InvalidURL as failure:
@@ -65,6 +78,16 @@ def transport_errors(endpoint: str, stall_seconds: float) -> Iterator[None]:
         raise Interrupted(f"no byte has moved for {stall_seconds:g} s: the server or the network stalls") from failure
     except (aiohttp.ClientError, ConnectionError) as failure:
         raise Interrupted(f"the connection broke ({_reason(failure)})") from failure
+
+
+def _untrusted(endpoint: str, failure: aiohttp.ClientSSLError) -> Unreachable:
+    """A certificate that does not do, with the way to one that does; or no TLS at all at the other end."""
+    if not isinstance(failure, aiohttp.ClientConnectorCertificateError):
+        return Unreachable(endpoint, "it does not speak TLS as it should; without TLS its address begins with http://")
+    error = failure.certificate_error
+    told = error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else str(error)
+    code = error.verify_code if isinstance(error, ssl.SSLCertVerificationError) else 0
+    return Untrusted(endpoint, f"{told}; {_CERTIFICATE_ADVICE.get(code, _OTHER_AUTHORITY)}")
 
 
 def _reason(failure: BaseException) -> str:

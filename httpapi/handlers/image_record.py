@@ -31,13 +31,14 @@ def record_of(image: Image) -> ImageRecord:
         checksum=image.checksum,
         os_hash_algo=image.os_hash_algo,
         os_hash_value=image.os_hash_value,
-        created_at=_time(image.created_at),
-        updated_at=_time(image.updated_at),
+        created_at=wire_time(image.created_at),
+        updated_at=wire_time(image.updated_at),
         tags=tuple(sorted(image.tags)),
         properties=image.properties,
     )
 
 
-def _time(moment: datetime) -> str:
+def wire_time(moment: datetime) -> str:
     """UTC to the second, as the reference has it."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    # strftime takes five times as long, which a page of 1,000 images has twice each.
+    return moment.replace(tzinfo=None).isoformat(timespec="seconds") + "Z"

@@ -15,7 +15,7 @@ from catalog.usecases.queries import parse_query
 from httpapi.body import read_json, refuse_body
 from httpapi.caller import CALLER
 from httpapi.handlers.image_record import record_of
-from httpapi.handlers.versions import base_url
+from httpapi.proxies import base_url
 from httpapi.wire.images import list_links
 from httpapi.wire.json_body import parse_object
 
@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from catalog.model.image import Image
     from catalog.usecases.services import Services
 
-# So many bytes of a list are made before other requests have a turn: about a hundred images of the usual kind.
-_AT_ONCE = 128 << 10
+# So many bytes of a list are made before other requests have a turn: some fifty images of the usual kind.
+_AT_ONCE = 32 << 10
+# UTF-8 as it is: escapes would make up to three times as much of it.
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +80,7 @@ async def _pieces(listed: Iterable[Image]) -> list[bytes]:
 
 
 def _json_of(image: Image) -> bytes:
-    # UTF-8 as it is: escapes would make up to three times as much of it.
-    return json.dumps(record_of(image).to_json(), ensure_ascii=False).encode()
+    return _ENCODER.encode(record_of(image).to_json()).encode()
 
 
 def _json(body: bytes, status: int) -> web.Response:

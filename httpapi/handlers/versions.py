@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from httpapi.proxies import base_url
 from httpapi.wire.versions import version_document
-
-
-def base_url(request: web.Request) -> str:
-    """Scheme and host as the client called them, for absolute links; else the address that it reached."""
-    return f"{request.scheme}://{request.headers.get('Host') or _address(request)}"
 
 
 async def choices(request: web.Request) -> web.Response:
@@ -25,12 +21,6 @@ async def versions(request: web.Request) -> web.Response:
 async def healthcheck(_request: web.Request) -> web.Response:
     """Whether the process answers at all."""
     return web.Response(text="OK")
-
-
-def _address(request: web.Request) -> str:
-    """Our end of the connection: HTTP/1.0 may name no host, and what this machine calls itself may not be reachable."""
-    host, port, *_ = request.get_extra_info("sockname")
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _document(request: web.Request, *, status: int) -> web.Response:

@@ -6,17 +6,16 @@ A web page can make a browser send requests to a loopback port: under another na
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from httpapi.wire.errors import HostRefused
+from httpapi.wire.hosts import is_loopback
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from catalog.model.caller import Caller
+    from httpapi.identity.contract import Arrival
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +34,18 @@ class NoIdentity:
         """Never: whoever reaches the port is that caller."""
         return False
 
-    def admit(self, headers: Mapping[str, str]) -> None:
-        """Raise HostRefused for a Host beyond loopback or an Origin of another site."""
-        check_host(headers.get("Host"))
-        check_origin(headers.get("Origin"), headers.get("Host"))
+    @property
+    def takes_passwords(self) -> bool:
+        """Never: nothing that is sent counts."""
+        return False
 
-    async def identify(self, headers: Mapping[str, str]) -> Caller:  # noqa: ARG002  # the contract's: nothing to read
+    def admit(self, arrival: Arrival) -> None:
+        """Raise HostRefused for a Host beyond loopback or an Origin of another site."""
+        host = arrival.headers.get("Host")
+        check_host(host)
+        check_origin(arrival.headers.get("Origin"), host)
+
+    async def identify(self, arrival: Arrival) -> Caller:  # noqa: ARG002  # the contract's: nothing to read
         """The fixed caller."""
         return self.caller
 
@@ -65,17 +70,6 @@ def check_origin(origin: str | None, host: str | None) -> None:
         same = False
     if not same:
         raise HostRefused(f"Without identity this service takes no requests from web pages of {origin[:80]!r}.")
-
-
-def is_loopback(name: str) -> bool:
-    """Whether `name` (a host name or an address, no port) can only mean this machine."""
-    lower = name.lower().removesuffix(".")
-    if lower == "localhost" or lower.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(lower).is_loopback
-    except ValueError:
-        return False
 
 
 def _name_of(host: str) -> str:

@@ -3,13 +3,18 @@
 WireError
 ├── BadRequest            400  malformed header, query or JSON
 │   └── SeveralRanges     400  more than one range in one request
+├── Unauthenticated       401  nobody is known to stand behind the request
 ├── HostRefused           403  a Host name or an Origin that this identity does not serve
+├── ProjectRefused        403  the caller has no part in the project that the request names
+├── HeaderTimeout         408  the line and headers did not all come in time
 ├── BodyTimeout           408  the body stopped arriving
 ├── PreconditionFailed    412  If-Match names other bytes
 ├── BodyTooLarge          413  a JSON body beyond its limit
 ├── UnsupportedBody       415  the wrong Content-Type or Content-Encoding
 ├── RangeUnsatisfiable    416  no byte of the image lies in the range
 ├── ExpectationFailed     417  an Expect that this service does not know
+├── TooManyLogins         429  too many failed logins by this user or from this address
+├── IdentityBusy          503  more passwords wait to be checked than is good
 ├── UnknownMethod         501  a method that HTTP does not define
 └── UnknownCoding         501  a transfer coding other than chunked
 """
@@ -38,10 +43,48 @@ class SeveralRanges(BadRequest):
     code = "several-ranges"
 
 
+class Unauthenticated(WireError):
+    """Nobody is known to stand behind the request; `challenge` says what would be taken (WWW-Authenticate)."""
+
+    code = "unauthenticated"
+
+    def __init__(self, message: str, *, challenge: str = "") -> None:
+        super().__init__(message)
+        self.challenge = challenge
+
+
+class TooManyLogins(WireError):
+    """Too many logins failed; after `retry_after` seconds the next one is looked at."""
+
+    code = "too-many-logins"
+
+    def __init__(self, message: str, *, retry_after: int = 60) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class IdentityBusy(WireError):
+    """More passwords wait to be checked than is good; the same request may work in a moment."""
+
+    code = "identity-busy"
+
+
+class ProjectRefused(WireError):
+    """The request names a project in which its caller has no roles."""
+
+    code = "project-refused"
+
+
 class HostRefused(WireError):
     """The request came by a name, or from a page, that must not reach this service."""
 
     code = "host-refused"
+
+
+class HeaderTimeout(WireError):
+    """The request's line and headers took too long to come."""
+
+    code = "header-timeout"
 
 
 class BodyTimeout(WireError):

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 ROOT = "/v2"
+CUTTING = "drystone_cutting"
+"""The extra property that says how an image's bytes are cut into blocks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,19 +78,19 @@ def parse_image(document: Mapping[str, object]) -> ImageRecord:
     )
 
 
-def list_links(query: Sequence[tuple[str, str]], *, last_id: str | None) -> dict[str, str]:
-    """The links of a list: `first`, `next` when a page follows the image `last_id`, and `schema`.
+def list_links(query: Sequence[tuple[str, str]], *, last_id: str | None, noun: str = "images") -> dict[str, str]:
+    """The links of a list: `first`, `next` when a page follows the image (or `noun`) `last_id`, and `schema`.
 
     Every parameter is kept, repeated ones too; only the marker changes.
     """
     kept = [(name, value) for name, value in query if name != "marker"]
-    links = {"first": _list_path(kept)}
+    links = {"first": _list_path(noun, kept)}
     if last_id is not None:
-        links["next"] = _list_path([*kept, ("marker", last_id)])
-    links["schema"] = f"{ROOT}/schemas/images"
+        links["next"] = _list_path(noun, [*kept, ("marker", last_id)])
+    links["schema"] = f"{ROOT}/schemas/{noun}"
     return links
 
 
-def _list_path(query: Iterable[tuple[str, str]]) -> str:
+def _list_path(noun: str, query: Iterable[tuple[str, str]]) -> str:
     text = urlencode(list(query))
-    return f"{ROOT}/images?{text}" if text else f"{ROOT}/images"
+    return f"{ROOT}/{noun}?{text}" if text else f"{ROOT}/{noun}"

@@ -47,6 +47,7 @@ def test_flags_go_before_the_environment_and_it_before_the_file(tmp_path: Path) 
 def test_the_environment_can_name_the_file_and_holds_the_clients_variables_too(tmp_path: Path) -> None:
     file = config(tmp_path, "shutdown_grace = 1\n")
     variables = {"DRYSTONE_CONFIG": str(file), "DRYSTONE_ENDPOINT": "http://h", "DRYSTONE_PROJECT": "p"}
+    variables |= {"DRYSTONE_USER": "u", "DRYSTONE_PASSWORD": "w", "DRYSTONE_CACERT": "/c"}
     assert load(environment=variables).shutdown_grace == 1.0
 
 

@@ -16,9 +16,10 @@ from tests.kit.running_server import Answer, RunningServer
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Iterable, Sequence
 
     from catalog.ports import Written
+    from chunker.cutting import Cutting
 
 OCTETS = {"Content-Type": "application/octet-stream"}
 UNKNOWN = "00000000-0000-0000-0000-000000000000"
@@ -281,12 +282,18 @@ class FailingBlocks(MemoryBlocks):
     failure: Exception | None = None
 
     async def write(
-        self, pin: str, source: AsyncIterator[bytes | memoryview], *, expected: int | None, block_size: int
+        self,
+        pin: str,
+        source: AsyncIterator[bytes | memoryview],
+        *,
+        expected: int | None,
+        cutting: Cutting,
+        hashes: Sequence[str] = (),
     ) -> Written:
         if self.failure is not None:
             async for _ in source:
                 raise self.failure
-        return await super().write(pin, source, expected=expected, block_size=block_size)
+        return await super().write(pin, source, expected=expected, cutting=cutting, hashes=hashes)
 
 
 def test_a_full_store_is_413_an_unwilling_one_503_and_afterwards_all_is_well(services: Services) -> None:

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from httpapi.cli.endpoint import ENDPOINT_VARIABLES, PROJECT_VARIABLES, USUAL_ENDPOINT
+from httpapi.cli.endpoint import (
+    CACERT_VARIABLES,
+    ENDPOINT_VARIABLES,
+    INSECURE_VARIABLE,
+    LOGIN_VARIABLES,
+    OTHER_VARIABLES,
+    PROJECT_VARIABLES,
+    USUAL_ENDPOINT,
+)
 from httpapi.cli.root import FAILURE, INTERRUPTED, OK, USAGE, VERBS
 
 if TYPE_CHECKING:
@@ -59,7 +67,8 @@ def test_help_names_exit_codes_and_environment() -> None:
 def test_the_readme_names_every_verb_variable_and_exit_code() -> None:
     readme = (ROOT / "httpapi" / "cli" / "README.md").read_text()
     codes = [f"| {code} |" for code in (OK, FAILURE, USAGE, INTERRUPTED)]
-    for each in (*VERBS, *ENDPOINT_VARIABLES, *PROJECT_VARIABLES, USUAL_ENDPOINT, *codes):
+    variables = (*ENDPOINT_VARIABLES, *PROJECT_VARIABLES, *LOGIN_VARIABLES, *CACERT_VARIABLES, *OTHER_VARIABLES)
+    for each in (*VERBS, *variables, INSECURE_VARIABLE, USUAL_ENDPOINT, *codes):
         assert each in readme
 
 

@@ -146,7 +146,7 @@ def test_push_prints_the_id_and_guesses_name_and_format(small: SmallServer, drys
 def test_push_takes_every_attribute(small: SmallServer, drystone: Drystone, here: Path) -> None:
     Path("disk").write_bytes(b"0123456789")
     options = "--name n --disk-format vdi --container-format ovf --property a=b=c --property e= --tag t --tag u"
-    more = f"--visibility private --hidden --protected --min-disk 0 --min-ram 512 --id {ONE}"
+    more = f"--cutting fixed:128KiB --visibility private --hidden --protected --min-disk 0 --min-ram 512 --id {ONE}"
     assert drystone("push", "disk", *options.split(), *more.split())[0] == 0
     expected = {
         "name": "n",
@@ -154,6 +154,7 @@ def test_push_takes_every_attribute(small: SmallServer, drystone: Drystone, here
         "container_format": "ovf",
         "a": "b=c",
         "e": "",
+        "drystone_cutting": "fixed:128KiB",
         "tags": ["t", "u"],
         "visibility": "private",
         "os_hidden": True,
@@ -197,6 +198,8 @@ def test_push_reads_standard_input(small: SmallServer, drystone: Drystone) -> No
         (("push", "disk", "--property", "novalue"), "is not KEY=VALUE"),
         (("push", "disk", "--property", "name=x"), "is an attribute of every image"),
         (("push", "disk", "--min-disk", "-1"), "--min-disk"),
+        (("push", "disk", "--cutting", "rolling"), "choose fixed, content-defined, or either with a power of two"),
+        (("push", "disk", "--cutting", "fixed", "--property", "drystone_cutting=fixed"), "give one of them"),
         (("push",), "Missing argument 'FILE'"),
         (("lss",), "No such command 'lss'"),
         (("ls", "--nonsense"), "--nonsense"),

@@ -78,6 +78,15 @@ def test_a_disk_image_goes_in_and_comes_out_byte_for_byte_and_sparse(endpoint: s
     assert b"no image has" in drystone(endpoint, "show", pushed["id"], code=1)
 
 
+def test_a_shifted_copy_goes_in_by_content_and_comes_out(endpoint: str, tmp_path: Path) -> None:
+    data = os.urandom(3 * MIB)
+    for name, given in (("first", data), ("second", b"shifted" + data)):
+        drystone(endpoint, "push", "-", "--name", name, "--cutting", "content-defined:16KiB", given=given)
+        assert drystone(endpoint, "pull", name, "-") == given
+    shown = json.loads(drystone(endpoint, "show", "second", "--json"))
+    assert shown["drystone_cutting"] == "content-defined:16KiB"
+
+
 def test_a_stream_goes_in_whether_or_not_its_size_is_told(endpoint: str) -> None:
     given = os.urandom(3 * MIB + 1)
     drystone(endpoint, "push", "-", "--name", "piped", given=given)

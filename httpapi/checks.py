@@ -1,0 +1,169 @@
+"""What settings come to, before anything is opened: whether a server could start with them, and what would run where.
+
+`serve` refuses to start over the same problems that `config check` prints, and logs the same warnings.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from blockstore import clock
+from blockstore.data_dir import check_root
+from blockstore.errors import BlockstoreError
+from httpapi import tls
+from httpapi.lifecycle import check_listen
+from httpapi.settings import SettingsRefused
+from httpapi.wire.hosts import is_loopback
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from httpapi.identity.contract import Identity
+    from httpapi.settings import Settings
+
+_OTHERS: Final = 0o077
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Sentences: `problems` a server would not start with, `warnings` somebody should know, `plan` what runs where.
+
+    `identity` is the one that the settings name; it is there when there are no problems.
+    """
+
+    identity: Identity | None
+    problems: tuple[str, ...]
+    warnings: tuple[str, ...]
+    plan: dict[str, str]
+
+    def refuse(self) -> None:
+        """Raise SettingsRefused over the first problem, if there is one."""
+        if not self.problems:
+            return
+        more = len(self.problems) - 1
+        hint = f" There is more: `drystone config check` names {more + 1} problems." if more else ""
+        raise SettingsRefused(self.problems[0] + hint)
+
+
+class _Notes:
+    """Problems and warnings as they are found."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+        self.warnings: list[str] = []
+
+    def refused(self, check: Callable[[], object]) -> None:
+        """Run one check; what it refuses is a problem."""
+        try:
+            check()
+        except (SettingsRefused, BlockstoreError) as refusal:
+            self.problems.append(str(refusal))
+
+
+def check(settings: Settings, identity_of: Callable[[Settings], Identity]) -> Checked:
+    """Look at everything that the settings name; opens no data directory, makes nothing, listens nowhere."""
+    notes = _Notes()
+    identity = _identity(settings, identity_of, notes)
+    plan = {
+        "listens on": f"{_scheme(settings)}://{settings.listen}{_reach(settings)}",
+        "public address": settings.public_url or "what each request names",
+        "believes proxies": ", ".join(map(str, settings.trusted_proxies)) or "none",
+        "TLS": _tls(settings, notes),
+        "identity": f"{settings.identity}, not usable yet" if identity is None else identity.describe,
+        "data": _data(settings.data, notes),
+        "workers": _workers(settings),
+        "jobs": _jobs(settings),
+        "metrics": {"admin": "for administrators", "open": "for everybody", "off": "off"}[settings.metrics],
+        "log": f"{settings.log_level} and worse, as {settings.log_format}, on standard error",
+    }
+    for warning in _odd_addresses(settings):
+        notes.warnings.append(warning)
+    return Checked(identity, tuple(notes.problems), tuple(notes.warnings), plan)
+
+
+def _identity(settings: Settings, identity_of: Callable[[Settings], Identity], notes: _Notes) -> Identity | None:
+    try:
+        identity = identity_of(settings)
+    except SettingsRefused as refusal:
+        notes.problems.append(str(refusal))
+        return None
+    has_tls = settings.tls_certificate is not None and settings.tls_key is not None
+    notes.refused(lambda: check_listen(settings.listen, identity, tls=has_tls, insecure=settings.insecure))
+    return identity
+
+
+def _scheme(settings: Settings) -> str:
+    return "https" if settings.tls_certificate or settings.tls_key else "http"
+
+
+def _reach(settings: Settings) -> str:
+    return ", from this machine only" if is_loopback(settings.listen.host) else ", from other machines too"
+
+
+def _tls(settings: Settings, notes: _Notes) -> str:
+    certificate, key = settings.tls_certificate, settings.tls_key
+    if certificate is None and key is None:
+        return "off"
+    if certificate is None or key is None:
+        there, missing = ("tls_certificate", "tls_key") if key is None else ("tls_key", "tls_certificate")
+        notes.problems.append(f"{there} is set and {missing} is not: TLS needs both, or neither.")
+        return "incomplete"
+    try:
+        found = tls.examine(certificate, key)
+    except SettingsRefused as refusal:
+        notes.problems.append(str(refusal))
+        return "not usable yet"
+    now = clock.now()
+    if (unusable := found.refusal(now)) is not None:
+        notes.problems.append(f"tls_certificate {certificate}: {unusable}")
+    if (warning := found.warning(now)) is not None:
+        notes.warnings.append(warning)
+    if stat.S_IMODE(key.stat().st_mode) & (stat.S_IROTH | stat.S_IWOTH):
+        notes.warnings.append(f"The private key {key} can be read by every user of this machine: chmod 600 {key}")
+    return str(found)
+
+
+def _data(data: Path, notes: _Notes) -> str:
+    root = data.absolute()
+    try:
+        kind = check_root(root)
+    except BlockstoreError as refusal:
+        notes.problems.append(str(refusal))
+        return f"{root}, not usable"
+    there = _nearest(root)
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        what = "is no directory" if not there.is_dir() else "cannot be written by this user"
+        notes.problems.append(f"{there} {what}: put this right, or choose another data directory with --data.")
+        return f"{root}, not usable"
+    if there == root and stat.S_IMODE(root.stat().st_mode) & _OTHERS:
+        notes.warnings.append(f"The data directory {root} is open to other users of this machine: chmod 700 {root}")
+    free = shutil.disk_usage(there).free / (1 << 30)
+    return f"{root} ({kind}, {free:.1f} GiB free{'' if there == root else ', will be made'})"
+
+
+def _nearest(path: Path) -> Path:
+    """The path itself, or of those above it the first that exists."""
+    return next(each for each in (path, *path.parents) if each.exists())
+
+
+def _workers(settings: Settings) -> str:
+    return "1 process" if settings.workers == 1 else f"{settings.workers} processes on one port"
+
+
+def _jobs(settings: Settings) -> str:
+    if settings.jobs == 0:
+        return "none here: `drystone worker` has to run beside this"
+    return f"up to {settings.jobs} at once in this server"
+
+
+def _odd_addresses(settings: Settings) -> Iterator[str]:
+    if settings.public_url is not None and settings.public_url.startswith("http://") and _scheme(settings) == "https":
+        yield f"public_url {settings.public_url} is http, and the server speaks TLS only: links will lead nowhere."
+    for network in settings.trusted_proxies:
+        if network.prefixlen == 0:
+            yield f"trusted_proxies holds {network}: everybody is believed, so anybody can call from any address."

@@ -1,0 +1,1 @@
+"""The host verbs that look after the data: one file a verb."""

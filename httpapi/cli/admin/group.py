@@ -1,0 +1,39 @@
+"""`drystone admin`: looking after a data directory, on the machine where it is."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import click
+
+from httpapi.cli.admin.gc import gc
+from httpapi.cli.admin.rebuild_index import rebuild_index
+from httpapi.cli.admin.stats import stats
+from httpapi.cli.admin.verify import verify
+
+# \b keeps click from wrapping the lines.
+EXAMPLES: Final = """
+\b
+Beside running servers:
+  drystone admin stats --data /srv/images
+  drystone admin verify --data /srv/images
+  drystone admin verify --data /srv/images --read-data --rate 100MiB
+
+\b
+With all servers and workers stopped:
+  drystone admin gc --offline --data /srv/images --dry-run
+  drystone admin rebuild-index --data /srv/images
+"""
+
+
+@click.group(epilog=EXAMPLES)
+def admin() -> None:
+    """Look after the data: count it, verify it, give back the space of deleted images, make the index again.
+
+    These verbs work on the data directory itself, on its machine, as the user whom it belongs to. What is wrong makes
+    the exit code 1, so that a timer can tell.
+    """
+
+
+for _verb in (stats, verify, gc, rebuild_index):
+    admin.add_command(_verb)

@@ -1,0 +1,110 @@
+"""How the host verbs show what goes on and what came of it."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from blockstore.progress import Silent
+from httpapi.cli.output import human_size, is_terminal, print_lines, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+    from blockstore.progress import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A line of a report: what it is, the value for programs, and for people if that is another text."""
+
+    name: str
+    value: object
+    text: str | None = None
+
+
+def bytes_fact(name: str, size: int) -> Fact:
+    """A size: a number for programs, with a unit for people."""
+    return Fact(name, size, human_size(size))
+
+
+def ratio(over: int, under: int) -> float | None:
+    """How many times, with two digits; None where there is nothing to divide by."""
+    return round(over / under, 2) if under else None
+
+
+def print_facts(facts: Sequence[Fact]) -> None:
+    """Aligned on a terminal; elsewhere name, tab, value, one a line."""
+    if not is_terminal():
+        print_lines((fact.name, "" if fact.value is None else fact.value) for fact in facts)
+        return
+    width = max(len(fact.name) for fact in facts)
+    for fact in facts:
+        text = fact.text
+        if text is None:
+            text = "-" if fact.value is None else f"{fact.value:,}" if isinstance(fact.value, int) else str(fact.value)
+        click.echo(f"{fact.name:<{width}}  {printable(text)}")
+
+
+def say(sentence: str) -> None:
+    """A note, on standard error."""
+    click.echo(f"drystone: {printable(sentence)}", err=True)
+
+
+@contextmanager
+def progress(*, quiet: bool) -> Iterator[Progress]:
+    """Bars on a terminal, else nothing but notes."""
+    if quiet or not sys.stderr.isatty():
+        yield _Notes()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as AllBars
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[amount]}"),
+        TimeRemainingColumn(),
+    )
+    with AllBars(*columns, console=Console(stderr=True), transient=True) as bars:
+        yield _Bars(bars)
+
+
+class _Notes(Silent):
+    def note(self, sentence: str) -> None:
+        """One line."""
+        say(sentence)
+
+
+class _Bars:
+    def __init__(self, bars: Bars) -> None:
+        self._bars = bars
+        self._task: TaskID | None = None
+        self._total = 0
+        self._unit = ""
+
+    def begin(self, what: str, total: int, unit: str = "") -> None:
+        """A new bar below; the one before is full."""
+        if self._task is not None:
+            self._bars.update(self._task, completed=self._total)
+        self._total, self._unit = total, unit
+        self._task = self._bars.add_task(what, total=total or None, amount="")
+
+    def moved(self, done: int) -> None:
+        """Draws at its own pace, however often it is told."""
+        assert self._task is not None
+        amount = human_size(done) if self._unit == "B" else f"{done:,}"
+        self._bars.update(self._task, completed=done, amount=amount)
+
+    def note(self, sentence: str) -> None:
+        """One line above the bars."""
+        self._bars.console.print(f"drystone: {printable(sentence)}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,1 @@
+"""Figures of the running service, for Prometheus; the one home of prometheus_client."""

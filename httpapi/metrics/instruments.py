@@ -1,0 +1,97 @@
+"""Every figure that is counted where things happen, by its name. The README's table has them all, with what they mean.
+
+Names end in their unit. A label has few values, and never one that a caller can choose: routes are templates.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's
+REGISTRY: Final = CollectorRegistry()
+
+REQUESTS: Final = Counter(
+    "drystone_requests",
+    "Requests answered, or given up by their client.",
+    ("method", "route", "status"),
+    registry=REGISTRY,
+)
+REQUEST_SECONDS: Final = Histogram(
+    "drystone_request_seconds",
+    "From a request's head to the end of its answer.",
+    ("method", "route"),
+    buckets=(0.005, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0, 120.0, 600.0),
+    registry=REGISTRY,
+)
+WORKER_REQUESTS: Final = Counter(
+    "drystone_worker_requests", "The same requests, by the worker that took them.", ("worker",), registry=REGISTRY
+)
+IN_FLIGHT: Final = Gauge(
+    "drystone_requests_in_flight", "Requests that are at work.", multiprocess_mode="livesum", registry=REGISTRY
+)
+RECEIVED: Final = Counter("drystone_image_received_bytes", "Image data that came in.", registry=REGISTRY)
+SENT: Final = Counter("drystone_image_sent_bytes", "Image data that went out.", registry=REGISTRY)
+
+UPLOADS: Final = Counter("drystone_uploads", "Uploads that became an image's data.", registry=REGISTRY)
+UPLOAD_BLOCKS: Final = Counter(
+    "drystone_upload_blocks", "Their blocks: new, held (already there) or hole.", ("kind",), registry=REGISTRY
+)
+UPLOAD_BYTES: Final = Counter("drystone_upload_bytes", "The same in bytes of the image.", ("kind",), registry=REGISTRY)
+STORED_BYTES: Final = Counter(
+    "drystone_upload_stored_bytes", "What they added to packs, compressed.", registry=REGISTRY
+)
+
+SLAB_BUDGET: Final = Gauge(
+    "drystone_slab_budget_bytes",
+    "Memory set aside for image data in transit.",
+    ("use",),
+    multiprocess_mode="livesum",
+    registry=REGISTRY,
+)
+SLAB_TAKEN: Final = Gauge(
+    "drystone_slab_taken_bytes",
+    "How much of it is promised or in use.",
+    ("use",),
+    multiprocess_mode="livesum",
+    registry=REGISTRY,
+)
+SLAB_QUEUED: Final = Gauge(
+    "drystone_slab_waiting_transfers",
+    "Transfers that wait to be let in.",
+    ("use",),
+    multiprocess_mode="livesum",
+    registry=REGISTRY,
+)
+LOOP_LAG: Final = Histogram(
+    "drystone_loop_lag_seconds",
+    "How late the event loop came back to a timer.",
+    buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0),
+    registry=REGISTRY,
+)
+GENERATION_SECONDS: Final = Histogram(
+    "drystone_generation_close_seconds",
+    "Making a generation durable: syncs, rows, journals.",
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0),
+    registry=REGISTRY,
+)
+INDEX_WAIT: Final = Gauge(
+    "drystone_index_wait_seconds",
+    "How long the index's present change has taken or waited, the longest of all.",
+    multiprocess_mode="livemax",
+    registry=REGISTRY,
+)
+SWEEPS: Final = Counter("drystone_sweeps", "Sweeps for what dead processes left.", ("result",), registry=REGISTRY)
+REQUEUED: Final = Counter(
+    "drystone_requeued_images", "Images queued again because their uploader had died.", registry=REGISTRY
+)
+PACK_BYTES: Final = Gauge(
+    "drystone_pack_bytes",
+    "Bytes in pack files, looked at once a minute.",
+    multiprocess_mode="livemostrecent",
+    registry=REGISTRY,
+)
+PACKS: Final = Gauge(
+    "drystone_packs", "Pack files, looked at once a minute.", multiprocess_mode="livemostrecent", registry=REGISTRY
+)

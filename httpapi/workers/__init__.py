@@ -1,0 +1,1 @@
+"""Several server processes on one port: the one that starts and watches them, and each of them."""

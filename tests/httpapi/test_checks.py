@@ -1,0 +1,101 @@
+"""What is told of settings beforehand: the same problems that a start is refused over, warnings, and a plan."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from blockstore.data_dir import DataDir
+from blockstore.disk import Disk
+from httpapi.bootstrap import identity_of
+from httpapi.checks import Checked, check
+from httpapi.setting_values import Listen
+from httpapi.settings import Settings, SettingsRefused
+from tests.kit.authority import Authority
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Settings:
+    return Settings(data=tmp_path / "data")
+
+
+def look(settings: Settings, **changes: object) -> Checked:
+    return check(replace(settings, **changes), identity_of)  # type: ignore[arg-type]  # each test gives real settings
+
+
+def problem(settings: Settings, **changes: object) -> str:
+    [found] = look(settings, **changes).problems
+    return found
+
+
+def test_defaults_are_fine_and_nothing_is_made(good: Settings) -> None:
+    checked = look(good)
+    assert (checked.problems, checked.warnings) == ((), ())
+    checked.refuse()
+    assert checked.plan["listens on"] == "http://127.0.0.1:9292, from this machine only"
+    assert checked.plan["identity"] == "identity none: admin/default"
+    assert checked.plan["data"].startswith(f"{good.data} (")
+    assert checked.plan["data"].endswith(" GiB free, will be made)")
+    assert checked.plan["TLS"] == "off"
+    assert not good.data.exists()
+
+
+def test_a_data_directory_that_is_there_is_looked_at(good: Settings, tmp_path: Path) -> None:
+    DataDir.open(good.data, Disk()).close()
+    assert look(good).warnings == ()
+    good.data.chmod(0o750)
+    [warning] = look(good).warnings
+    assert warning.endswith(f"is open to other users of this machine: chmod 700 {good.data}")
+    (tmp_path / "file").write_text("")
+    assert "is no directory: put this right, or choose another" in problem(good, data=tmp_path / "file" / "below")
+    (tmp_path / "strange").mkdir()
+    (tmp_path / "strange" / "thing").write_text("")
+    assert "is not empty and holds no Drystone data" in problem(good, data=tmp_path / "strange")
+
+
+def test_addresses_beyond_this_machine_need_an_identity_and_passwords_need_tls(good: Settings) -> None:
+    assert "there is no identity" in problem(good, listen=Listen("0.0.0.0", 1))
+    assert "needs identity_file" in problem(good, identity="basic")
+
+
+def test_tls_wants_two_files_that_fit_and_are_valid(good: Settings, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    one, two = authority.sign(file="one"), authority.sign(file="two")
+    assert problem(good, tls_key=one.key) == "tls_key is set and tls_certificate is not: TLS needs both, or neither."
+    assert "tls_certificate is set" in problem(good, tls_certificate=one.certificate)
+    assert "does not belong" in problem(good, tls_certificate=one.certificate, tls_key=two.key)
+    assert "cannot be read" in problem(good, tls_certificate=one.certificate, tls_key=tmp_path / "none")
+    old, soon = authority.sign(days=0, file="old"), authority.sign(days=5, file="soon")
+    assert "has expired on" in problem(good, tls_certificate=old.certificate, tls_key=old.key)
+    soon.key.chmod(0o644)
+    checked = look(good, tls_certificate=soon.certificate, tls_key=soon.key)
+    assert checked.problems == ()
+    expires, readable = checked.warnings
+    assert "renew it" in expires
+    assert readable.endswith(f"chmod 600 {soon.key}")
+    assert checked.plan["listens on"].startswith("https://")
+
+
+def test_addresses_that_cannot_be_meant_are_warned_of(good: Settings, tmp_path: Path) -> None:
+    pair = Authority(tmp_path).sign()
+    pair.key.chmod(0o600)
+    checked = look(
+        good,
+        tls_certificate=pair.certificate,
+        tls_key=pair.key,
+        public_url="http://images.example",
+        trusted_proxies=(ipaddress.ip_network("0.0.0.0/0"),),
+    )
+    assert [each.partition(" ")[0] for each in checked.warnings] == ["public_url", "trusted_proxies"]
+
+
+def test_a_start_is_refused_over_the_first_problem_and_says_that_there_are_more(good: Settings, tmp_path: Path) -> None:
+    checked = look(good, listen=Listen("192.0.2.1", 1), tls_key=tmp_path / "key")
+    with pytest.raises(SettingsRefused, match=r"no identity.*`drystone config check` names 2 problems"):
+        checked.refuse()

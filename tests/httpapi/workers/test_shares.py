@@ -1,0 +1,67 @@
+"""What each worker gets, and that its settings arrive as they were."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields, replace
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+
+from httpapi.setting_values import Listen
+from httpapi.settings import Settings
+from httpapi.workers.shares import LEAST_SLABS, from_document, share_of, to_document
+
+MIB = 1 << 20
+UNUSUAL = Settings(
+    data=Path(" images of\nmine "),
+    listen=Listen("::1", 0),
+    workers=7,
+    public_url="https://images.example.org/images",
+    trusted_proxies=(ip_network("10.0.0.0/8"), ip_network("fd00::/8")),
+    tls_certificate=Path("/etc/\udcff.pem"),
+    tls_key=Path("key.pem"),
+    insecure=True,
+    block_size=4096,
+    slab_budget=16 * MIB + 1,
+    generation_bytes=1 * MIB,
+    generation_seconds=0.1 + 0.2,
+    image_size_cap=1,
+    identity="basic",
+    identity_user="ann b",
+    identity_project="größe",
+    identity_roles=frozenset(),
+    identity_file=Path("users"),
+    identity_accounts=Path("accounts.toml"),
+    hashes="background",
+    jobs=0,
+    metrics="open",
+    log_level="debug",
+    log_format="json",
+    shutdown_grace=1e-3,
+    header_timeout=1.5,
+    body_timeout=7.0,
+)
+
+
+@pytest.mark.parametrize("settings", [Settings(), UNUSUAL])
+def test_settings_arrive_as_they_were(settings: Settings) -> None:
+    assert from_document(json.loads(json.dumps(to_document(settings)))) == settings
+
+
+def test_no_setting_is_missing_from_that_test() -> None:
+    usual = Settings()
+    assert not [each.name for each in fields(usual) if getattr(usual, each.name) == getattr(UNUSUAL, each.name)]
+
+
+def test_memory_is_shared_out_and_nobody_has_too_little() -> None:
+    settings = replace(Settings(), workers=4, slab_budget=128 * MIB)
+    assert [share_of(settings, number).slab_budget for number in range(1, 5)] == [32 * MIB] * 4
+    assert share_of(replace(settings, slab_budget=20 * MIB), 3).slab_budget == LEAST_SLABS
+
+
+@pytest.mark.parametrize(("jobs", "shares"), [(0, [0, 0, 0]), (1, [1, 0, 0]), (3, [1, 1, 1]), (5, [2, 2, 1])])
+def test_all_jobs_are_given_out_and_none_twice(jobs: int, shares: list[int]) -> None:
+    settings = replace(Settings(), workers=3, jobs=jobs)
+    assert [share_of(settings, number).jobs for number in (1, 2, 3)] == shares
