@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class BaseView:
-    """The chain of manifests that a new image is written over (newest first)."""
+    """The chain of manifests that a new image is written over, newest first; both have the same fixed block size."""
 
     def __init__(self, chain: Sequence[ManifestFile]) -> None:
         self.chain = chain

@@ -20,10 +20,13 @@ DEEPEST: Final = 16
 
 
 def flatten(chain: Sequence[ManifestFile], directory: Path, disk: Disk) -> BuiltManifest:
-    """Write the flat manifest of `chain` (newest first), durable; one window in memory at a time."""
+    """Write the flat manifest of `chain` (newest first, of fixed-size blocks), durable; one window in memory at a time.
+
+    A content-defined image never has a base: it is flat already.
+    """
     header = chain[0].header
     resolver = Resolver(chain)
-    builder = ManifestBuilder(directory, header.store, header.block_size, None, disk)
+    builder = ManifestBuilder(directory, header.store, header.cutting, None, disk)
     try:
         for first in range(0, header.blocks, LEAF_BLOCKS):
             count = min(LEAF_BLOCKS, header.blocks - first)

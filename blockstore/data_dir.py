@@ -1,8 +1,8 @@
 """The data directory: its tree, its `format` file and its lock. FORMAT.md draws the tree.
 
 `lock` is shared by everything that runs (serve, worker) and exclusive for first init, migration and the offline
-verbs. Converting a flock is not atomic, so a change of mode is: release, take, check again. `format` is written once,
-last of all at init: a directory without it was never finished.
+verbs. Converting a flock is not atomic, so a change of mode is: release, take, check again. `format` is written last
+of all at init: a directory without it was never finished. Later only version bits are added to it.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import re
 import struct
+import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +21,7 @@ from blockstore.checksum import xxh3
 from blockstore.disk import Disk, disk_errors
 from blockstore.errors import Damaged, DataRefused
 from blockstore.features import NONE, Features
-from blockstore.leases.flock import LockFile, holder, is_held, live_files, try_lock
+from blockstore.leases.flock import LockFile, holder, is_held, live_files, try_lock, wait_for_lock
 from blockstore.names import new_name
 
 if TYPE_CHECKING:
@@ -56,8 +57,25 @@ def decode_format(data: bytes, what: str) -> bytes:
     return bytes(store)
 
 
+def check_root(root: Path) -> str:
+    """The type of the file system that `root` lies on or would; DataRefused if no data may be there. Makes nothing."""
+    root = root.absolute()
+    _refuse_network(root)
+    with disk_errors(str(root)):
+        if root.exists() and not (root / "format").exists():
+            _refuse_strangers(root)
+    with Path("/proc/self/mountinfo").open(encoding="utf-8", errors="surrogateescape") as mounts:
+        return file_system(Path(os.path.realpath(root)), mounts)
+
+
 def network_file_system(path: Path, mountinfo: Iterable[str]) -> str:
     """The type of the network file system that `path` lies on, or an empty string; `mountinfo` as in proc(5)."""
+    kind = file_system(path, mountinfo)
+    return kind if kind.split(".")[0] in NETWORK else ""
+
+
+def file_system(path: Path, mountinfo: Iterable[str]) -> str:
+    """The type of the file system that `path` lies on, such as `ext4`; `mountinfo` as in proc(5)."""
     best, kind = "", ""
     for line in mountinfo:
         fields, _, rest = line.partition(" - ")
@@ -65,7 +83,7 @@ def network_file_system(path: Path, mountinfo: Iterable[str]) -> str:
         inside = mount == "/" or f"{path}/".startswith(f"{mount}/")
         if inside and len(mount) >= len(best):
             best, kind = mount, rest.split()[0]
-    return kind if kind.split(".")[0] in NETWORK else ""
+    return kind
 
 
 @dataclass(slots=True)
@@ -77,6 +95,7 @@ class DataDir:
     process: LockFile
     disk: Disk
     _lock: int
+    _announcing: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
     def open(cls, root: Path, disk: Disk, *, purpose: str = "serve") -> DataDir:
@@ -95,9 +114,45 @@ class DataDir:
             os.close(lock)
             raise
 
+    @classmethod
+    def open_made(cls, root: Path, disk: Disk, *, purpose: str, exclusive: bool) -> DataDir:
+        """Open one that exists, beside others or alone; DataRefused says who is there, or that there is nothing."""
+        root = root.absolute()
+        _refuse_network(root)
+        with disk_errors(str(root)):
+            if not (root / "format").exists():
+                raise DataRefused(f"there is no Drystone data in {root}: name its directory with --data")
+            lock = _lock_of(root, shared=not exclusive)
+        try:
+            with disk_errors(str(root)):
+                store = decode_format((root / "format").read_bytes(), str(root / "format"))
+                return cls(root, store, LockFile(root / "processes", purpose), disk, lock)
+        except BaseException:
+            os.close(lock)
+            raise
+
     def folder(self, name: str) -> Path:
         """One of FOLDERS."""
         return self.root / name
+
+    def announce(self, incompat: int) -> None:
+        """Set incompat bits in `format`, durable, before the first file that has them: older programs then stop here.
+
+        Never taken back. Safe on several threads and in several processes.
+        """
+        path = self.root / "format"
+        with self._announcing, disk_errors(str(path)):
+            known = _read_features(path)
+            if known.incompat & incompat == incompat:
+                return
+            guard = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                wait_for_lock(guard)
+                # Read again under the lock: another process may have set other bits meanwhile.
+                known = _read_features(path)
+                _write_format(self.root, self.store, replace(known, incompat=known.incompat | incompat), self.disk)
+            finally:
+                os.close(guard)
 
     def is_alive(self, process: str) -> bool:
         """Whether the process that had this lock file still holds it."""
@@ -152,6 +207,18 @@ def _shared_lock(root: Path, disk: Disk) -> int:
             time.sleep(0.05)
 
 
+def _lock_of(root: Path, *, shared: bool) -> int:
+    """The lock of a tree that is there; waits a little for whoever is about to end."""
+    deadline = clock.monotonic() + (PATIENCE if shared else 0)
+    fd = os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    while not try_lock(fd, shared=shared):
+        if clock.monotonic() >= deadline:
+            os.close(fd)
+            raise _in_use(root)
+        time.sleep(0.05)
+    return fd
+
+
 def _in_use(root: Path) -> DataRefused:
     owners = "; ".join(holder(path) for path in live_files(root / "processes")) if (root / "processes").exists() else ""
     return DataRefused(
@@ -178,10 +245,20 @@ def _make_tree(root: Path, disk: Disk) -> None:
         for number in range(256):
             (root / folder / f"{number:02x}").mkdir(mode=0o700, exist_ok=True)
         disk.sync_directory(root / folder)
+    _write_format(root, new_name(), NONE, disk)
+
+
+def _read_features(path: Path) -> Features:
+    data = path.read_bytes()
+    decode_format(data, str(path))
+    return Features(*_FORMAT.unpack_from(data)[1:4])
+
+
+def _write_format(root: Path, store: bytes, features: Features, disk: Disk) -> None:
     hidden = root / f".format-{new_name().hex()}"
     fd = disk.create(hidden)
     try:
-        disk.write(fd, [encode_format(new_name())], 0, str(hidden))
+        disk.write(fd, [encode_format(store, features)], 0, str(hidden))
         disk.sync(fd, str(hidden))
     finally:
         os.close(fd)

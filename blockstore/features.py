@@ -14,12 +14,14 @@ from blockstore.errors import DataRefused
 
 STRUCT: Final = struct.Struct("<III")
 KNOWN_RO_COMPAT: Final = 0
-KNOWN_INCOMPAT: Final = 0
+CONTENT_DEFINED: Final = 1
+"""Incompat: a manifest whose blocks are cut by content, of any length."""
+KNOWN_INCOMPAT: Final = CONTENT_DEFINED
 
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """The three words of bits; all zero in version 0.1."""
+    """The three words of bits; all zero where nothing but the first version's formats is used."""
 
     compat: int = 0
     ro_compat: int = 0

@@ -17,6 +17,7 @@ from blockstore.features import NONE, Features
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from mmap import mmap
     from pathlib import Path
 
     from blockstore.disk import Disk
@@ -52,7 +53,7 @@ def encode_records(records: Sequence[Record], first: int) -> bytes:
     return b"".join(parts)
 
 
-def decode(data: bytes, what: str) -> Iterator[Record]:
+def decode(data: bytes | mmap, what: str) -> Iterator[Record]:
     """The records up to the first torn one; a file shorter than its header has none."""
     if not any(data[:HEADER_SIZE]) or len(data) < HEADER_SIZE:
         # A power cut may leave a first write as zeros, or torn: nothing in it was acknowledged.

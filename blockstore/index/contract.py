@@ -14,9 +14,13 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final, Protocol
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
+
+    from numpy.typing import NDArray
 
     from blockstore.block import Place
 
@@ -24,6 +28,12 @@ BATCH: Final = 4096
 """Rows a transaction, at most."""
 HOLD: Final = 0.05
 """Seconds that a writer keeps the write lock, at most; then it commits what is done and goes on."""
+
+
+ROW: Final = np.dtype(
+    [("digest", "u1", (32,)), ("pack", "<u4"), ("offset", "<u4"), ("frame", "<u4"), ("raw", "<u4")],
+)
+"""A row as it lies in arrays: the digest, then its place."""
 
 
 class PackState(IntEnum):
@@ -43,6 +53,17 @@ class PackRecord:
     owner: str
     state: PackState
     indexed_end: int
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSize:
+    """How much the index holds: rows, marks, packs in the register, and bytes of its file."""
+
+    rows: int
+    condemned: int
+    bad: int
+    packs: int
+    bytes: int
 
 
 class BlockIndex(Protocol):
@@ -78,6 +99,15 @@ class BlockIndex(Protocol):
 
     def scan(self, after: bytes = b"") -> Iterator[tuple[bytes, Place]]:
         """All rows in the order of digests, from beyond `after`; no transaction lives longer than a batch."""
+
+    def rows(self, after: bytes = b"") -> Iterator[NDArray[np.void]]:
+        """As `scan`, in arrays of ROW: for whoever looks at all of them."""
+
+    def size(self) -> IndexSize:
+        """How much there is, at no cost to speak of."""
+
+    def check(self) -> None:
+        """Look at the whole structure without trusting it; Damaged says where it is wrong and what to do."""
 
     def register_pack(self, name: bytes, owner: str) -> int:
         """Enter a new open pack, before its first byte; gives its number, which is never used again."""

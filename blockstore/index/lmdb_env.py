@@ -2,35 +2,40 @@
 
 The rules: one environment a process, opened after spawn, never across fork; one constant sparse map of 1 TiB, and a
 map that another process enlarged is taken over; a read transaction lives no longer than one call; readers of dead
-processes are cleared; a file shorter than its last page is refused at the start (reading a truncated map is SIGBUS);
-local file systems only (`data_dir.py` refuses others). A full disk may show as MapFull, ENOSPC or EIO and becomes one
-error, StoreFull.
+processes are cleared; pages that LMDB would die of are looked for before it opens the file (`in_use.py` says when,
+`pages.py` how); local file systems only (`data_dir.py` refuses others). A full disk may show as MapFull, ENOSPC or EIO
+and becomes one error, StoreFull.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
+import struct
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import lmdb
 
-from blockstore.disk import Disk
+from blockstore.disk import Disk, disk_errors
 from blockstore.errors import Damaged, StoreFull, StoreUnavailable
+from blockstore.index import page_format, pages
+from blockstore.index.in_use import InUse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 Txn: TypeAlias = Any
 """lmdb.Transaction; the library ships no types."""
 MAP_SIZE: Final = 1 << 40
-WALK: Final = 600.0
-"""Seconds for looking at every page of an index that may have been truncated."""
+LAYOUT: Final = {b"blocks": (32, 16), b"bad": (32, 16), b"condemned": (32, 0), b"packs": (4, 26)}
+"""For a table the bytes of its keys and the least bytes of its values (FORMAT.md)."""
+SMALL: Final = 32 << 20
+"""An index of up to so many bytes is looked at whenever it is opened: some tenths of a second."""
 NEARLY_NOTHING: Final = 1 << 20
 """With less than this free, an I/O error of LMDB is a full disk."""
 _DAMAGED: Final = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.VersionMismatchError)
@@ -39,12 +44,28 @@ _DAMAGED: Final = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidErro
 class LmdbEnv:
     """An open environment; `read` and `write` run a function in one transaction each."""
 
-    def __init__(self, directory: Path, *, disk: Disk | None = None, map_size: int = MAP_SIZE) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        disk: Disk | None = None,
+        map_size: int = MAP_SIZE,
+        in_use: InUse | None = None,
+    ) -> None:
+        """`in_use` comes from `enter`, which may take its time, and is ours from now on; None calls it here."""
         self._directory = directory
         self._disk = disk or Disk()
+        self._in_use = in_use or enter(directory)
+        try:
+            self._open(map_size)
+        except BaseException:
+            self._in_use.leave()
+            raise
+
+    def _open(self, map_size: int) -> None:
         with self._errors():
             self._env = lmdb.open(
-                str(directory),
+                str(self._directory),
                 map_size=map_size,
                 max_dbs=8,
                 max_readers=512,
@@ -52,13 +73,16 @@ class LmdbEnv:
                 readahead=False,
             )
             self._env.reader_check()
-        self._disk.sync_directory(directory)
-        self._refuse_truncated()
+        self._disk.sync_directory(self._directory)
 
     def tables(self, *names: bytes) -> list[Any]:
-        """The named tables, made if they aren't there."""
-        with self._errors():
-            return [self._env.open_db(name) for name in names]
+        """The named tables, made if they aren't there; if that fails, the environment is closed."""
+        try:
+            with self._errors():
+                return [self._env.open_db(name) for name in names]
+        except BaseException:
+            self.close()
+            raise
 
     def read(self, look: Callable[[Txn], T]) -> T:
         """Run `look(transaction)` on one snapshot."""
@@ -77,6 +101,7 @@ class LmdbEnv:
     def close(self) -> None:
         """Close the files."""
         self._env.close()
+        self._in_use.leave()
 
     def _run(self, step: Callable[[Txn], T], *, write: bool) -> T:
         with self._errors():
@@ -93,8 +118,9 @@ class LmdbEnv:
         """LMDB's errors become the store's."""
         try:
             yield
-        except _DAMAGED as error:
-            raise Damaged(f"{self._file}: {error}: the index is damaged, make it again from the packs") from error
+        except (*_DAMAGED, ValueError, struct.error) as error:
+            # The last two: a row that is none, such as a state or a place that can't be.
+            raise _damaged(self._file, str(error)) from error
         except lmdb.Error as error:
             if self._is_full(error):
                 raise StoreFull(
@@ -108,59 +134,58 @@ class LmdbEnv:
         return os.strerror(5) in str(error) and shutil.disk_usage(self._directory).free < NEARLY_NOTHING
 
     @property
+    def file(self) -> Path:
+        """The file of the tables."""
+        return self._file
+
+    @property
     def _file(self) -> Path:
         return self._directory / "data.mdb"
 
-    def _refuse_truncated(self) -> None:
-        """Refuse a file that was cut: reading beyond its end would kill the process.
-
-        What a transaction takes and frees again is never written, so a file may end before its last page and yet be
-        whole. Whether it is, another process finds out, which may die of it.
-        """
-        page = self._env.stat()["psize"]
-        # In this order: a neighbour's commit in between can only make the file longer than needed.
-        needed = (self._env.info()["last_pgno"] + 1) * page
-        size = self._file.stat().st_size
-        if size >= needed:
-            return
-        if size % page or not self._walks_through():
-            self._env.close()
-            raise Damaged(
-                f"{self._file} has {size} bytes where its last page ends at {needed}: "
-                "the index was truncated, make it again from the packs",
-            )
-
-    def _walks_through(self) -> bool:
-        walk = [sys.executable, "-m", __name__, str(self._directory)]
-        try:
-            return subprocess.run(walk, capture_output=True, check=False, timeout=WALK).returncode == 0  # noqa: S603 - ourselves
-        except subprocess.TimeoutExpired as error:
-            raise StoreUnavailable(
-                f"{self._file} is shorter than its last page, and another process keeps it locked: stop that one first"
-            ) from error
+    def check(self) -> None:
+        """Damaged, naming the page, unless every page of the present snapshot is right; others may go on writing."""
+        with _telling(self._file):
+            self.read(lambda txn: pages.check(self._file, LAYOUT, txn.id()))
 
 
-def walk_all(directory: str) -> bool:
-    """Read every row of every table, take pages from the free ones, and make the file as long as its last page.
+def enter(directory: Path) -> InUse:
+    """Take part in the use of an index, after a look at its pages if need be; Damaged if it must not be opened.
 
-    Under the write lock, so that nobody's commit comes between. A missing page ends the process by a signal.
+    A small index is looked at whenever nobody else has it open. A large one only when the last process that had it open
+    died, or when the file is too short: reading a map beyond its file's end kills. What a transaction takes and frees
+    again is never written, so a file may end before its last page and yet be whole; then it is made as long as it says.
     """
-    env = lmdb.open(directory, map_size=MAP_SIZE, max_dbs=8, max_readers=512)
-    txn = env.begin(write=True)
-    for name in list(txn.cursor().iternext(keys=True, values=False)):
-        table = env.open_db(name, txn, create=False)
-        if sum(1 for _, value in txn.cursor(table) if value) != txn.stat(table)["entries"]:
-            return False
-    for number in range(1000):
-        txn.put(f"walk {number}".encode(), bytes(100))
-    needed = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
-    file = Path(directory, "data.mdb")
-    if file.stat().st_size < needed:
-        os.truncate(file, needed)
-    txn.abort()
-    env.close()
-    return True
+    file = directory / "data.mdb"
+
+    def look(died: bool) -> None:  # noqa: FBT001 - the contract of InUse
+        size = file.stat().st_size if file.exists() else 0
+        if not size:
+            return
+        with _telling(file):
+            needed = page_format.length(file)
+            if not (died or size <= SMALL or size < needed):
+                return
+            if size > SMALL:
+                log.warning("looking at every page of %s (%d MiB), which was not closed in peace", file, size >> 20)
+            pages.check(file, LAYOUT)
+        if size < needed:
+            with disk_errors(str(file)):
+                os.truncate(file, needed)
+
+    return InUse.enter(directory, look)
 
 
-if __name__ == "__main__":
-    sys.exit(not walk_all(sys.argv[1]))
+@contextlib.contextmanager
+def _telling(file: Path) -> Iterator[None]:
+    """What is wrong with a page, with the name of the file and what to do."""
+    try:
+        yield
+    except Damaged as error:
+        raise _damaged(file, str(error)) from error
+
+
+def _damaged(file: Path, why: str) -> Damaged:
+    return Damaged(
+        f"{file}: {why}: the index is damaged, make it again from the packs: "
+        f"stop what uses it, then run `drystone admin rebuild-index --data {file.parent.parent}`"
+    )

@@ -36,6 +36,11 @@ def try_lock(fd: int, *, shared: bool = False) -> bool:
     return True
 
 
+def wait_for_lock(fd: int) -> None:
+    """Take the lock of an open file, held by anybody for moments only, and wait for it."""
+    fcntl.flock(fd, fcntl.LOCK_EX)
+
+
 class LockFile:
     """A file that this process holds locked for as long as the object is open."""
 
@@ -106,6 +111,11 @@ class FlockLeases:
     def live(self) -> frozenset[str]:
         """The names whose locks are held; files of dead owners are removed on the way."""
         return frozenset(path.name for path in live_files(self._directory))
+
+
+def held_files(directory: Path) -> list[Path]:
+    """The lock files in `directory` whose owners live; nothing is removed."""
+    return [path for path in sorted(directory.iterdir()) if not path.name.startswith(".") and is_held(path)]
 
 
 def live_files(directory: Path) -> list[Path]:

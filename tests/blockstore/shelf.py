@@ -20,6 +20,7 @@ from blockstore.manifest_format import (
     Header,
 )
 from blockstore.resolve import Resolver
+from chunker.cutting import CutKind, Cutting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,7 +47,7 @@ class Shelf:
         self, size: int, listed: Mapping[int, bytes], base: tuple[Path, bytes] | None = None, block: int = BLOCK
     ) -> tuple[Path, bytes]:
         below = ManifestFile(*base) if base else None
-        builder = ManifestBuilder(self.folder, STORE, block, below, Disk())
+        builder = ManifestBuilder(self.folder, STORE, Cutting(CutKind.FIXED, block), below, Disk())
         for number, what in sorted(listed.items()):
             builder.add(number, [what], frozenset())
         built = builder.finish(size)

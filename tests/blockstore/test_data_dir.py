@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from blockstore.checksum import xxh3
 from blockstore.data_dir import FOLDERS, FORMAT_SIZE, DataDir, decode_format, encode_format, network_file_system
 from blockstore.disk import Disk
 from blockstore.errors import BlockstoreError, Damaged, DataRefused, StoreUnavailable
-from blockstore.features import Features
+from blockstore.features import CONTENT_DEFINED, Features
 from blockstore.leases.flock import LockFile, try_lock
 
 ROOT = Path(__file__).parents[2]
@@ -148,7 +149,7 @@ def test_nobody_gets_it_exclusively_while_it_is_open(tmp_path: Path) -> None:
     os.close(fd)
 
 
-@pytest.mark.parametrize("bits", [Features(incompat=1), Features(ro_compat=2)])
+@pytest.mark.parametrize("bits", [Features(incompat=2), Features(ro_compat=2)])
 def test_a_newer_format_is_refused_with_a_sentence(tmp_path: Path, bits: Features) -> None:
     DataDir.open(tmp_path, Disk()).close()
     (tmp_path / "format").write_bytes(encode_format(STORE, bits))
@@ -231,3 +232,36 @@ def test_a_network_file_system_is_known_by_the_nearest_mount(path: str, mounts: 
 def test_this_machines_own_mounts_can_be_read(tmp_path: Path) -> None:
     with Path("/proc/self/mountinfo").open(encoding="utf-8") as mounts:
         assert network_file_system(Path("/proc"), mounts) == ""
+
+
+def test_a_bit_is_added_to_the_format_file_and_those_that_are_there_stay(tmp_path: Path) -> None:
+    with closing(DataDir.open(tmp_path, Disk())) as data:
+        (tmp_path / "format").write_bytes(encode_format(data.store, Features(compat=4)))
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(data.announce, [CONTENT_DEFINED] * 8))
+        marked = encode_format(data.store, Features(compat=4, incompat=CONTENT_DEFINED))
+        assert (tmp_path / "format").read_bytes() == marked
+        before = (tmp_path / "format").stat().st_ino
+        data.announce(CONTENT_DEFINED)
+        assert (tmp_path / "format").stat().st_ino == before, "a bit that is set is not written again"
+    assert not list(tmp_path.glob(".format-*"))
+
+
+def test_what_is_not_there_is_not_made_for_the_host_verbs(tmp_path: Path) -> None:
+    with pytest.raises(DataRefused, match="there is no Drystone data in"):
+        DataDir.open_made(tmp_path / "none", Disk(), purpose="stats", exclusive=False)
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_host_verb_stands_beside_others_or_alone(tmp_path: Path) -> None:
+    DataDir.open(tmp_path, Disk()).close()
+    one = DataDir.open_made(tmp_path, Disk(), purpose="stats", exclusive=False)
+    two = DataDir.open(tmp_path, Disk())
+    with pytest.raises(DataRefused, match=r"in use by another process \(\d+ stats; \d+ serve\)"):
+        DataDir.open_made(tmp_path, Disk(), purpose="gc", exclusive=True)
+    one.close()
+    two.close()
+    alone = DataDir.open_made(tmp_path, Disk(), purpose="gc", exclusive=True)
+    with pytest.raises(DataRefused, match=r"in use by another process \(\d+ gc\)"):
+        DataDir.open_made(tmp_path, Disk(), purpose="gc", exclusive=True)
+    alone.close()

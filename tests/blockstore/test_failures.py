@@ -19,6 +19,7 @@ from blockstore.names import new_name
 from blockstore.open_pack import OpenPack
 from blockstore.store import BlockStore, StoreOptions
 from catalog.stores.blocks import StoredBlocks
+from chunker.cutting import CutKind, Cutting
 from tests.kit.images_in_store import acquire, link, read_image, write_image
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from blockstore.manifest_writer import ManifestWriter
 
 BLOCK = 4096
+CUTTING = Cutting(CutKind.FIXED, BLOCK)
 OPTIONS = StoreOptions(slab=16 * 1024, slab_budget=1 << 20, generation_seconds=0.1, index_map=1 << 30, threads=2)
 DATA = random.Random(1).randbytes(20 * BLOCK)
 
@@ -53,9 +55,9 @@ class HoldingDisk(Disk):
 
 
 def begin(store: BlockStore) -> ManifestWriter:
-    share = store.slabs.admit(store.slab_size(BLOCK))
+    share = store.slabs.admit(store.slab_size(CUTTING))
     assert share is not None
-    return store.writer(new_name().hex(), share, block_size=BLOCK)
+    return store.writer(new_name().hex(), share, cutting=CUTTING)
 
 
 def feed(store: BlockStore, writer: ManifestWriter, data: bytes, *, last: bool) -> None:
@@ -142,7 +144,7 @@ def test_an_upload_cancelled_while_its_manifest_is_synced_ends_and_leaves_no_man
         disk = HoldingDisk(".manifest")
         store = BlockStore.open(tmp_path, OPTIONS, disk=disk)
         writing = asyncio.create_task(
-            StoredBlocks(store).write(new_name().hex(), source(), expected=None, block_size=BLOCK)
+            StoredBlocks(store).write(new_name().hex(), source(), expected=None, cutting=CUTTING)
         )
         assert await asyncio.to_thread(disk.reached.wait, 30)
         for _ in range(3):
@@ -227,7 +229,7 @@ def test_a_slow_reader_does_not_keep_others_from_uploading(tmp_path: Path) -> No
         async def source() -> AsyncIterator[Buffer]:
             yield DATA
 
-        written = await blocks.write(new_name().hex(), source(), expected=len(DATA), block_size=BLOCK)  # type: ignore[arg-type]
+        written = await blocks.write(new_name().hex(), source(), expected=len(DATA), cutting=CUTTING)  # type: ignore[arg-type]
         assert written.size == len(DATA)
         store.close()
 

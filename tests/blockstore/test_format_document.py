@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from blockstore import block, data_dir, features, frames, journal, manifest_format
+from blockstore import block, data_dir, features, frames, journal, manifest_format, manifest_leaf
 from blockstore.index import lmdb_index
 from blockstore.packs import pack_format
+from chunker import content_defined
 from tests.golden import make
 
 TEXT = (Path(manifest_format.__file__).parent / "FORMAT.md").read_text(encoding="utf-8")
@@ -52,7 +53,8 @@ LAYOUTS = {
     "A row": (dtype_sizes(pack_format.TABLE_ROW), pack_format.TABLE_ROW.itemsize),
     "The sum and the trailer": ([8, *sizes(pack_format._TRAILER.format)], pack_format.TRAILER_SIZE),
     "A manifest's header": ([*sizes(manifest_format._HEADER.format), 8], manifest_format.HEADER_SIZE),
-    "A leaf's row": (dtype_sizes(manifest_format.LEAF_ROW), manifest_format.LEAF_ROW.itemsize),
+    "A leaf's row, blocks": (dtype_sizes(manifest_leaf.LEAF_ROW), manifest_leaf.LEAF_ROW.itemsize),
+    "A leaf's row, content": (dtype_sizes(manifest_leaf.CONTENT_ROW), manifest_leaf.CONTENT_ROW.itemsize),
     "A directory's row": (dtype_sizes(manifest_format.DIRECTORY_ROW), manifest_format.DIRECTORY_ROW.itemsize),
     "A journal's header": ([*sizes(journal._HEADER.format), 8], journal.HEADER_SIZE),
     "A journal's record": ([*sizes(journal._RECORD.format), 8], journal.RECORD_SIZE),
@@ -106,8 +108,12 @@ def test_the_numbers_in_the_meanings_are_those_of_the_code() -> None:
     assert meaning("An entry's header", "codec").startswith(f"{frames.CODEC_ZSTD}: zstd")
     assert meaning("The table", "length") == f"{pack_format.TABLE_ROW.itemsize} · count + {pack_format.TRAILER_SIZE}"
     assert meaning("A manifest's header", "kind").startswith(f"{manifest_format.KIND_FIXED}: blocks of one size")
-    assert f"{manifest_format.KIND_CONTENT_DEFINED} (content-defined" in meaning("A manifest's header", "kind")
-    assert f"from {manifest_format.LEAF_BLOCKS:,} · k" in section("A leaf's row")
+    assert f"{manifest_format.KIND_CONTENT_DEFINED}: content-defined" in meaning("A manifest's header", "kind")
+    assert f"from {manifest_format.LEAF_BLOCKS:,} · k" in section("A leaf's row, blocks")
+    content = section("A leaf's row, content")
+    assert f"{content_defined.ALGORITHM} is FastCDC" in content
+    assert f"Every leaf but the last has {manifest_format.LEAF_BLOCKS:,} rows" in content
+    assert f"| incompat | {features.CONTENT_DEFINED:#x} |" in section("The version rule")
     assert f"`{pack_format.ENTRY_BEGINS.hex(' ')}`" in section("Packs that were not finished")
     assert f"always the last {pack_format._TRAILER.size} bytes" in section("The table")
     assert f"offset + {block.HEADER_SIZE} + frame" in section("A place")

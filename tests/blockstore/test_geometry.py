@@ -93,13 +93,13 @@ images = st.dictionaries(st.integers(0, 30), st.one_of(st.none(), st.integers(0,
 
 
 @given(
-    sizes=st.lists(st.integers(0, 31 * 16), min_size=1, max_size=5),
+    sizes=st.lists(st.integers(0, 31 * BLOCK), min_size=1, max_size=5),
     edits=st.lists(images, min_size=5, max_size=5),
 )
 def test_a_chain_by_the_rules_is_the_image_that_was_edited(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int], edits: list[dict[int, int | None]]
 ) -> None:
-    block = 16
+    block = BLOCK
     shelf = Shelf(tmp_path_factory.mktemp("shelf"))
     chain: list[tuple[Path, bytes]] = []
     image: list[tuple[int, bytes]] = []

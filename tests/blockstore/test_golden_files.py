@@ -1,4 +1,4 @@
-"""The golden files, which version 0.1 wrote: read them, and make the same bytes again."""
+"""The golden files, which the versions wrote that brought their formats: read them, and make the same bytes again."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_the_increment_over_the_whole_manifest_is_the_image() -> None:
         manifest.close()
 
 
-@pytest.mark.parametrize("name", ["whole.manifest", "increment.manifest", "torn.journal", "format"])
+@pytest.mark.parametrize("name", ["whole.manifest", "increment.manifest", "content.manifest", "torn.journal", "format"])
 def test_the_file_is_made_again_byte_by_byte(name: str) -> None:
     assert make.files()[name] == golden(name)
 
@@ -143,16 +143,30 @@ def test_the_format_file_holds_the_stores_id() -> None:
     assert encode_format(make.STORE) == golden("format")
 
 
-def test_every_bit_of_a_golden_manifest_matters(tmp_path: Path) -> None:
-    whole = golden("whole.manifest")
-    asked = manifest_digest("whole.manifest")
+def test_the_content_defined_manifest_is_the_stream_that_was_cut() -> None:
+    with closing(ManifestFile(make.HERE / "content.manifest", manifest_digest("content.manifest"))) as manifest:
+        header = manifest.header
+        assert (header.cutting, header.size, header.base, header.depth) == (make.CONTENT, len(make.STREAM), NO_BASE, 0)
+        assert (header.entries, header.holes, header.algorithm) == (6, 1, 1)
+        blocks = [block[:3] for block in Resolver([manifest]).blocks(0, header.size)]
+    assert [begins + length for begins, length, _ in blocks] == list(
+        make.CONTENT.cutter().cut(memoryview(make.STREAM), last=True)
+    )
+    parts = [make.STREAM[begins : begins + length] for begins, length, _ in blocks]
+    assert [name for _, _, name in blocks] == [digest(part) if any(part) else HOLE for part in parts]
+
+
+@pytest.mark.parametrize(("name", "keys"), [("whole.manifest", (0, 1)), ("content.manifest", (0,))])
+def test_every_bit_of_a_golden_manifest_matters(tmp_path: Path, name: str, keys: tuple[int, ...]) -> None:
+    whole = golden(name)
+    asked = manifest_digest(name)
     for bit in range(0, len(whole) * 8, 7):
         bad = bytearray(whole)
         bad[bit // 8] ^= 1 << bit % 8
         path = tmp_path / "bad.manifest"
         path.write_bytes(bad)
         with pytest.raises(Damaged), closing(ManifestFile(path, asked)) as manifest:
-            for key in (0, 1):
+            for key in keys:
                 manifest.leaf(key)
 
 

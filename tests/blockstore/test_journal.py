@@ -73,7 +73,7 @@ def test_a_damaged_header_is_damaged(at: int) -> None:
 
 
 def test_a_newer_journal_is_refused() -> None:
-    body = HEADER[:16] + b"\x01" + HEADER[17:-8]
+    body = HEADER[:16] + b"\x02" + HEADER[17:-8]
     with pytest.raises(DataRefused, match="a journal was written in a newer format"):
         decode(body + xxh3(body).to_bytes(8, "little"))
 

@@ -12,6 +12,7 @@ from blockstore.disk import Disk
 from blockstore.errors import StoreUnavailable
 from blockstore.names import new_name
 from blockstore.store import BlockStore, StoreOptions
+from chunker.cutting import CutKind, Cutting
 from tests.kit.images_in_store import acquire, link, read_image, write_image
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from blockstore.manifest_writer import ManifestWriter
 
 BLOCK = 4096
+CUTTING = Cutting(CutKind.FIXED, BLOCK)
 DATA = random.Random(8).randbytes(10 * BLOCK)
 OPTIONS = StoreOptions(slab=16 * 1024, slab_budget=1 << 20, generation_seconds=0.05, index_map=1 << 26)
 
@@ -48,9 +50,9 @@ def store(tmp_path: Path) -> Iterator[BlockStore]:
 
 def begin(store: BlockStore, data: bytes = DATA, *, last: bool = True) -> ManifestWriter:
     """An upload of which everything (or, without `last`, one slab) was submitted."""
-    share = store.slabs.admit(store.slab_size(BLOCK))
+    share = store.slabs.admit(store.slab_size(CUTTING))
     assert share is not None
-    writer = store.writer(new_name().hex(), share, block_size=BLOCK)
+    writer = store.writer(new_name().hex(), share, cutting=CUTTING)
     while True:
         slab = acquire(store.slabs, writer)
         filled = min(len(slab.view), slab.head + len(data))

@@ -20,15 +20,17 @@ from blockstore.manifest_format import (
     DIRECTORY_ROW,
     HEADER_SIZE,
     LEAF_BLOCKS,
-    LEAF_ROW,
     MOST_BLOCKS,
     Header,
 )
+from blockstore.manifest_leaf import LEAF_ROW
+from chunker.cutting import CutKind, Cutting
 from tests.blockstore.shelf import BASE_HEADER, BLOCK, STORE, Shelf, forge, name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+CUTTING = Cutting(CutKind.FIXED, BLOCK)
 u32, u64 = st.integers(0, (1 << 32) - 1), st.integers(0, (1 << 64) - 1)
 
 
@@ -40,7 +42,7 @@ def shelf(tmp_path: Path) -> Shelf:
 headers = st.builds(
     Header,
     store=st.binary(min_size=16, max_size=16),
-    block_size=st.integers(1, (1 << 32) - 1),
+    block_size=st.sampled_from([1 << n for n in range(12, 23)]),
     size=u64,
     base=st.binary(min_size=32, max_size=32),
     depth=u32,
@@ -73,7 +75,7 @@ def test_a_newer_manifest_is_refused() -> None:
         manifest_format.decode_header(encoded, "a manifest")
 
 
-@pytest.mark.parametrize("changes", [{"kind": 2}, {"scheme": 1}, {"block_size": 0}])
+@pytest.mark.parametrize("changes", [{"kind": 3}, {"scheme": 1}, {"block_size": 0}, {"block_size": 3 * BLOCK}])
 def test_a_kind_scheme_or_block_size_that_is_not_known_is_refused(changes: dict[str, int]) -> None:
     encoded = manifest_format.encode_header(replace(BASE_HEADER, **changes))  # type: ignore[arg-type] # integers all
     with pytest.raises(BlockstoreError, match="can't be read here"):
@@ -124,7 +126,7 @@ def test_one_changed_block_changes_one_leaf(shelf: Shelf) -> None:
 
 def test_the_builder_tells_which_blocks_it_listed(shelf: Shelf) -> None:
     base = ManifestFile(*shelf.write(4 * BLOCK, {n: name(n) for n in range(4)}))
-    builder = ManifestBuilder(shelf.folder, STORE, BLOCK, base, Disk())
+    builder = ManifestBuilder(shelf.folder, STORE, CUTTING, base, Disk())
     listed = builder.add(0, [name(0), HOLE, name(9), name(3), HOLE, name(5)], frozenset({0, 3}))
     assert listed == [(2, name(9)), (5, name(5))]
     built = builder.finish(6 * BLOCK)
@@ -135,7 +137,7 @@ def test_the_builder_tells_which_blocks_it_listed(shelf: Shelf) -> None:
 
 
 def test_an_abandoned_manifest_leaves_no_file(shelf: Shelf) -> None:
-    builder = ManifestBuilder(shelf.folder, STORE, BLOCK, None, Disk())
+    builder = ManifestBuilder(shelf.folder, STORE, CUTTING, None, Disk())
     builder.add(0, [name(0)], frozenset())
     builder.abandon()
     builder.abandon()
@@ -143,7 +145,7 @@ def test_an_abandoned_manifest_leaves_no_file(shelf: Shelf) -> None:
 
 
 def test_an_image_with_more_blocks_than_numbers_is_refused(shelf: Shelf) -> None:
-    builder = ManifestBuilder(shelf.folder, STORE, BLOCK, None, Disk())
+    builder = ManifestBuilder(shelf.folder, STORE, CUTTING, None, Disk())
     with pytest.raises(StoreUnavailable, match="choose a larger block size"):
         builder.add(MOST_BLOCKS - 1, [name(0), name(1)], frozenset())
     builder.abandon()
@@ -158,7 +160,7 @@ def test_a_manifest_that_is_gone_is_missing(shelf: Shelf) -> None:
 
 
 def test_a_manifest_that_was_never_finished_is_damaged(shelf: Shelf) -> None:
-    builder = ManifestBuilder(shelf.folder, STORE, BLOCK, None, Disk())
+    builder = ManifestBuilder(shelf.folder, STORE, CUTTING, None, Disk())
     builder.add(0, [name(0), *[name(n) for n in range(1, 2000)]], frozenset())
     (path,) = shelf.folder.rglob("*.manifest")
     with pytest.raises(Damaged, match="never finished"):

@@ -1,7 +1,8 @@
 """Run an upload and stop it at step 1, 2, 3 … until it passes; after each stop look at everything that is left.
 
-Run as a program, since it forks: `python -m tests.crashes.crash_at_every_step DIR MODE FIRST STRIDE`. MODE is `kill`
-(what the kernel has is kept) or `power` (what was not synced is forgotten). A line of JSON a step; exit 0 if all held.
+Run as a program, since it forks: `python -m tests.crashes.crash_at_every_step DIR MODE FIRST STRIDE CUTTING`. MODE is
+`kill` (what the kernel has is kept) or `power` (what was not synced is forgotten), CUTTING says how the upload is cut.
+A line of JSON a step; exit 0 if all held.
 """
 
 from __future__ import annotations
@@ -32,14 +33,14 @@ SECOND_DATA = FIRST_DATA[:200_000] + random.Random(2).randbytes(900_001)
 LAST_STEP = 400
 
 
-def prepare(root: Path) -> tuple[str, str]:
+def prepare(root: Path, cutting: str) -> tuple[str, str]:
     """A data directory with a finished image and a queued one."""
 
     async def work() -> tuple[str, str]:
         with image_service(root) as service:
             done = await service.new("done")
             await service.put(done, FIRST_DATA)
-            return done, await service.new("next")
+            return done, await service.new("next", cutting=cutting)
 
     return asyncio.run(work())
 
@@ -109,10 +110,10 @@ def in_child(work, *args, **kwargs) -> int:  # type: ignore[no-untyped-def] # no
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def main(work_dir: Path, mode: str, first: int, stride: int) -> int:
+def main(work_dir: Path, mode: str, first: int, stride: int, cutting: str) -> int:
     origin = work_dir / "origin"
     names = work_dir / "names"
-    assert in_child(lambda: names.write_text(json.dumps(prepare(origin)), encoding="utf-8")) == 0
+    assert in_child(lambda: names.write_text(json.dumps(prepare(origin, cutting)), encoding="utf-8")) == 0
     done, image_id = json.loads(names.read_text(encoding="utf-8"))
     for step in range(first, LAST_STEP, stride):
         root, said = work_dir / "data", work_dir / "said"
@@ -132,4 +133,4 @@ def main(work_dir: Path, mode: str, first: int, stride: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5]))

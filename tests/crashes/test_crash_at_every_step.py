@@ -16,12 +16,15 @@ FEWEST_STEPS = 40
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("first", range(1, STRIDE + 1))
-@pytest.mark.parametrize("mode", ["kill", "power"])
+@pytest.mark.parametrize(
+    ("mode", "cutting"), [("kill", "fixed"), ("power", "fixed"), ("power", "content-defined:16KiB")]
+)
 def test_a_crash_at_any_step_of_an_upload_loses_nothing_acknowledged_and_leaves_garbage_only(
-    tmp_path: Path, mode: str, first: int
+    tmp_path: Path, mode: str, first: int, cutting: str
 ) -> None:
+    arguments = [str(tmp_path), mode, str(first), str(STRIDE), cutting]
     run = subprocess.run(
-        [sys.executable, "-m", "tests.crashes.crash_at_every_step", str(tmp_path), mode, str(first), str(STRIDE)],
+        [sys.executable, "-m", "tests.crashes.crash_at_every_step", *arguments],
         capture_output=True,
         text=True,
         check=False,

@@ -51,6 +51,12 @@ def test_everything_is_there_after_opening_again(tmp_path: Path) -> None:
     again.close()
 
 
+def test_a_number_is_never_given_twice_even_if_the_counter_was_lost(index: LmdbIndex) -> None:
+    numbers = [index.register_pack(new_name(), OWNER) for _ in range(3)]
+    index._write("test", lambda txn: txn.delete(b"next-pack", db=index._meta))
+    assert index.register_pack(new_name(), OWNER) == numbers[-1] + 1
+
+
 def fill_up(index: LmdbIndex, pack: int, names: list[bytes]) -> int:
     """Put rows until the index is full; how many of `names` were tried."""
     for first in range(0, len(names), 500):

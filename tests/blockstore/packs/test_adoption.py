@@ -174,7 +174,7 @@ def test_a_torn_tail_that_looks_like_a_trailer_does_not_stop_the_adoption(yard: 
 def test_a_pack_in_a_newer_format_is_left_alone(yard: Yard) -> None:
     left = yard.leave()
     name = yard.record(left).name
-    left.overwrite(0, pack_format.encode_start(Start(STORE, name, Features(incompat=1))))
+    left.overwrite(0, pack_format.encode_start(Start(STORE, name, Features(incompat=2))))
     for place in left.places:
         left.overwrite(place.offset + 12, b"\x02")
     before = left.path.read_bytes()

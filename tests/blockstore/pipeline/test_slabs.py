@@ -235,3 +235,15 @@ def test_memory_stays_in_the_budget_when_uploads_of_one_size_follow_those_of_ano
         for slab in slabs:
             slab.drop()
         share.close()
+
+
+def test_idle_buffers_can_be_let_go_and_those_in_use_stay() -> None:
+    pool = SlabPool(64 * KIB)
+    share = admitted(pool, 4 * KIB)
+    first, second = taken(share), taken(share)
+    first.view[:4] = second.view[:4] = b"kept"
+    first.drop()
+    pool.let_go()
+    assert bytes(taken(share).view[:4]) == bytes(4)
+    assert bytes(second.view[:4]) == b"kept"
+    assert pool.taken == 8 * KIB

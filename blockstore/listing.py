@@ -1,0 +1,77 @@
+"""What files there are in a data directory: their names and sizes, without opening one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from blockstore import journal, manifest
+from blockstore import places as places_file
+from blockstore.disk import disk_errors
+from blockstore.packs import local
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A file: the name in it (32 hex digits), its length and what it takes on the disk, in bytes."""
+
+    name: str
+    path: Path
+    size: int
+    taken: int
+
+
+def packs(root: Path) -> Iterator[Listed]:
+    """The packs' files."""
+    return _fanned(root / "packs", local.SUFFIX)
+
+
+def manifests(root: Path) -> Iterator[Listed]:
+    """The manifests' files, finished or not."""
+    return _fanned(root / "manifests", manifest.SUFFIX)
+
+
+def places(root: Path) -> Iterator[Listed]:
+    """The files of places beside manifests; the name is the manifest's."""
+    return _fanned(root / "manifests", places_file.SUFFIX)
+
+
+def journals(root: Path) -> Iterator[Listed]:
+    """The journals' files; the name is the pin's."""
+    return _files(root / "journals", journal.SUFFIX)
+
+
+def taken(root: Path) -> int:
+    """Bytes that all files below `root` take on the disk, whosoever they are."""
+    total = 0
+    with disk_errors(str(root)):
+        for path in root.rglob("*"):
+            try:
+                total += path.lstat().st_blocks * 512
+            except FileNotFoundError:
+                # Gone meanwhile: somebody may be at work.
+                continue
+    return total
+
+
+def _fanned(directory: Path, suffix: str) -> Iterator[Listed]:
+    with disk_errors(str(directory)):
+        folders = sorted(path for path in directory.iterdir() if path.is_dir())
+    for folder in folders:
+        yield from _files(folder, suffix)
+
+
+def _files(directory: Path, suffix: str) -> Iterator[Listed]:
+    with disk_errors(str(directory)):
+        for path in sorted(directory.iterdir()):
+            if path.suffix != suffix or path.name.startswith("."):
+                continue
+            try:
+                about = path.stat()
+            except FileNotFoundError:
+                continue
+            yield Listed(path.stem, path, about.st_size, about.st_blocks * 512)

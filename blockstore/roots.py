@@ -1,0 +1,49 @@
+"""What holds blocks, as whoever keeps the records says: live manifests and live pins. All else is garbage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from blockstore import manifest_builder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestRoot:
+    """A live manifest: its file's name, and what the file must say. `base` is the name of the one below it."""
+
+    name: str
+    digest: bytes
+    base: str | None
+    depth: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Roots:
+    """One snapshot of the records: live manifests by name, the names of retired ones, and live pins."""
+
+    live: Mapping[str, ManifestRoot]
+    retired: frozenset[str]
+    pins: frozenset[str]
+
+    def chain(self, name: str) -> Sequence[ManifestRoot]:
+        """The manifest and those below it, newest first, as far as the records go."""
+        return list(self._down(name))
+
+    def _down(self, name: str) -> Iterator[ManifestRoot]:
+        root = self.live.get(name)
+        seen = set()
+        while root is not None and root.name not in seen:
+            seen.add(root.name)
+            yield root
+            root = self.live.get(root.base) if root.base is not None else None
+
+
+def path_of(root: Path, name: str) -> Path:
+    """Where the manifest with this name lies in a data directory."""
+    return manifest_builder.path_of(root / "manifests", name)
