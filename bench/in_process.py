@@ -1,26 +1,37 @@
-"""The block store without the wire: what an upload and a download cost when nobody sends anything."""
+"""The block store without the wire: what an upload and a download cost when nobody sends anything.
+
+    python -m bench.in_process DATA [--hash NAME]... IMAGE...
+
+ingests the images at once when a line comes on standard input: `ready` before, `done` after it.
+"""
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import sys
 import threading
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from blockstore.names import new_name
 from blockstore.pipeline.taps import HashTap
 from blockstore.store import BlockStore
+from chunker.cutting import Cutting
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from concurrent.futures import Future
-    from pathlib import Path
 
     from blockstore.manifest_writer import ManifestWriter
     from blockstore.pipeline.slabs import Slab
 
-_BLOCK = 65536
+Chain = list[tuple[str, bytes]]
+"""An image's manifests, newest first: file name and digest."""
+_CUTTING = Cutting(size=65536)
 _AHEAD = 3  # pieces read at once, as the catalog's reader does
 _SWITCH_SECONDS = 0.0005  # as the server sets it
 
@@ -30,7 +41,7 @@ class Store:
 
     def __init__(self, data: Path) -> None:
         self.data = data
-        self.chain: list[tuple[str, bytes]] = []  # of the image ingested last
+        self.chain: Chain = []  # of the image ingested last
         self._switching = sys.getswitchinterval()
         sys.setswitchinterval(_SWITCH_SECONDS)
         self._store = BlockStore.open(data)
@@ -45,21 +56,35 @@ class Store:
         self._store.close()
         sys.setswitchinterval(self._switching)
 
-    def ingest(self, image: Path, hashes: tuple[str, ...]) -> None:
-        """The whole image by the pipeline, until its manifest is durable. The source is read by the calling thread."""
-        share = self._store.slabs.admit(self._store.slab_size(_BLOCK))
-        assert share is not None, "nothing else uses this store"
+    def ingest(self, image: Path, hashes: Sequence[str], base: Chain | None = None) -> Chain:
+        """The whole image by the pipeline, until its manifest is durable. The source is read by the calling thread.
+
+        `base`: the manifests of an image that is held, compared with first.
+        """
+        share = self._store.slabs.admit(self._store.slab_size(_CUTTING))
+        assert share is not None, "nothing but a few images at once uses this store"
         pin = new_name().hex()
-        writer = self._store.writer(pin, share, block_size=_BLOCK, taps=[HashTap(name) for name in hashes])
+        taps = [HashTap(name) for name in hashes]
+        writer = self._store.writer(pin, share, cutting=_CUTTING, base=base or [], taps=taps)
         with image.open("rb", buffering=0) as source:
             self._pump(source.fileno(), writer)
         manifest = writer.finish().result().manifest
         self._store.forget_journal(pin)
-        self.chain = [(manifest.name, manifest.digest)]
+        self.chain = [(manifest.name, manifest.digest), *(base or [])]
+        return self.chain
 
-    def read(self) -> int:
-        """The image ingested last, verified, a few pieces ahead on the crew; its size."""
-        reader = self._store.reader(self.chain)
+    def ingest_all(self, images: Sequence[Path], hashes: Sequence[str]) -> None:
+        """Several images at once, each by a thread of its own, as clients would send them."""
+        if len(images) == 1:
+            self.ingest(images[0], hashes)
+            return
+        with ThreadPoolExecutor(len(images)) as pool:
+            for one in [pool.submit(self.ingest, image, hashes) for image in images]:
+                one.result()
+
+    def read(self, chain: Chain | None = None) -> int:
+        """An image, by default the one ingested last, verified, a few pieces ahead on the crew; its size."""
+        reader = self._store.reader(chain or self.chain)
         loading: deque[Future[bytes]] = deque()
         seen = 0
         for start, stop in reader.pieces(0, reader.size):
@@ -100,6 +125,27 @@ def filled(data: Path, image: Path) -> Path:
 
 
 def copied(data: Path, target: Path) -> Path:
-    """A copy of a closed data directory."""
+    """A copy of a closed data directory. Its packs are sealed and never written again: they are linked, which leaves
+    no written pages behind that the next fsync would have to wait for.
+    """
     shutil.rmtree(target, ignore_errors=True)
-    return shutil.copytree(data, target)
+    shutil.copytree(data, target, ignore=lambda place, _: ["packs"] if Path(place) == data else [])
+    shutil.copytree(data / "packs", target / "packs", copy_function=os.link)
+    return target
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.in_process", description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("images", type=Path, nargs="+")
+    parser.add_argument("--hash", action="append", default=[])
+    wanted = parser.parse_args()
+    with Store(wanted.data) as store:
+        print("ready", flush=True)
+        sys.stdin.readline()
+        store.ingest_all(wanted.images, wanted.hash)
+        print("done", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -65,6 +65,7 @@ class Limit:
     size: int
     parts: tuple[Part, ...]
     cores: int = CORES
+    streams: int = 1  # equal images at once that make up `size`: so many hashes run side by side
 
     @property
     def shared(self) -> float:
@@ -73,10 +74,9 @@ class Limit:
 
     @property
     def serial(self) -> float:
-        """Seconds of the slowest hash over the whole image."""
-        return max(
-            (self.size / 1e6 / part.single for part in self.parts if part.name in HASHES and part.single), default=0
-        )
+        """Seconds of the slowest hash over one whole image."""
+        one = self.size / self.streams / 1e6
+        return max((one / part.single for part in self.parts if part.name in HASHES and part.single), default=0)
 
     @property
     def seconds(self) -> float:
@@ -128,14 +128,14 @@ class Probe:
         if self.url:
             self._http.append(self._http_alone())
 
-    def limit(self) -> Limit:
-        """The medians of the rounds so far."""
+    def limit(self, streams: int = 1) -> Limit:
+        """The medians of the rounds so far, for the image as a whole or in so many equal parts at once."""
         # Over HTTP the client reads the file: that is in the CPU of HTTP alone.
         parts = [self._part(name) for name in self.steps if not (self.url and name == "read")]
         size = self.image.stat().st_size
         if self._http:
             parts.append(Part("HTTP alone", size, statistics.median(self._http)))
-        return Limit(self.name, size, tuple(parts))
+        return Limit(self.name, size, tuple(parts), streams=streams)
 
     def _part(self, name: str) -> Part:
         cpu = statistics.median(spent[name].seconds for spent in self._fused)

@@ -14,6 +14,7 @@ from bench.places import ROOT, drystone
 from bench.show.server import environment
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 _CURL = ["curl", "--silent", "--show-error", "--fail-with-body"]
@@ -56,8 +57,10 @@ def put_command(url: str, image: str, source: Path | str) -> list[str]:
     return [*_CURL, *octets, "-T", str(source), file_of(url, image)]
 
 
-def get_command(url: str, image: str, target: Path | str) -> list[str]:
-    return [*_CURL, "-o", str(target), file_of(url, image)]
+def get_command(url: str, image: str, target: Path | str, headers: Sequence[str] = (), times: int = 1) -> list[str]:
+    """curl that downloads an image, so often one after another on one connection."""
+    asked = [word for header in headers for word in ("-H", header)]
+    return [*_CURL, *asked, *(["-o", str(target), file_of(url, image)] * times)]
 
 
 def upload(url: str, source: Path, name: str | None = None) -> str:

@@ -72,6 +72,11 @@ def at_most(what: str, value: float, bound: float, unit: str, detail: tuple[str,
     return Figure(what, f"{_short(value)} {unit}", f"<= {_short(bound)} {unit}", value <= bound, detail)
 
 
+def at_least(what: str, value: float, bound: float, unit: str, detail: tuple[str, ...] = ()) -> Figure:
+    """A figure that must not be smaller than the bound."""
+    return Figure(what, f"{_short(value)} {unit}", f">= {_short(bound)} {unit}", value >= bound, detail)
+
+
 def holds(what: str, ok: bool, detail: tuple[str, ...] = ()) -> Figure:  # noqa: FBT001 - the answer is the point
     """Something that is so or isn't."""
     return Figure(what, "yes" if ok else "no", "yes", ok, detail)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from blockstore.store import BlockStore, StoreOptions
+from catalog.cutting import PROPERTY
 from catalog.model.caller import Caller
 from catalog.model.new_image import NewImage
 from catalog.sql.open import open_catalog
@@ -37,11 +38,10 @@ class ImageService:
     services: Services
     store: BlockStore
 
-    async def new(self, name: str = "image") -> str:
-        image = await images.create(
-            self.services, CALLER, NewImage(name=name, disk_format="raw", container_format="bare")
-        )
-        return image.id
+    async def new(self, name: str = "image", *, cutting: str = "") -> str:
+        properties = {PROPERTY: cutting} if cutting else {}
+        wanted = NewImage(name=name, disk_format="raw", container_format="bare", properties=properties)
+        return (await images.create(self.services, CALLER, wanted)).id
 
     async def put(self, image_id: str, data: bytes, *, piece: int = 100_000) -> Image:
         return await image_data.upload(self.services, CALLER, image_id, pieces(data, piece), expected=len(data))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from blockstore.names import new_name
 from blockstore.pipeline.taps import HashTap
+from chunker.cutting import CutKind, Cutting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,14 +23,16 @@ def write_image(
     pieces: Iterable[bytes],
     *,
     block_size: int = 4096,
+    cutting: Cutting | None = None,
     base: Sequence[tuple[str, bytes]] = (),
     pin: str = "",
 ) -> WriteResult:
-    """Put pieces through the pipeline as a sender would, slab by slab."""
-    share = store.slabs.admit(store.slab_size(block_size))
+    """Put pieces through the pipeline as a sender would, slab by slab; `cutting` replaces fixed `block_size`."""
+    cutting = cutting or Cutting(CutKind.FIXED, block_size)
+    share = store.slabs.admit(store.slab_size(cutting))
     assert share is not None
     writer = store.writer(
-        pin or new_name().hex(), share, block_size=block_size, base=base, taps=[HashTap("sha512"), HashTap("md5")]
+        pin or new_name().hex(), share, cutting=cutting, base=base, taps=[HashTap("sha512"), HashTap("md5")]
     )
     try:
         slab = acquire(store.slabs, writer)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from blockstore import names
+from blockstore import frames, names
 from catalog.model.errors import SizeMismatch
 from catalog.ports import Written
 
@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from catalog.ports import StoredManifest
+    from chunker.cutting import Cutting
 
+T = TypeVar("T")
 _PIECE = 1 << 20
 
 
@@ -35,7 +37,13 @@ class MemoryBlocks:
         return process not in self.dead
 
     async def write(
-        self, pin: str, source: AsyncIterator[bytes | memoryview], *, expected: int | None, block_size: int
+        self,
+        pin: str,
+        source: AsyncIterator[bytes | memoryview],
+        *,
+        expected: int | None,
+        cutting: Cutting,
+        hashes: Sequence[str] = (),
     ) -> Written:
         self.journals.add(pin)
         taken = bytearray()
@@ -47,7 +55,7 @@ class MemoryBlocks:
             raise SizeMismatch(f"Size mismatch: expected {expected} bytes, got {len(taken)} bytes")
         if self.at_end is not None:
             await self.at_end(pin)
-        return self._keep(bytes(taken), block_size)
+        return self._keep(bytes(taken), cutting.size, hashes)
 
     async def open(self, manifests: Sequence[StoredManifest]) -> MemoryReader:
         top = manifests[0]
@@ -58,7 +66,10 @@ class MemoryBlocks:
     def forget_journal(self, pin: str) -> None:
         self.journals.discard(pin)
 
-    def _keep(self, data: bytes, block_size: int) -> Written:
+    async def compute(self, step: Callable[[], T]) -> T:
+        return step()
+
+    def _keep(self, data: bytes, block_size: int, hashes: Sequence[str]) -> Written:
         manifest = names.new_name().hex()
         digest = hashlib.sha256(data).digest()
         self.manifests[manifest] = digest, data
@@ -67,7 +78,7 @@ class MemoryBlocks:
             digest=digest,
             depth=0,
             size=len(data),
-            hashes={name: hashlib.new(name, data).hexdigest() for name in ("md5", "sha256", "sha512")},
+            hashes={name: hashlib.new(name, data).hexdigest() for name in hashes},
             new_blocks=-(-len(data) // block_size),
             new_bytes=len(data),
             held_blocks=0,
@@ -87,6 +98,9 @@ class MemoryReader:
     async def read(self, start: int, stop: int) -> AsyncIterator[bytes]:
         for first in range(start, stop, _PIECE):
             yield self._data[first : min(first + _PIECE, stop)]
+
+    async def read_stored(self) -> AsyncIterator[bytes]:
+        yield frames.compress(self._data)
 
     def close(self) -> None:
         self.closed = True

@@ -18,10 +18,14 @@ from httpapi.connection import connection_runner
 from httpapi.identity.none import NoIdentity
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Coroutine, Iterable, Mapping
     from types import TracebackType
 
     from catalog.usecases.services import Services
+    from httpapi.handlers.probes import ProbeHandlers
+    from httpapi.identity.contract import Identity
+    from httpapi.proxies import WayIn
 
 T = TypeVar("T")
 ADMIN = Caller("admin", "default", frozenset({"admin", "member", "reader"}))
@@ -48,11 +52,26 @@ class Answer:
 class RunningServer:
     """Serves `services` until left; `call` makes one request, `connect` gives a socket for broken ones."""
 
-    def __init__(self, services: Services, *, caller: Caller = ADMIN, body_timeout: float = 20.0) -> None:
+    def __init__(
+        self,
+        services: Services,
+        *,
+        caller: Caller = ADMIN,
+        identity: Identity | None = None,
+        body_timeout: float = 20.0,
+        header_timeout: float = 20.0,
+        way_in: WayIn | None = None,
+        tls: ssl.SSLContext | None = None,
+        probes: ProbeHandlers | None = None,
+    ) -> None:
         self.services = services
         self.port = 0
-        self._caller = caller
+        self._identity = identity or NoIdentity(caller)
+        self._tls = tls
         self._body_timeout = body_timeout
+        self._header_timeout = header_timeout
+        self._way_in = way_in
+        self._probes = probes
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
@@ -116,9 +135,13 @@ class RunningServer:
         return str(self.call("GET", f"/v2/images/{image_id}").json["status"])
 
     async def _start(self) -> web.AppRunner:
-        app = build_app(self.services, NoIdentity(self._caller), body_timeout=self._body_timeout)
-        runner = connection_runner(app, shutdown_seconds=1.0)
+        app = build_app(
+            self.services, self._identity, body_timeout=self._body_timeout, way_in=self._way_in, probes=self._probes
+        )
+        runner = connection_runner(
+            app, shutdown_seconds=1.0, header_timeout=self._header_timeout, body_timeout=self._body_timeout
+        )
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=self._tls).start()
         self.port = runner.addresses[0][1]
         return runner

@@ -37,7 +37,7 @@ class ServeProcess:
         )
         assert self.process.stdout is not None
         self.said = self.process.stdout.readline()
-        found = re.search(r"http://127\.0\.0\.1:(\d+) ", self.said)
+        found = re.search(r"https?://127\.0\.0\.1:(\d+) ", self.said)
         assert found, f"no start line: {self.said!r}"
         self.port = int(found[1])
         return self

@@ -72,8 +72,12 @@ TABLE: tuple[tuple[str, str, tuple[Selection, ...]], ...] = (
 )
 
 
-def _register(name: str, sentence: str, selections: tuple[Selection, ...]) -> None:
-    @check("main-job", name, sentence)
+def register(
+    step: str, name: str, sentence: str, selections: tuple[Selection, ...], *, long_only: bool = False
+) -> None:
+    """Makes selections of the test suite a check of a step."""
+
+    @check(step, name, sentence, long_only=long_only)
     def run(room: Room) -> Generator[Figure, None, None]:
         for number, selection in enumerate(selections):
             yield _passed(selection, room.work / f"{number}.xml")
@@ -103,4 +107,4 @@ def _counts(report: Path) -> tuple[int, int]:
 
 
 for _row in TABLE:
-    _register(*_row)
+    register("main-job", *_row)
