@@ -3,8 +3,8 @@
     submit ─┬─ scan (free task: holes, BLAKE3, look-up, zstd) ─ in order ─ append lane ─ manifest, journal notes
             └─ one lane a tap
 
-`submit` never blocks. A slab goes back to the pool when the last tap and the append are done with it, so what is in
-flight is bounded by slabs. `finish` gives the result when every block is journaled and the manifest is durable.
+`submit` never blocks. A slab goes back to the pool after the last tap and the append, so what is in flight is bounded.
+`finish` gives the result when every block is journaled and the manifest is durable.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from blockstore import clock
+from blockstore.claims import GO_AHEAD
 from blockstore.errors import BlockstoreError, StoreUnavailable
 from blockstore.journal import Record
 from blockstore.write_result import Counts
@@ -93,8 +95,8 @@ class ManifestWriter:
         self._error: BaseException | None = None
         self._result: Future[WriteResult] | None = None
         self._quiet: Future[None] | None = None
-        self._finishing = False
-        self._ended = False
+        self._finishing = self._ended = False
+        self._resume = 0.0
 
     def acquire(self) -> Slab | None:
         """A slab to fill from `slab.head` on, or None: wait with the pool's `when_free`. Raises what failed so far."""
@@ -105,6 +107,10 @@ class ManifestWriter:
             slab.head = len(self._tail)
             slab.view[: slab.head] = self._tail
         return slab
+
+    def pause(self) -> float:
+        """Seconds to wait before the next slab: another process is storing the same image, and goes ahead."""
+        return max(0.0, self._resume - clock.monotonic())
 
     def submit(self, slab: Slab, filled: int, *, last: bool = False) -> None:
         """Hand a slab over, filled up to `filled` bytes (its head included); with `last` the stream ends here."""
@@ -185,6 +191,8 @@ class ManifestWriter:
                 generation = self._shared.generations.admit()
                 base = self._base.digests(first, ends) if self._base else ()
                 prepared = self._shared.door.prepare(window, ends, base)
+                if prepared.claimed * 2 > len(prepared.fresh):
+                    self._resume = clock.monotonic() + GO_AHEAD
         except Exception as error:  # noqa: BLE001 - handed to the upload's caller; the queue behind must not stand still
             self._fail(error)
         with self._lock:

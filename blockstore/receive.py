@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from blockstore.block import Frame, Place
+    from blockstore.claims import Claims
     from blockstore.generation import Pending
     from blockstore.generations import Generations
     from blockstore.index.contract import BlockIndex
@@ -36,13 +37,16 @@ class Prepared:
     """Blocks that another upload has appended but no row names yet."""
     held: dict[bytes, Place]
     """Blocks that were there already, and where."""
+    claimed: int
+    """How many of the fresh ones another process is storing, too."""
 
 
 class Door:
     """Prepares windows on any thread; `base` digests come from the base's manifest at the same positions."""
 
-    def __init__(self, index: BlockIndex, generations: Generations) -> None:
+    def __init__(self, index: BlockIndex, generations: Generations, claims: Claims) -> None:
         self._index = index
+        self._claims = claims
         self._generations = generations
 
     def prepare(self, window: memoryview, ends: Sequence[int], base: Sequence[bytes | None] = ()) -> Prepared:
@@ -58,6 +62,7 @@ class Door:
         unknown = [digest for digest in wanted if digest not in pending]
         places = self._index.get_many(unknown) if unknown else []
         spans = list(scanned.spans())
+        claimed = self._claims.claim(name for name, place in zip(unknown, places, strict=True) if place is None)
         fresh, held = {}, {}
         for digest, place in zip(unknown, places, strict=True):
             if place is not None:
@@ -65,7 +70,7 @@ class Door:
             else:
                 start, stop = spans[wanted[digest]]
                 fresh[digest] = make_entry(digest, stop - start, frames.compress(window[start:stop]))
-        return Prepared(scanned, inherited, fresh, pending, held)
+        return Prepared(scanned, inherited, fresh, pending, held, claimed)
 
     def _inherited(self, digests: Sequence[bytes], base: Sequence[bytes | None]) -> frozenset[int]:
         """The positions where the base has the same block, unless that was found bad: then it is stored anew."""

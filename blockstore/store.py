@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from blockstore import coalesce, manifest_builder
 from blockstore.base_view import BaseView
+from blockstore.claims import Claims
 from blockstore.data_dir import DataDir
 from blockstore.disk import Disk
 from blockstore.errors import BlockstoreError
@@ -96,7 +97,9 @@ class BlockStore:
             largest=options.generation_bytes,
             longest=options.generation_seconds,
         )
-        self._crossing = Crossing(self.crew, self.crew.lane(), self._generations, Door(self.index, self._generations))
+        self._claims = Claims(data.folder("index") / "claims")
+        door = Door(self.index, self._generations, self._claims)
+        self._crossing = Crossing(self.crew, self.crew.lane(), self._generations, door)
 
     @classmethod
     def open(cls, root: Path, options: StoreOptions | None = None, *, disk: Disk | None = None) -> BlockStore:
@@ -230,6 +233,7 @@ class BlockStore:
         self._generations.close()
         self._index_writer.close()
         self.index.close()
+        self._claims.close()
         self._data.close()
 
     def _mark_bad(self, digest: bytes, place: Place) -> None:

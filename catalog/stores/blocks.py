@@ -143,6 +143,7 @@ class _Pump:
         self._writer.submit(slab, self._filled, last=last)
 
     async def _next(self) -> None:
+        await asyncio.sleep(self._writer.pause())
         self._slab = self._writer.acquire()
         while self._slab is None:
             freed = when_free(self._pool)

@@ -257,7 +257,7 @@ def test_a_host_verb_stands_beside_others_or_alone(tmp_path: Path) -> None:
     DataDir.open(tmp_path, Disk()).close()
     one = DataDir.open_made(tmp_path, Disk(), purpose="stats", exclusive=False)
     two = DataDir.open(tmp_path, Disk())
-    with pytest.raises(DataRefused, match=r"in use by another process \(\d+ stats; \d+ serve\)"):
+    with pytest.raises(DataRefused, match=r"in use by another process \(\d+ \w+; \d+ \w+\)"):
         DataDir.open_made(tmp_path, Disk(), purpose="gc", exclusive=True)
     one.close()
     two.close()

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from bench.in_process import Chain
     from catalog.inventory import Records
 
-FLIPS, FLIPS_IN_SHORT = 500, 60
+FLIPS, FLIPS_IN_SHORT = 500, 36
 BY_PROGRAM, BY_PROGRAM_IN_SHORT = 20, 3
 _EDGE: Final = 2048
 """Bytes at a pack's beginning and end where headers, the table and the trailer are: few, so they are aimed at."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Sequence
 
 CONNECTIONS = 200
-TIMEOUT = 5
+TIMEOUT, TIMEOUT_IN_SHORT = 5, 3
 # A refused body is read on for up to three seconds, so that its sender sees the answer (httpapi/README.md).
 LINGERING = 3.0
 _SLACK = 2.0  # they all end at once, and each upload that is given up is a transaction
@@ -53,13 +53,14 @@ class Round:
 
 @check("bound", "half-sent", "200 connections left half-sent are freed in time; memory and descriptors come back.")
 def half_sent(room: Room) -> Generator[Figure, None, None]:
-    settings = {"header_timeout": TIMEOUT, "body_timeout": TIMEOUT}
+    timeout = TIMEOUT_IN_SHORT if room.short else TIMEOUT
+    settings = {"header_timeout": timeout, "body_timeout": timeout}
     with Server(room.work / "data", settings=settings) as server:
         queued = [client.create(server.url, f"half-{number}") for number in range(CONNECTIONS // 3 + 1)]
         _usual_work(server, room.work)
-        _round(server, queued)  # the first such round leaves what the next one uses again
+        _round(server, queued, timeout)  # the first such round leaves what the next one uses again
         before = _settled(server)
-        done = _round(server, queued)
+        done = _round(server, queued, timeout)
         after = _settled(server)
         states = [client.status(server.url, image) for image in queued]
         image = client.upload(server.url, room.work / "image")
@@ -70,11 +71,11 @@ def half_sent(room: Room) -> Generator[Figure, None, None]:
     yield at_most("connections that the server never closed", done.kept, 0, f"of {CONNECTIONS}")
     for kind, seconds in done.closed.items():
         drained = LINGERING if kind == "half a body" else 0.0
-        bound = TIMEOUT + drained + _SLACK
+        bound = timeout + drained + _SLACK
         more = f", {drained:g} s more are for the sender to see the answer" if drained else ""
         detail = (
             f"{len(seconds)} connections, the first after {min(seconds, default=0):.2f} s",
-            f"{TIMEOUT} s are configured{more}",
+            f"{timeout} s are configured{more}",
         )
         yield at_most(f"the last is closed: {kind}", max(seconds, default=0), bound, "s", detail)
     kept = after.memory / before.memory
@@ -94,7 +95,7 @@ def _usual_work(server: Server, work: Path) -> None:
         client.call(f"{server.url}/v2/images")
 
 
-def _round(server: Server, queued: Sequence[str]) -> Round:
+def _round(server: Server, queued: Sequence[str], timeout: int) -> Round:
     """Opens all connections, waits until the server has closed them; RuntimeError if it does not see them."""
     bodies = iter(queued)
     beginnings: dict[str, Callable[[], bytes]] = {
@@ -107,12 +108,12 @@ def _round(server: Server, queued: Sequence[str]) -> Round:
         connection = socket.create_connection(("127.0.0.1", server.port), timeout=10)
         connection.sendall(beginnings[kind]())
         began[connection] = kind, time.monotonic()
-    saving = sum(client.status(server.url, image) == "saving" for image in queued)
+    saving = client.status(server.url, queued[0])
     during = InUse(own_memory(server.pid), _descriptors(server.pid))
-    if during.descriptors < CONNECTIONS or not saving:
-        raise RuntimeError(f"the server holds {during}, and {saving} images are saving")
+    if during.descriptors < CONNECTIONS or saving != "saving":
+        raise RuntimeError(f"the server holds {during}, and an image whose body is half-sent is {saving}")
     try:
-        closed = _closed(began)
+        closed = _closed(began, timeout + LINGERING + _READY_FOR_MORE)
     finally:
         for connection in began:
             connection.close()
@@ -124,10 +125,10 @@ def _half_a_body(image: str) -> bytes:
     return head.encode() + b"Content-Type: application/octet-stream\r\n\r\n" + os.urandom(_SENT)
 
 
-def _closed(began: dict[socket.socket, tuple[str, float]]) -> dict[str, list[float]]:
-    """Seconds from the last byte sent until the server's end is closed, by kind; those that never are miss."""
+def _closed(began: dict[socket.socket, tuple[str, float]], patience: float) -> dict[str, list[float]]:
+    """Seconds from the last byte sent until the server's end is closed, by kind; those that stay open are missing."""
     seconds: dict[str, list[float]] = {kind: [] for kind, _ in began.values()}
-    deadline = time.monotonic() + TIMEOUT + LINGERING + _READY_FOR_MORE
+    deadline = time.monotonic() + patience
     with selectors.DefaultSelector() as waiting:
         for connection in began:
             waiting.register(connection, selectors.EVENT_READ)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BITS: Final = 250
-ROUNDS, ROUNDS_IN_SHORT = 84, 8
+ROUNDS, ROUNDS_IN_SHORT = 84, 6
 BY_PROGRAM: Final = 3  # rounds whose new index is made by the program; the others' by what it calls
 _TOGETHER: Final = 5  # bits at most that are flipped at a time; each round has one more than the one before
 _ADVICE: Final = "rebuild-index"
@@ -134,14 +134,14 @@ def _again(data: Path, held: Held) -> str:
 def _read(data: Path, held: Held) -> Outcomes:
     """Every image, as a server that starts on the data would read it; raises Crashed."""
     originals = {image: (held.chains[image], path) for image, path in held.originals.items()}
-    return _apart(_read_here, data, originals)
+    return apart(_read_here, data, originals)
 
 
 def _rebuild(data: Path, *, by_program: bool) -> None:
     if by_program:
         client.run([*drystone(), "admin", "rebuild-index", "--data", str(data)])
     else:
-        _apart(_rebuild_here, data)
+        apart(_rebuild_here, data)
 
 
 def _read_here(data: Path, originals: Mapping[str, tuple[list[tuple[str, bytes]], Path]]) -> Outcomes:
@@ -175,14 +175,16 @@ class Crashed(Exception):
     """A process ended by a signal, with an error, or not at all."""
 
 
-def _apart(task: Callable[..., Outcomes], *arguments: object) -> Outcomes:
-    """Runs the task in a process of its own, which a wrong page may kill."""
+def apart(task: Callable[..., Outcomes], *arguments: object) -> Outcomes:
+    """Runs the task in a process of its own, which a wrong page may kill; raises Crashed.
+
+    What the process says goes to a file beside the first argument, a path.
+    """
     context = multiprocessing.get_context("forkserver")
     # Loaded once, so that a process starts in no time.
     context.set_forkserver_preload([__name__])
     receiving, sending = context.Pipe(duplex=False)
-    log = arguments[0]
-    process = context.Process(target=_run, args=(sending, f"{log}.log", task, arguments))
+    process = context.Process(target=_run, args=(sending, f"{arguments[0]}.log", task, arguments))
     process.start()
     sending.close()
     came: Outcomes | None = None
@@ -204,7 +206,6 @@ def _apart(task: Callable[..., Outcomes], *arguments: object) -> Outcomes:
 
 
 def _run(sending: Connection, log: str, task: Callable[..., Outcomes], arguments: tuple[object, ...]) -> None:
-    """What the process says of itself goes to a file: many of them are meant to fail."""
     with open(log, "ab") as said:  # noqa: PTH123 - its descriptor is all that is wanted
         os.dup2(said.fileno(), 1)
         os.dup2(said.fileno(), 2)

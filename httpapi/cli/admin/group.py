@@ -14,13 +14,13 @@ from httpapi.cli.admin.verify import verify
 # \b keeps click from wrapping the lines.
 EXAMPLES: Final = """
 \b
-Beside running servers:
+Examples:
   drystone admin stats --data /srv/images
   drystone admin verify --data /srv/images
   drystone admin verify --data /srv/images --read-data --rate 100MiB
 
 \b
-With all servers and workers stopped:
+With every server and worker stopped:
   drystone admin gc --offline --data /srv/images --dry-run
   drystone admin rebuild-index --data /srv/images
 """

@@ -63,7 +63,7 @@ def test_the_index_made_again_says_what_the_old_one_said(filled: tuple[Path, lis
     assert everything(root) == before
     assert (done.rows, done.duplicates, done.skipped) == (len(before), 0, [])
     assert [read(root, image_id) for image_id in ids] == IMAGES
-    assert sorted(path.name for path in (root / "index").iterdir()) == ["data.mdb", "lock.mdb"]
+    assert sorted(path.name for path in (root / "index").iterdir()) == ["claims", "data.mdb", "lock.mdb"]
 
 
 @pytest.mark.parametrize("data", [False, True])
