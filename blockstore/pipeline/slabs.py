@@ -82,15 +82,20 @@ class SlabPool:
     def give_back(self, share: SlabShare, buffer: bytearray | None) -> None:
         """Take a slab back, with its buffer if it had one (called by Slab and SlabShare)."""
         with self._lock:
-            share.held -= 1
-            if share.held >= share.sure:
-                self._lent -= share.size
-            elif share.closed:
-                self._promised -= share.size
+            self._uncount(share)
             if buffer is not None:
                 self._out -= share.size
                 self._idle.setdefault(share.size, []).append(buffer)
                 self._trim()
+            woken = self._wake()
+        for callback in woken:
+            callback()
+
+    def take_back(self, share: SlabShare, count: int) -> None:
+        """Take back what was counted without buffers (called by SlabShare)."""
+        with self._lock:
+            for _ in range(count):
+                self._uncount(share)
             woken = self._wake()
         for callback in woken:
             callback()
@@ -110,6 +115,13 @@ class SlabPool:
         """Keep no buffer for later: nobody is expected soon."""
         with self._lock:
             self._idle.clear()
+
+    def _uncount(self, share: SlabShare) -> None:
+        share.held -= 1
+        if share.held >= share.sure:
+            self._lent -= share.size
+        elif share.closed:
+            self._promised -= share.size
 
     def _trim(self) -> None:
         """Let idle buffers go (those of other sizes, mostly) until all that exist fit into the budget."""
@@ -146,8 +158,7 @@ class SlabShare:
 
     def release(self, count: int) -> None:
         """So many of what was reserved are free again."""
-        for _ in range(count):
-            self.pool.give_back(self, None)
+        self.pool.take_back(self, count)
 
     def close(self) -> None:
         """No more slabs for this one; those that are out come back by themselves."""

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 AHEAD: Final = 3
 """Pieces of a download that are being read or wait to be sent."""
+STORED_PIECES: Final = 2
+"""Pieces that are read at once as they are stored: they are smaller then, and there is little to do for each."""
 SMALLEST_PIECE: Final = 64 * 1024
 
 
@@ -40,17 +42,22 @@ class StoredReader:
 
     def read(self, start: int, stop: int) -> AsyncIterator[bytes]:
         """Verified pieces in order."""
-        crew = self._store.crew
-        return self._pieces(start, stop, lambda begins, ends: crew.call(partial(self._reader.load, begins, ends)))
+
+        def load(begins: int, ends: int) -> Future[bytes]:
+            return self._store.crew.call(partial(self._reader.load, begins, ends))
+
+        return self._pieces(start, stop, self._reader.piece, load)
 
     async def read_stored(self) -> AsyncIterator[bytes]:
         """Verified frames in order; what is small (holes are) goes out together."""
         # In a lane: there is little to compute, and two threads would only take the interpreter from each other.
         lane = self._store.crew.lane()
+
+        def load(begins: int, ends: int) -> Future[bytes]:
+            return lane.call(partial(self._reader.load_stored, begins, ends))
+
         small: list[bytes] = []
-        loaded = self._pieces(
-            0, self.size, lambda begins, ends: lane.call(partial(self._reader.load_stored, begins, ends))
-        )
+        loaded = self._pieces(0, self.size, STORED_PIECES * self._reader.piece, load)
         async with aclosing(loaded) as pieces:
             async for piece in pieces:
                 small.append(piece)
@@ -61,14 +68,14 @@ class StoredReader:
             yield b"".join(small) or frames.zeros(0)
 
     async def _pieces(
-        self, start: int, stop: int, load: Callable[[int, int], Future[bytes]]
+        self, start: int, stop: int, longest: int, load: Callable[[int, int], Future[bytes]]
     ) -> AsyncGenerator[bytes, None]:
         """Pieces in order; each counts against the process's budget until the next one is asked for.
 
         A piece is as long as the budget allows, a block at least: with very many readers at once, each holds little.
         """
         unit = max(SMALLEST_PIECE, self._reader.longest)
-        most = AHEAD * self._reader.piece // unit
+        most = AHEAD * longest // unit
         pool = self._store.pieces
         share = await admitted(pool, self._line, lambda: pool.admit(unit, sure=1, most=most))
         loading: deque[tuple[Future[bytes], int]] = deque()
@@ -76,7 +83,7 @@ class StoredReader:
             at = start
             while at < stop:
                 # Pieces end at multiples of the piece's size, so that whole blocks and whole runs are read.
-                ends = min(stop, (at // self._reader.piece + 1) * self._reader.piece)
+                ends = min(stop, (at // longest + 1) * longest)
                 units = share.reserve(-(-(ends - at) // unit))
                 if units:
                     ends = min(ends, (at // unit + units) * unit)
