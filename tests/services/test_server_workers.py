@@ -117,10 +117,14 @@ def test_all_workers_answer_and_see_the_same_images(server: ServeProcess) -> Non
             found = pool.map(lambda image: server.call("GET", f"/v2/images/{image}/file"), images)
             assert list(found) == [(200, random_bytes(seed, 2 * MIB)) for seed in range(12)]
     # One answer has the whole service: what was sent is told within a second by the workers that were not asked.
-    assert figure(server, "drystone_uploads_total") == 12
+    until(lambda: figure(server, "drystone_uploads_total") == 12, "not all uploads were counted")
     until(lambda: figure(server, "drystone_image_sent_bytes_total") == 48 * MIB, "not all was counted")
-    assert figure(server, "drystone_image_received_bytes_total") == 24 * MIB
-    assert all(figure(server, "drystone_worker_requests_total", worker=str(n)) > 0 for n in range(1, WORKERS + 1))
+    until(lambda: figure(server, "drystone_image_received_bytes_total") == 24 * MIB, "not all was counted")
+    for number in range(1, WORKERS + 1):
+        until(
+            lambda worker=str(number): figure(server, "drystone_worker_requests_total", worker=worker) > 0,  # type: ignore[misc]  # mypy can't infer a lambda's defaults
+            f"worker {number} has taken no request",
+        )
     assert figure(server, "drystone_slab_budget_bytes") == 96 * MIB
     assert figure(server, "process_resident_memory_bytes", worker="supervisor") > 0
 
@@ -131,7 +135,8 @@ def test_a_killed_worker_is_replaced_and_its_upload_queued_by_another_one(server
         image = server.new_image()
         kept[image] = random_bytes(seed, MIB)
         assert server.call("PUT", f"/v2/images/{image}/file", kept[image])[0] == 204
-    counted = figure(server, "drystone_requests_total", method="PUT", status="204")
+    # A request is counted when its answer is out, so perhaps a moment after the client has it.
+    until(lambda: figure(server, "drystone_requests_total", method="PUT", status="204") == 8, "not all was counted")
     half = server.new_image()
     with server.begin_upload(half, 8 * MIB, random_bytes(99, 2 * MIB)) as upload:
         victim = owner_of(upload, children(server))
@@ -145,10 +150,10 @@ def test_a_killed_worker_is_replaced_and_its_upload_queued_by_another_one(server
         image: (200, data) for image, data in kept.items()
     }
     assert server.call("PUT", f"/v2/images/{half}/file", random_bytes(99, 8 * MIB))[0] == 204
-    assert figure(server, "drystone_requeued_images_total") == 1
-    assert figure(server, "drystone_worker_starts_total") == WORKERS + 2
+    until(lambda: figure(server, "drystone_requeued_images_total") == 1, "the image was not queued just once")
+    until(lambda: figure(server, "drystone_worker_starts_total") == WORKERS + 2, "the new worker was not counted")
     # What the dead one had counted is not forgotten.
-    assert figure(server, "drystone_requests_total", method="PUT", status="204") == counted + 1
+    until(lambda: figure(server, "drystone_requests_total", method="PUT", status="204") == 9, "a count was forgotten")
     until(lambda: figure(server, "drystone_requests_in_flight") == 1, "the dead one's upload is still at work")
 
 
