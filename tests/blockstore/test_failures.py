@@ -66,7 +66,8 @@ def feed(store: BlockStore, writer: ManifestWriter, data: bytes, *, last: bool) 
     writer.submit(slab, len(data), last=last)
 
 
-def test_an_upload_beside_one_whose_pack_failed_to_sync_fails_too(tmp_path: Path) -> None:
+def lost_beside_another(tmp_path: Path) -> tuple[BlockStore, ManifestWriter, int]:
+    """A store where one upload's pack failed, a second upload with a block pending in that pack, and its number."""
     disk = HoldingDisk(".zst", fails=True)
     options = StoreOptions(slab=16 * 1024, slab_budget=1 << 20, generation_seconds=60, index_map=1 << 30, threads=2)
     store = BlockStore.open(tmp_path, options, disk=disk)
@@ -82,31 +83,22 @@ def test_an_upload_beside_one_whose_pack_failed_to_sync_fails_too(tmp_path: Path
         pass
     disk.go.set()
     assert isinstance(first.exception(30), Poisoned)
+    return store, other, written.number
+
+
+def test_an_upload_beside_one_whose_pack_failed_to_sync_fails_too(tmp_path: Path) -> None:
+    store, other, failed = lost_beside_another(tmp_path)
     # The next append begins another pack; the first one's blocks are lost all the same.
     with pytest.raises(StoreUnavailable):
         feed_to_the_end(store, other)
     other.abort().result(30)
-    assert [place for _, place in store.index.scan() if place.pack == written.number] == []
+    assert [place for _, place in store.index.scan() if place.pack == failed] == []
     assert read_image(store, [link(write_image(store, [DATA]))]) == DATA
     store.close()
 
 
 def test_an_upload_that_begins_after_a_pack_failed_shares_neither_its_blocks_nor_its_generation(tmp_path: Path) -> None:
-    disk = HoldingDisk(".zst", fails=True)
-    options = StoreOptions(slab=16 * 1024, slab_budget=1 << 20, generation_seconds=60, index_map=1 << 30, threads=2)
-    store = BlockStore.open(tmp_path, options, disk=disk)
-    one, other = begin(store), begin(store)
-    feed(store, one, DATA[:BLOCK], last=True)
-    first = one.finish()
-    assert disk.reached.wait(30)
-    written = store._generations._open_pack._current
-    assert written is not None
-    before = written.size
-    feed(store, other, DATA[BLOCK : 2 * BLOCK], last=False)
-    while written.size == before:
-        pass
-    disk.go.set()
-    assert isinstance(first.exception(30), Poisoned)
+    store, other, _ = lost_beside_another(tmp_path)
     # `other` is lost: its generation is still open, and its block is pending in the pack that failed.
     assert read_image(store, [link(write_image(store, [DATA[: 2 * BLOCK]]))]) == DATA[: 2 * BLOCK]
     with pytest.raises(StoreUnavailable):
