@@ -14,6 +14,7 @@ import sys
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from concurrent.futures import Future
 
+    from blockstore.manifest_reader import ManifestReader
     from blockstore.manifest_writer import ManifestWriter
     from blockstore.pipeline.slabs import Slab
 
@@ -85,13 +87,15 @@ class Store:
     def read(self, chain: Chain | None = None) -> int:
         """An image, by default the one ingested last, verified, a few pieces ahead on the crew; its size."""
         reader = self._store.reader(chain or self.chain)
-        loading: deque[Future[bytes]] = deque()
+        rooms = deque(memoryview(bytearray(reader.piece)) for _ in range(_AHEAD))
+        loading: deque[Future[int]] = deque()
         seen = 0
         for start, stop in reader.pieces(0, reader.size):
-            loading.append(self._store.crew.call(lambda start=start, stop=stop: reader.load(start, stop)))  # type: ignore[misc]  # mypy can't infer a lambda's defaults
+            loading.append(self._store.crew.call(partial(_load, reader, start, stop, rooms[0])))
+            rooms.rotate(-1)
             if len(loading) == _AHEAD:
-                seen += len(loading.popleft().result())
-        seen += sum(len(one.result()) for one in loading)
+                seen += loading.popleft().result()
+        seen += sum(one.result() for one in loading)
         reader.close()
         return seen
 
@@ -115,6 +119,11 @@ class Store:
                 break
             freed.wait()
         return slab
+
+
+def _load(reader: ManifestReader, start: int, stop: int, room: memoryview) -> int:
+    reader.load_into(start, stop, room[: stop - start])
+    return stop - start
 
 
 def filled(data: Path, image: Path) -> Path:

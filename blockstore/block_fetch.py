@@ -7,22 +7,18 @@ compacted); then the block is marked bad, so that the next upload of its bytes h
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING, Final, TypeVar
-
-import numpy as np
 
 from blockstore import frames
 from blockstore.block import HEADER_SIZE
 from blockstore.checksum import xxh3
 from blockstore.digest import digest
 from blockstore.errors import Damaged, Missing
-from blockstore.packs.pack_format import LONGEST_BLOCK, LONGEST_FRAME, are_entries, decode_header
+from blockstore.hinted_runs import HintedRuns
+from blockstore.packs.pack_format import LONGEST_BLOCK, LONGEST_FRAME, decode_header
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
-
-    from numpy.typing import NDArray
 
     from blockstore.block import Place
     from blockstore.index.contract import BlockIndex
@@ -52,6 +48,7 @@ class BlockFetch:
         self._what = what
         self._names: dict[int, bytes] = {}
         self._misled = False
+        self._runs = HintedRuns(packs, self._pack_name, what)
 
     def raw(self, wanted: Hints) -> Mapping[bytes, bytes]:
         """Each block's own bytes. Damaged or Missing, naming the file, rather than a wrong byte."""
@@ -61,42 +58,35 @@ class BlockFetch:
         """Each block's entry as it lies in its pack: a skippable frame and the block's zstd frame. As `raw`."""
         return self._all(wanted, self._entry)
 
-    def stored_run_by_run(self, window: Window) -> list[bytes | memoryview] | None:
-        """The blocks of a window as stored, holes as frames of zeros, in long pieces; None where hints don't do.
+    def fill(self, window: Window, room: memoryview) -> bool:
+        """Put all of the window's bytes into `room`, which is as long; False where hints don't do: go block by block."""
 
-        A piece is what lies together in a pack, in the image's order.
+        def filled() -> bool:
+            self._runs.fill(window, room)
+            return True
+
+        return self._by_hints(window, filled) is True
+
+    def fill_stored(self, window: Window, room: memoryview) -> int | None:
+        """Put the window's blocks as they are stored into `room`, holes as frames of zeros; None as `fill`'s False.
+
+        Gives the length.
         """
-        hints, held = window.hints, np.asarray(window.digests.any(axis=1))
-        if self._misled or not len(hints) or not hints[held, 0].all():
+        return self._by_hints(window, lambda: self._runs.fill_stored(window, room))
+
+    def stored_length(self, window: Window) -> int | None:
+        """How many bytes of room are enough for `fill_stored`; None where hints don't do."""
+        return self._by_hints(window, lambda: self._runs.stored_length(window))
+
+    def _by_hints(self, window: Window, work: Callable[[], T]) -> T | None:
+        if self._misled or not self._runs.knows(window):
             return None
-        lengths = np.diff(window.bounds)
-        ends = hints[:, 1].astype(np.int64) + HEADER_SIZE + hints[:, 2]
-        follows = (hints[1:, 0] == hints[:-1, 0]) & (hints[1:, 1] == ends[:-1])
-        joins = np.where(held[1:], held[:-1] & follows, ~held[:-1])
-        cuts = [0, *(np.flatnonzero(~joins) + 1).tolist(), len(held)]
-        parts: list[bytes | memoryview] = []
         try:
-            for first, last in itertools.pairwise(cuts):
-                if held[first]:
-                    parts.append(self._stored_run(window.part(first, last), lengths[first:last]))
-                else:
-                    parts += frames.zero_frames(int(lengths[first:last].sum()))
+            return work()
         except (Missing, Damaged):
+            # They have moved, or the hints are damaged: from now on this reader asks the index.
             self._misled = True
             return None
-        return parts
-
-    def _stored_run(self, run: Window, lengths: NDArray[np.int64]) -> bytes:
-        places = run.hints
-        pack, begins = (int(number) for number in places[0, :2])
-        offsets = places[:, 1].astype(np.int64) - begins
-        fits = (places[:, 2] <= LONGEST_FRAME) & (places[:, 3] == lengths)
-        if fits.all():
-            end = begins + int(offsets[-1]) + HEADER_SIZE + int(places[-1, 2])
-            (data,) = self._packs.read_many(self._pack_name(pack), [(begins, end)])
-            if are_entries(data, offsets, places, run.digests):
-                return data
-        raise Damaged(f"what {self._what} remembers of places in pack {pack} is not so")
 
     def _all(self, wanted: Hints, check: Callable[[memoryview, Place, bytes], T]) -> dict[bytes, T]:
         names = list(wanted)

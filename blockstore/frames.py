@@ -78,6 +78,24 @@ def decompress(frame: Bytes, raw_length: int) -> bytes:
         raise Damaged(f"a frame cannot be decompressed: {error}") from error
 
 
+def decompress_run(run: Bytes, room: memoryview) -> None:
+    """Fill `room` with the bytes of the frames in `run`, one after another; skippable frames are passed over. Damaged.
+
+    For many blocks at a time, each of which is compared with its hash afterwards: the frames' own headers are not
+    looked at, but nothing is written beyond `room`, and a window beyond 8 MiB is refused.
+    """
+    try:
+        reader = _tools.decompressor.stream_reader(run, read_across_frames=True)
+        filled = 0
+        while filled < len(room):
+            got = reader.readinto(room[filled:])
+            if not got:
+                raise Damaged(f"frames that should hold {len(room)} bytes hold {filled}")
+            filled += got
+    except zstandard.ZstdError as error:
+        raise Damaged(f"a frame cannot be decompressed: {error}") from error
+
+
 class FrameStream:
     """Frames that arrive in pieces of any length, back to bytes: what `drystone pull` gets as application/zstd.
 

@@ -44,7 +44,7 @@ class ManifestReader:
         self.longest = chain[0].header.longest_block
         self.piece = max(PIECE, self.longest)
 
-    def read(self, start: int, stop: int) -> Iterator[bytes]:
+    def read(self, start: int, stop: int) -> Iterator[bytearray]:
         """The bytes from `start` to `stop` (within the image), in pieces; for callers without a crew."""
         for piece_start, piece_stop in self.pieces(start, stop):
             yield self.load(piece_start, piece_stop)
@@ -60,30 +60,82 @@ class ManifestReader:
         """The digest of every block in order; HOLE for holes. 32 bytes a block: for small images and checks."""
         return self._resolver.digests(0, self._chain[0].header.blocks)
 
-    def load(self, start: int, stop: int) -> bytes:
-        """The bytes of one span; Damaged (naming the file) rather than a wrong byte."""
-        placed = self._resolver.blocks(start, stop)
+    def load(self, start: int, stop: int) -> bytearray:
+        """The bytes of one span in memory of its own, see `load_into`."""
+        room = bytearray(stop - start)
+        self.load_into(start, stop, memoryview(room))
+        return room
+
+    def load_into(self, start: int, stop: int, room: memoryview) -> None:
+        """Put the bytes of one span into `room`, which is as long; Damaged (naming the file) rather than a wrong byte.
+
+        After an error `room` may hold anything.
+        """
+        for window in self._resolver.windows(start, stop):
+            # A block that the span cuts is read apart.
+            first = int(window.bounds[0] < start)
+            last = max(first, len(window) - int(window.bounds[-1] > stop))
+            whole = window.part(first, last)
+            if len(whole):
+                part = room[int(whole.bounds[0]) - start : int(whole.bounds[-1]) - start]
+                if not self._fetch.fill(whole, part):
+                    self._fill_block_by_block(whole, part)
+            for edge in (window.part(0, first), window.part(last, len(window))):
+                if len(edge):
+                    self._fill_edge(edge, start, stop, room)
+
+    def load_stored(self, start: int, stop: int) -> memoryview:
+        """What `load_stored_into` gives, in memory of its own."""
+        return self.load_stored_into(start, stop, memoryview(b""))
+
+    def load_stored_into(self, start: int, stop: int, room: memoryview) -> memoryview:
+        """The blocks that begin from `start` up to `stop` as zstd frames: as stored, holes as frames of zeros.
+
+        They are in `room` if it is long enough, else in memory of their own. RFC 8878; each entry's skippable header
+        frame goes with it. `zstd -d` of all spans in order is the image. Damaged as `load_into`.
+        """
+        # A block that began before `start` was sent with the span before.
+        windows = [
+            window.part(int(window.bounds[0] < start), len(window)) for window in self._resolver.windows(start, stop)
+        ]
+        return self._stored_by_hints(windows, room) or memoryview(
+            b"".join(part for window in windows for part in self._stored_block_by_block(window))
+        )
+
+    def _stored_by_hints(self, windows: Sequence[Window], room: memoryview) -> memoryview | None:
+        needed = [self._fetch.stored_length(window) for window in windows]
+        if None in needed:
+            return None
+        total = sum(length or 0 for length in needed)
+        if total > len(room):
+            room = memoryview(bytearray(total))
+        at = 0
+        for window in windows:
+            length = self._fetch.fill_stored(window, room[at:])
+            if length is None:
+                return None
+            at += length
+        return room[:at]
+
+    def _fill_block_by_block(self, window: Window, room: memoryview) -> None:
+        placed = window.blocks()
         blocks = self._fetch.raw({block.digest: block.hint for block in placed if block.digest != HOLE})
-        parts: list[bytes] = []
+        at = 0
         for begins, length, name, _ in placed:
             block = bytes(length) if name == HOLE else blocks[name]
             if len(block) != length:
                 raise self._misfit(len(block), begins, length)
-            inside = slice(max(0, start - begins), min(length, stop - begins))
-            parts.append(block if inside == slice(0, length) else block[inside])
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+            room[at : at + length] = block
+            at += length
 
-    def load_stored(self, start: int, stop: int) -> bytes:
-        """The blocks that begin from `start` up to `stop` as zstd frames: as stored, holes as frames of zeros.
-
-        RFC 8878; each entry's skippable header frame goes with it. `zstd -d` of all spans in order is the image.
-        """
-        parts: list[bytes | memoryview] = []
-        for window in self._resolver.windows(start, stop):
-            # A block that began before `start` was sent with the span before.
-            begun = window.part(int(window.bounds[0] < start), len(window.digests))
-            parts += self._fetch.stored_run_by_run(begun) or self._stored_block_by_block(begun)
-        return parts[0] if len(parts) == 1 and isinstance(parts[0], bytes) else b"".join(parts)
+    def _fill_edge(self, block: Window, start: int, stop: int, room: memoryview) -> None:
+        """The part of one block that lies in the span."""
+        begins, ends = int(block.bounds[0]), int(block.bounds[-1])
+        whole = memoryview(bytearray(ends - begins))
+        self._fill_block_by_block(block, whole)
+        inside = whole[max(0, start - begins) : stop - begins]
+        at = max(0, begins - start)
+        room[at : at + len(inside)] = inside
 
     def _stored_block_by_block(self, window: Window) -> list[bytes | memoryview]:
         placed = window.blocks()

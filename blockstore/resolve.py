@@ -96,15 +96,28 @@ def _descend(here: ManifestFile, base: ManifestFile, starts: NDArray[np.int64], 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Up to 1,024 blocks in a row: block i lies from bounds[i] to bounds[i + 1], in bytes, and is called digests[i]."""
+    """Up to 1,024 blocks in a row: block i lies from bounds[i] to bounds[i + 1], in bytes, and is called digests[i].
+
+    `data[i]` is false for a hole. `hints[i]` is a place (pack, offset, frame length, raw length), zeros where unknown.
+    """
 
     bounds: NDArray[np.int64]
     digests: NDArray[np.uint8]
     hints: NDArray[np.uint32]
+    data: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, bounds: NDArray[np.int64], digests: NDArray[np.uint8], hints: NDArray[np.uint32]) -> Window:
+        """The window of these blocks."""
+        return cls(bounds, digests, hints, np.asarray(digests.any(axis=1)))
+
+    def __len__(self) -> int:
+        return len(self.data)
 
     def part(self, first: int, last: int) -> Window:
         """The blocks from number `first` up to `last` of this window."""
-        return Window(self.bounds[first : last + 1], self.digests[first:last], self.hints[first:last])
+        inside = slice(first, last)
+        return Window(self.bounds[first : last + 1], self.digests[inside], self.hints[inside], self.data[inside])
 
     def blocks(self) -> list[PlacedBlock]:
         """The same as values, one a block."""
@@ -135,7 +148,7 @@ class Resolver:
         while start < stop:
             window = self._window(key)
             first = int(np.searchsorted(window.bounds, start, side="right")) - 1
-            last = min(int(np.searchsorted(window.bounds, stop)), len(window.digests))
+            last = min(int(np.searchsorted(window.bounds, stop)), len(window))
             yield window.part(first, last)
             start = int(window.bounds[last])
             key += 1
@@ -172,10 +185,10 @@ class Resolver:
         first = key * LEAF_BLOCKS
         bounds = np.arange(first, first + len(digests) + 1, dtype=np.int64) * self._top.block_size
         bounds[-1] = min(int(bounds[-1]), self._top.size)
-        return Window(bounds, digests, hints)
+        return Window.of(bounds, digests, hints)
 
     def _content_defined(self, key: int) -> Window:
         leaf = self.chain[0].leaf_at(key)
         ends = leaf["offset"][-1:] + leaf["length"][-1:]
         bounds = np.concatenate([leaf["offset"], ends]).astype(np.int64)
-        return Window(bounds, leaf["digest"], self.chain[0].places_at(key, len(leaf)))
+        return Window.of(bounds, leaf["digest"], self.chain[0].places_at(key, len(leaf)))

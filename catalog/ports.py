@@ -68,12 +68,18 @@ class Reader(Protocol):
         """The image's length."""
         ...
 
-    def read(self, start: int, stop: int) -> AsyncIterator[bytes]:
-        """The bytes from `start` up to `stop`, in pieces of about 1 MiB; every piece was verified before."""
+    def read(self, start: int, stop: int) -> AsyncIterator[bytes | memoryview]:
+        """The bytes from `start` up to `stop`, in pieces of about 1 MiB; every piece was verified before.
+
+        A piece is valid until the next one is asked for, or the iterator is closed: its memory is then used again.
+        """
         ...
 
-    def read_stored(self) -> AsyncIterator[bytes]:
-        """The whole image as zstd frames (RFC 8878), as they are stored: decompressed one after another, its bytes."""
+    def read_stored(self) -> AsyncIterator[bytes | memoryview]:
+        """The whole image as zstd frames (RFC 8878), as they are stored: decompressed one after another, its bytes.
+
+        Pieces are valid as those of `read`.
+        """
         ...
 
     def close(self) -> None:

@@ -1,59 +1,145 @@
-"""Sending a piece of a body to a client that may stand still: it must not hold the service's memory for ever."""
+"""Sending a body to a client that may stand still: it must not hold the service's memory for ever.
+
+A piece goes from its own memory straight into the socket: asyncio's transport would copy what the socket does not take
+at once, and move the rest with every send, which costs as much as sending. Over TLS, or while the transport still has
+something to send itself, it takes the piece.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import fcntl
+import os
+import socket
+import struct
+import termios
+from contextlib import suppress
+from typing import TYPE_CHECKING, Self
 
 from aiohttp import ClientConnectionResetError, web
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
-
-    from aiohttp.abc import AbstractStreamWriter
+    from collections.abc import Sequence
 
 
 class ClientStalled(ConnectionError):
     """The client took no byte for too long."""
 
 
-async def send(request: web.Request, response: web.StreamResponse, piece: bytes, *, idle_seconds: float) -> None:
-    """Write one piece; raises ClientStalled when not a byte of it moves for `idle_seconds`, at most twice that.
+class BodySender:
+    """Sends the body of one answer, piece by piece; a context manager, since it has a descriptor of its own."""
 
-    A slow client is no stalled one: only what is still waiting in our own buffer is compared.
-    """
-    # A view, since asyncio takes a slice of what the socket did not take at once: of bytes that would be a copy.
-    view = memoryview(piece)
-    writing = asyncio.ensure_future(
-        _write_chunk(request.writer, view) if response.chunked else _awaited(response.write(view))
-    )
+    def __init__(self, request: web.Request, response: web.StreamResponse, *, idle_seconds: float) -> None:
+        self._request = request
+        self._response = response
+        self._idle = idle_seconds
+        self._socket = _own_socket(request)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._socket is not None:
+            self._socket.close()
+
+    async def send(self, piece: bytes | memoryview) -> None:
+        """Send one piece, whose memory is free again afterwards.
+
+        Raises ClientStalled when not a byte of it moves for `idle_seconds`, at most twice that, and ConnectionError
+        when the client has gone. A slow client is no stalled one.
+        """
+        self._request.writer.send_headers()
+        if self._socket is None or self._waiting():
+            await self._by_transport(bytes(piece))
+        elif self._response.chunked:
+            # One chunk of RFC 9112, 7.1.
+            await self._by_socket(self._socket, [b"%x\r\n" % len(piece), memoryview(piece), b"\r\n"])
+        else:
+            await self._by_socket(self._socket, [memoryview(piece)])
+
+    async def _by_socket(self, to: socket.socket, parts: Sequence[bytes | memoryview]) -> None:
+        while parts:
+            transport = self._request.transport
+            if transport is None or transport.is_closing():
+                raise ClientConnectionResetError("the connection is closing")
+            try:
+                sent = to.sendmsg(parts)
+            except BlockingIOError:
+                await self._room(to)
+            except OSError as error:
+                raise ClientConnectionResetError(str(error)) from error
+            else:
+                parts = _after(parts, sent)
+
+    async def _room(self, to: socket.socket) -> None:
+        """Wait until the socket takes more: as long as what it has gets less."""
+        loop = asyncio.get_running_loop()
+        ready = asyncio.Event()
+        loop.add_writer(to, ready.set)
+        try:
+            before = None
+            while not ready.is_set():
+                # The kernel says that there is room when a third of its buffer is free: a slow client takes longer.
+                left = _unacknowledged(to)
+                if left == before:
+                    raise self._stalled()
+                before = left
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._idle):
+                        await ready.wait()
+        finally:
+            loop.remove_writer(to)
+
+    async def _by_transport(self, piece: bytes) -> None:
+        writing = asyncio.ensure_future(self._response.write(piece))
+        try:
+            await self._while_it_moves(writing)
+        except BaseException:
+            writing.cancel()
+            raise
+        writing.result()
+
+    async def _while_it_moves(self, writing: asyncio.Future[None]) -> None:
+        waiting = None
+        while not (await asyncio.wait({writing}, timeout=self._idle))[0]:
+            before, waiting = waiting, self._waiting()
+            if waiting == before:
+                raise self._stalled()
+
+    def _stalled(self) -> ClientStalled:
+        return ClientStalled(f"the client took nothing for {self._idle:g} seconds")
+
+    def _waiting(self) -> int:
+        """Bytes that the transport has yet to send."""
+        return 0 if self._request.transport is None else self._request.transport.get_write_buffer_size()
+
+
+def _own_socket(request: web.Request) -> socket.socket | None:
+    """A second descriptor of the request's connection; None where there must be none (TLS) or can be none."""
+    transport = request.transport
+    if transport is None or transport.get_extra_info("sslcontext") is not None:
+        return None
+    theirs = transport.get_extra_info("socket")
+    if theirs is None:
+        return None
     try:
-        await _while_it_moves(request, writing, idle_seconds)
-    except BaseException:
-        writing.cancel()
-        raise
-    writing.result()
+        own = socket.socket(fileno=os.dup(theirs.fileno()))
+    except OSError:
+        return None
+    own.setblocking(False)
+    return own
 
 
-async def _awaited(written: Awaitable[None]) -> None:
-    await written
+def _after(parts: Sequence[bytes | memoryview], sent: int) -> Sequence[bytes | memoryview]:
+    """What is left of `parts` after so many bytes."""
+    for at, part in enumerate(parts):
+        if sent < len(part):
+            return [memoryview(part)[sent:], *parts[at + 1 :]]
+        sent -= len(part)
+    return []
 
 
-async def _write_chunk(writer: AbstractStreamWriter, piece: memoryview) -> None:
-    """One chunk of RFC 9112, 7.1; aiohttp would join its three parts, and so copy all that is sent once more."""
-    writer.send_headers()
-    transport = writer.transport
-    if transport is None or transport.is_closing():
-        raise ClientConnectionResetError("the connection is closing")
-    transport.write(b"%x\r\n" % len(piece))
-    transport.write(piece)
-    transport.write(b"\r\n")
-    await writer.drain()
-
-
-async def _while_it_moves(request: web.Request, writing: asyncio.Future[None], idle_seconds: float) -> None:
-    waiting = None
-    while not (await asyncio.wait({writing}, timeout=idle_seconds))[0]:
-        before, waiting = waiting, 0 if request.transport is None else request.transport.get_write_buffer_size()
-        if waiting == before:
-            raise ClientStalled(f"the client took nothing for {idle_seconds:g} seconds")
+def _unacknowledged(of: socket.socket) -> int:
+    """Bytes that the other end has not taken yet, tcp(7)'s SIOCOUTQ."""
+    (count,) = struct.unpack("i", fcntl.ioctl(of, termios.TIOCOUTQ, bytes(4)))
+    return int(count)

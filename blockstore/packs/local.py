@@ -20,7 +20,7 @@ from blockstore.packs import pack_format
 from blockstore.packs.pack_format import Start, TableRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from blockstore.disk import Disk
@@ -61,6 +61,17 @@ class LocalPacks:
 
     def read_many(self, name: bytes, ranges: Iterable[tuple[int, int]]) -> list[bytes]:
         """The bytes of each (start, stop); Missing if there is no such pack, Damaged if it ends too early."""
+        with self._opened(name) as (fd, path):
+            return [self._read(fd, start, stop, path) for start, stop in ranges]
+
+    def read_into(self, name: bytes, start: int, room: memoryview) -> None:
+        """Fill `room` with the pack's bytes from `start` on; errors as `read_many`."""
+        with self._opened(name) as (fd, path):
+            if os.preadv(fd, [room], start) != len(room):
+                raise _too_short(path, os.fstat(fd).st_size, start + len(room))
+
+    @contextlib.contextmanager
+    def _opened(self, name: bytes) -> Iterator[tuple[int, Path]]:
         path = self.path(name)
         with disk_errors(str(path)):
             try:
@@ -68,7 +79,7 @@ class LocalPacks:
             except FileNotFoundError:
                 raise Missing(f"{path} is gone; {ASTRAY}") from None
             try:
-                return [self._read(fd, start, stop, path) for start, stop in ranges]
+                yield fd, path
             finally:
                 os.close(fd)
 
@@ -78,8 +89,12 @@ class LocalPacks:
         # Looked at before reading: a damaged row may claim gigabytes.
         piece = os.pread(fd, stop - start, start) if stop <= size else b""
         if len(piece) != stop - start:
-            raise Damaged(f"{path} ends at {size}, where an entry should reach {stop}: it was truncated; {ASTRAY}")
+            raise _too_short(path, size, stop)
         return piece
+
+
+def _too_short(path: Path, size: int, stop: int) -> Damaged:
+    return Damaged(f"{path} ends at {size}, where an entry should reach {stop}: it was truncated; {ASTRAY}")
 
 
 class PackWriter:

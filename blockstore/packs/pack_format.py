@@ -150,7 +150,9 @@ def decode_header(data: Buffer) -> Header | None:
     return Header(name, raw, length, total)
 
 
-def are_entries(run: bytes, offsets: NDArray[np.int64], places: NDArray[np.uint32], digests: NDArray[np.uint8]) -> bool:
+def are_entries(
+    run: memoryview, offsets: NDArray[np.int64], places: NDArray[np.uint32], digests: NDArray[np.uint8]
+) -> bool:
     """Whether `run` has, at these offsets, the right entries of these blocks: headers, their sums and the frames'.
 
     `places` has a row a block: pack, offset, frame length, raw length. Many at a time, in numpy, since a read of an
@@ -162,10 +164,9 @@ def are_entries(run: bytes, offsets: NDArray[np.int64], places: NDArray[np.uint3
     same = (rows["frame"] == places[:, 2]) & (rows["raw"] == places[:, 3])
     if not (begins.all() and same.all() and (rows["digest"] == digests).all()):
         return False
-    view = memoryview(run)
     starts, ends = offsets.tolist(), (offsets + HEADER_SIZE + places[:, 2]).tolist()
-    frame_sums = [xxh3(view[start + HEADER_SIZE : end]) for start, end in zip(starts, ends, strict=True)]
-    sums = [xxh3(view[start : start + _ENTRY.size]) for start in starts]
+    frame_sums = [xxh3(run[start + HEADER_SIZE : end]) for start, end in zip(starts, ends, strict=True)]
+    sums = [xxh3(run[start : start + _ENTRY.size]) for start in starts]
     return bool(frame_sums == rows["frame_sum"].tolist() and sums == rows["sum"].tolist())
 
 

@@ -71,7 +71,7 @@ class SlabPool:
             return got
 
     def buffer(self, size: int) -> bytearray:
-        """Memory for a slab that was counted, used before if possible (called by SlabShare)."""
+        """Memory for what was counted, used before if possible (called by SlabShare)."""
         with self._lock:
             idle = self._idle.get(size)
             buffer = idle.pop() if idle else None
@@ -83,19 +83,17 @@ class SlabPool:
         """Take a slab back, with its buffer if it had one (called by Slab and SlabShare)."""
         with self._lock:
             self._uncount(share)
-            if buffer is not None:
-                self._out -= share.size
-                self._idle.setdefault(share.size, []).append(buffer)
-                self._trim()
+            self._keep(buffer)
             woken = self._wake()
         for callback in woken:
             callback()
 
-    def take_back(self, share: SlabShare, count: int) -> None:
-        """Take back what was counted without buffers (called by SlabShare)."""
+    def take_back(self, share: SlabShare, count: int, buffer: bytearray | None) -> None:
+        """Take back what was reserved, with the buffer that was filled meanwhile (called by SlabShare)."""
         with self._lock:
             for _ in range(count):
                 self._uncount(share)
+            self._keep(buffer)
             woken = self._wake()
         for callback in woken:
             callback()
@@ -122,6 +120,12 @@ class SlabPool:
             self._lent -= share.size
         elif share.closed:
             self._promised -= share.size
+
+    def _keep(self, buffer: bytearray | None) -> None:
+        if buffer is not None:
+            self._out -= len(buffer)
+            self._idle.setdefault(len(buffer), []).append(buffer)
+            self._trim()
 
     def _trim(self) -> None:
         """Let idle buffers go (those of other sizes, mostly) until all that exist fit into the budget."""
@@ -153,12 +157,16 @@ class SlabShare:
         return Slab(self, self.pool.buffer(self.size)) if self.pool.take(self, 1) else None
 
     def reserve(self, count: int) -> int:
-        """Count slabs without buffers, for memory that somebody else allocates: up to `count`; gives how many."""
+        """Count slabs that need not be one by one: up to `count`; gives how many."""
         return self.pool.take(self, count)
 
-    def release(self, count: int) -> None:
-        """So many of what was reserved are free again."""
-        self.pool.take_back(self, count)
+    def room(self, size: int) -> bytearray:
+        """One buffer in the place of some that were reserved; to be given back with them."""
+        return self.pool.buffer(size)
+
+    def release(self, count: int, room: bytearray | None = None) -> None:
+        """So many of what was reserved are free again, and the room that was made of them; keep no view of it."""
+        self.pool.take_back(self, count, room)
 
     def close(self) -> None:
         """No more slabs for this one; those that are out come back by themselves."""

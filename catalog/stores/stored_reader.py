@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from contextlib import aclosing
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from blockstore import frames
 from catalog.blocking import to_its_end
@@ -24,6 +24,16 @@ AHEAD: Final = 3
 STORED_PIECES: Final = 2
 """Pieces that are read at once as they are stored: they are smaller then, and there is little to do for each."""
 SMALLEST_PIECE: Final = 64 * 1024
+FRAMES_ARE_LONGER: Final = 32
+"""By one part in so many, at most, blocks as they are stored may be longer than themselves: headers of small ones."""
+
+
+class _Piece(NamedTuple):
+    """A piece that is being read: what comes of it, and the memory that it counts for and lies in."""
+
+    loaded: Future[memoryview]
+    units: int
+    room: bytearray
 
 
 class StoredReader:
@@ -40,36 +50,43 @@ class StoredReader:
         """The image's length in bytes."""
         return self._reader.size
 
-    def read(self, start: int, stop: int) -> AsyncIterator[bytes]:
-        """Verified pieces in order."""
+    def read(self, start: int, stop: int) -> AsyncIterator[memoryview]:
+        """Verified pieces in order; each is valid until the next one is asked for."""
 
-        def load(begins: int, ends: int) -> Future[bytes]:
-            return self._store.crew.call(partial(self._reader.load, begins, ends))
+        def load(begins: int, ends: int, room: memoryview) -> Future[memoryview]:
+            return self._store.crew.call(partial(self._load, begins, ends, room[: ends - begins]))
 
         return self._pieces(start, stop, self._reader.piece, load)
 
-    async def read_stored(self) -> AsyncIterator[bytes]:
-        """Verified frames in order; what is small (holes are) goes out together."""
+    async def read_stored(self) -> AsyncIterator[bytes | memoryview]:
+        """Verified frames in order, as `read`; what is small (holes are) goes out together."""
         # In a lane: there is little to compute, and two threads would only take the interpreter from each other.
         lane = self._store.crew.lane()
 
-        def load(begins: int, ends: int) -> Future[bytes]:
-            return lane.call(partial(self._reader.load_stored, begins, ends))
+        def load(begins: int, ends: int, room: memoryview) -> Future[memoryview]:
+            return lane.call(partial(self._reader.load_stored_into, begins, ends, room))
 
-        small: list[bytes] = []
+        small = bytearray()
         loaded = self._pieces(0, self.size, STORED_PIECES * self._reader.piece, load)
         async with aclosing(loaded) as pieces:
             async for piece in pieces:
-                small.append(piece)
-                if sum(map(len, small)) >= SMALLEST_PIECE:
-                    yield small[0] if len(small) == 1 else b"".join(small)
+                if len(piece) < SMALLEST_PIECE:
+                    small += piece
+                if small and (len(small) >= SMALLEST_PIECE or len(piece) >= SMALLEST_PIECE):
+                    yield bytes(small)
                     small.clear()
+                if len(piece) >= SMALLEST_PIECE:
+                    yield piece
         if small or not self.size:
-            yield b"".join(small) or frames.zeros(0)
+            yield bytes(small) or frames.zeros(0)
+
+    def _load(self, start: int, stop: int, room: memoryview) -> memoryview:
+        self._reader.load_into(start, stop, room)
+        return room
 
     async def _pieces(
-        self, start: int, stop: int, longest: int, load: Callable[[int, int], Future[bytes]]
-    ) -> AsyncGenerator[bytes, None]:
+        self, start: int, stop: int, longest: int, load: Callable[[int, int, memoryview], Future[memoryview]]
+    ) -> AsyncGenerator[memoryview, None]:
         """Pieces in order; each counts against the process's budget until the next one is asked for.
 
         A piece is as long as the budget allows, a block at least: with very many readers at once, each holds little.
@@ -78,31 +95,29 @@ class StoredReader:
         most = AHEAD * longest // unit
         pool = self._store.pieces
         share = await admitted(pool, self._line, lambda: pool.admit(unit, sure=1, most=most))
-        loading: deque[tuple[Future[bytes], int]] = deque()
+        loading: deque[_Piece] = deque()
         try:
             at = start
-            while at < stop:
+            while at < stop or loading:
                 # Pieces end at multiples of the piece's size, so that whole blocks and whole runs are read.
                 ends = min(stop, (at // longest + 1) * longest)
-                units = share.reserve(-(-(ends - at) // unit))
+                units = share.reserve(-(-(ends - at) // unit)) if at < stop else 0
                 if units:
                     ends = min(ends, (at // unit + units) * unit)
-                    loading.append((load(at, ends), units))
+                    room = share.room(units * unit + units * unit // FRAMES_ARE_LONGER)
+                    loading.append(_Piece(load(at, ends, memoryview(room)), units, room))
                     at = ends
                 else:
                     # Its own pieces are all that it may have: the oldest goes out first. One unit is always sure.
-                    piece, units = await self._next(loading)
-                    yield piece
-                    share.release(units)
-            while loading:
-                piece, units = await self._next(loading)
-                yield piece
-                share.release(units)
+                    yield await asyncio.wrap_future(loading[0].loaded)
+                    oldest = loading.popleft()
+                    share.release(oldest.units, oldest.room)
         finally:
             # What is being read right now uses the open files and the counted memory until it is done.
-            running = [future for future, _ in loading if not future.cancel()]
+            running = [piece.loaded for piece in loading if not piece.loaded.cancel()]
             await to_its_end(asyncio.gather(*map(asyncio.wrap_future, running), return_exceptions=True))
-            share.release(share.held)
+            for piece in loading:
+                share.release(piece.units, piece.room)
             share.close()
 
     def close(self) -> None:
@@ -110,8 +125,3 @@ class StoredReader:
         if self._open:
             self._open = False
             self._reader.close()
-
-    @staticmethod
-    async def _next(loading: deque[tuple[Future[bytes], int]]) -> tuple[bytes, int]:
-        piece = await asyncio.wrap_future(loading[0][0])
-        return piece, loading.popleft()[1]

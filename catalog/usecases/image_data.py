@@ -41,12 +41,12 @@ class Download:
     size: int
     reader: Reader
 
-    def read(self, start: int, stop: int) -> AsyncIterator[bytes]:
-        """The bytes from `start` up to `stop`, in pieces of about 1 MiB, each verified."""
+    def read(self, start: int, stop: int) -> AsyncIterator[bytes | memoryview]:
+        """The bytes from `start` up to `stop`, in pieces of about 1 MiB, each verified, and valid until the next."""
         return self.reader.read(start, stop)
 
-    def read_stored(self) -> AsyncIterator[bytes]:
-        """The whole image as zstd frames, as they are stored."""
+    def read_stored(self) -> AsyncIterator[bytes | memoryview]:
+        """The whole image as zstd frames, as they are stored; pieces as `read`."""
         return self.reader.read_stored()
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ from httpapi.access_log import ACCESS_LINE
 from httpapi.body import check_encoding, pieces
 from httpapi.caller import CALLER
 from httpapi.request_id import REQUEST_ID
-from httpapi.sending import ClientStalled, send
+from httpapi.sending import BodySender, ClientStalled
 from httpapi.wire.errors import UnsupportedBody
 from httpapi.wire.reading import CONDITIONS, PARTS, answer_read, wants_stored
 from httpapi.wire.sizes import IMAGE_SIZE_HEADER, Announced, announced
@@ -93,33 +93,40 @@ class ImageDataHandlers:
         try:
             first = await anext(body, b"")
             await response.prepare(request)
-            await self._send_body(request, response, _joined(first, body), answer)
+            with BodySender(request, response, idle_seconds=self.body_timeout) as sender:
+                await _send_body(request, sender, _joined(first, body), answer)
         finally:
             if isinstance(body, AsyncGenerator):
                 await body.aclose()
         return response
 
-    async def _send_body(
-        self, request: web.Request, response: web.StreamResponse, body: AsyncIterator[bytes], answer: ReadAnswer
-    ) -> None:
-        line = request[ACCESS_LINE]
-        piece = b""
-        try:
-            async for piece in body:
-                line.sent += len(piece)
-                await send(request, response, piece, idle_seconds=self.body_timeout)
-        except (BlockstoreError, CatalogError, ClientStalled) as error:
-            _cut(request, str(error))
-        except ConnectionError:
-            line.sent -= len(piece)
-            line.cut = True
-            _log.info("The client went away in the middle of a download.")
-        else:
-            if line.sent != answer.length and not answer.stored:
-                _cut(request, f"{line.sent} bytes came where {answer.length} belong")
+
+async def _send_body(
+    request: web.Request, sender: BodySender, body: AsyncIterator[bytes | memoryview], answer: ReadAnswer
+) -> None:
+    line = request[ACCESS_LINE]
+    piece: bytes | memoryview = b""
+    try:
+        async for piece in body:
+            line.sent += len(piece)
+            await sender.send(piece)
+    except (BlockstoreError, CatalogError, ClientStalled) as error:
+        _cut(request, str(error))
+    except ConnectionError:
+        line.sent -= len(piece)
+        line.cut = True
+        _log.info("The client went away in the middle of a download.")
+        if request.transport is not None:
+            # Whatever went wrong with it, this connection never sees an orderly end.
+            request.transport.abort()
+    else:
+        if line.sent != answer.length and not answer.stored:
+            _cut(request, f"{line.sent} bytes came where {answer.length} belong")
 
 
-async def _joined(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _joined(
+    first: bytes | memoryview, rest: AsyncIterator[bytes | memoryview]
+) -> AsyncIterator[bytes | memoryview]:
     yield first
     async for piece in rest:
         yield piece

@@ -137,6 +137,12 @@ def test_a_small_image_has_none_and_an_upload_given_up_leaves_none(store: BlockS
     assert places(tmp_path) == []
 
 
+def flip(file: Path, at: int) -> None:
+    data = bytearray(file.read_bytes())
+    data[at] ^= 4
+    file.write_bytes(data)
+
+
 def test_what_is_stored_is_read_in_long_pieces_and_right_for_any_spans(store: BlockStore) -> None:
     image = write_image(store, [DATA, b"tail"])
     shifted = DATA[: 40 * BLOCK][::-1] + DATA + b"tail"
@@ -151,15 +157,45 @@ def test_what_is_stored_is_read_in_long_pieces_and_right_for_any_spans(store: Bl
         reader.close()
 
 
+def test_whatever_lay_in_the_room_before_only_the_image_is_there_afterwards(store: BlockStore) -> None:
+    data = DATA + bytes(5 * BLOCK) + b"tail"
+    shifted = data[: 40 * BLOCK][::-1] + data
+    images = [
+        (write_image(store, [data]), data),
+        (write_image(store, [shifted], cutting=Cutting(CutKind.CONTENT_DEFINED, 16384)), shifted),
+    ]
+    for image, whole in images:
+        reader = store.reader([link(image)])
+        for step in (len(whole), 1 << 20, 100_000, 5000):
+            for start in range(0, len(whole), step):
+                stop = min(start + step, len(whole))
+                room = bytearray(b"\xff" * (stop - start))
+                reader.load_into(start, stop, memoryview(room))
+                assert room == whole[start:stop], (start, stop)
+        reader.close()
+
+
+@pytest.mark.parametrize("at", [80, 90, 500])
+def test_a_flipped_bit_in_a_frame_is_never_read(store: BlockStore, tmp_path: Path, at: int) -> None:
+    image = write_image(store, [DATA])
+    place = store.index.get_many([next(name for name in store.reader([link(image)]).digests() if any(name))])[0]
+    assert place is not None
+    (pack,) = (tmp_path / "packs").glob("*/*.zst")
+    flip(pack, place.offset + at)
+    reader = store.reader([link(image)])
+    with pytest.raises(Damaged, match=str(pack)):
+        reader.load(0, reader.size)
+    assert reader.load(len(DATA) // 2, len(DATA)) == DATA[len(DATA) // 2 :]
+    reader.close()
+
+
 @pytest.mark.parametrize("at", [0, 9, 12, 20, 40, 60, 70, 75, 76, 500])
 def test_a_flipped_bit_in_an_entry_is_never_sent_as_stored(store: BlockStore, tmp_path: Path, at: int) -> None:
     image = write_image(store, [DATA])
     place = store.index.get_many([next(name for name in store.reader([link(image)]).digests() if any(name))])[0]
     assert place is not None
     (pack,) = (tmp_path / "packs").glob("*/*.zst")
-    data = bytearray(pack.read_bytes())
-    data[place.offset + at] ^= 4
-    pack.write_bytes(data)
+    flip(pack, place.offset + at)
     reader = store.reader([link(image)])
     with pytest.raises(Damaged):
         reader.load_stored(0, reader.size)

@@ -49,7 +49,7 @@ async def put(services: Services, image: Image, data: bytes, *, caller: Caller =
 async def bytes_of(services: Services, image: Image, *, caller: Caller = ANNA) -> bytes:
     download = await image_data.download(services, caller, image.id)
     try:
-        return b"".join([piece async for piece in download.read(0, download.size)])
+        return b"".join([bytes(piece) async for piece in download.read(0, download.size)])
     finally:
         download.close()
 

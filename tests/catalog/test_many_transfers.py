@@ -46,7 +46,7 @@ def test_eighty_readers_that_stand_still_keep_nobody_from_reading(tmp_path: Path
             assert store.pieces.taken <= store.pieces.budget
             reader = await blocks.open(chain)
             stack.callback(reader.close)
-            assert b"".join([piece async for piece in reader.read(5, reader.size)]) == DATA[5:]
+            assert b"".join([bytes(piece) async for piece in reader.read(5, reader.size)]) == DATA[5:]
         assert store.pieces.taken == 0
         store.close()
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import random
+import socket
 import subprocess
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -93,3 +96,31 @@ def test_zstd_gives_back_the_bytes_of_any_image(images: ServeProcess, tmp_path: 
     found = subprocess.run(["zstd", "-dc", str(stored)], check=True, capture_output=True).stdout
     assert found == data
     assert len(data) < 65536 or stored.stat().st_size < len(data) * 1.01 + 1000
+
+
+def test_readers_that_take_little_at_a_time_get_each_byte_in_its_place(images: ServeProcess) -> None:
+    data = random.Random(5).randbytes(7_000_001)
+    image_id = images.new_image()
+    assert images.call("PUT", f"/v2/images/{image_id}/file", data)[0] == 204
+    with ExitStack() as stack:
+        answers = [stack.enter_context(_asked(images, image_id, accept)) for accept in ("*/*", "application/zstd")]
+        bodies = [bytearray(), bytearray()]
+        for _ in range(0, 2 * len(data), 30_000):
+            bodies[0].extend(answers[0].read(30_000))
+            bodies[1].extend(answers[1].read(30_000))
+    assert bodies[0] == data
+    assert unpack(bytes(bodies[1])) == data
+
+
+@contextmanager
+def _asked(server: ServeProcess, image_id: str, accept: str) -> Iterator[http.client.HTTPResponse]:
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        connection.settimeout(30)
+        connection.connect(("127.0.0.1", server.port))
+        head = f"GET /v2/images/{image_id}/file HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n"
+        connection.sendall(head.encode())
+        with http.client.HTTPResponse(connection) as answer:
+            answer.begin()
+            assert answer.status == 200
+            yield answer

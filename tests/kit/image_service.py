@@ -49,7 +49,7 @@ class ImageService:
     async def get(self, image_id: str) -> bytes:
         download = await image_data.download(self.services, CALLER, image_id)
         try:
-            return b"".join([piece async for piece in download.read(0, download.size)])
+            return b"".join([bytes(piece) async for piece in download.read(0, download.size)])
         finally:
             download.close()
 

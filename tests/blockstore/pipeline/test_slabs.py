@@ -223,6 +223,18 @@ def test_buffers_are_used_again(pool: SlabPool) -> None:
     share.close()
 
 
+def test_room_in_the_place_of_reserved_slabs_is_used_again(pool: SlabPool) -> None:
+    share = admitted(pool, KIB)
+    assert share.reserve(2) == 2
+    room = share.room(2 * KIB)
+    share.release(2, room)
+    assert share.reserve(2) == 2
+    again = share.room(2 * KIB)
+    assert again is room
+    share.release(2, again)
+    share.close()
+
+
 def test_memory_stays_in_the_budget_when_uploads_of_one_size_follow_those_of_another(pool: SlabPool) -> None:
     chance = random.Random(3)
     for size in (KIB, 4 * KIB, KIB, 8 * KIB, 2 * KIB):
