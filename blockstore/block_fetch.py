@@ -59,7 +59,7 @@ class BlockFetch:
         return self._all(wanted, self._entry)
 
     def fill(self, window: Window, room: memoryview) -> bool:
-        """Put all of the window's bytes into `room`, which is as long; False where hints don't do: go block by block."""
+        """Put all of the window's bytes into `room`, which is as long; False where hints don't do."""
 
         def filled() -> bool:
             self._runs.fill(window, room)

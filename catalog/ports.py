@@ -60,6 +60,17 @@ class Written:
     hole_bytes: int = 0
 
 
+class Source(Protocol):
+    """Where an image's bytes come from: asked for them, it puts them where they are wanted."""
+
+    async def read_into(self, room: memoryview) -> int:
+        """Wait for the next bytes and put them at the beginning of `room` (never empty): gives how many, 0 at the end.
+
+        `room` must not be kept. What goes wrong with the sender is an error of the source's own.
+        """
+        ...
+
+
 class Reader(Protocol):
     """An image's bytes, open for reading; `size` in bytes."""
 
@@ -107,7 +118,7 @@ class Blocks(Protocol):
     async def write(
         self,
         pin: str,
-        source: AsyncIterator[bytes | memoryview],
+        source: Source,
         *,
         expected: int | None,
         cutting: Cutting,
@@ -116,8 +127,8 @@ class Blocks(Protocol):
         """Take a stream in, its blocks journaled under `pin`, and give a durable manifest.
 
         `hashes` are the algorithms of hashlib by which the whole is hashed on its way.
-        Each piece of `source` may be reused by its owner once the next one is asked for. Raises SizeMismatch when the
-        source gives more or less than `expected` bytes; the block store's own errors and the source's pass through.
+        Raises SizeMismatch when the source gives more or less than `expected` bytes; the block store's own errors and
+        the source's pass through.
         After any failure nothing that was written is referenced.
         """
         ...

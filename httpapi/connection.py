@@ -37,6 +37,8 @@ class Connection(TimedConnection):
     _last_body: StreamReader | None = None
     _left_unread: StreamReader | None = None
     _unknown_method: UnknownMethod | None = None
+    ends_with_the_answer = False
+    """Whether a body was received past the parser, which therefore can't find the next request."""
 
     def data_received(self, data: bytes) -> None:
         """Pass bytes on; when they break the body that a handler is reading, say so to that handler."""
@@ -74,6 +76,8 @@ class Connection(TimedConnection):
     ) -> tuple[web.StreamResponse, bool]:
         """Send the answer and write its line; what has not come of the body by then is read by no handler."""
         self._left_unread = request.content
+        if self.ends_with_the_answer:
+            resp.force_close()
         answered, lost = await super().finish_response(request, resp, start_time)
         if (line := request.get(ACCESS_LINE)) is not None:
             line.answered(answered, lost=lost)

@@ -1,24 +1,20 @@
 """Sending a body to a client that may stand still: it must not hold the service's memory for ever.
 
-A piece goes from its own memory straight into the socket: asyncio's transport would copy what the socket does not take
-at once, and move the rest with every send, which costs as much as sending. Over TLS, or while the transport still has
-something to send itself, it takes the piece.
+A piece goes from its own memory straight into the socket where it can (`own_socket.py`). Over TLS, or while the
+transport still has something to send itself, it takes the piece.
 """
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
-import socket
-import struct
-import termios
-from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 from aiohttp import ClientConnectionResetError, web
 
+from httpapi.own_socket import own_socket, writable
+
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Sequence
 
 
@@ -33,7 +29,7 @@ class BodySender:
         self._request = request
         self._response = response
         self._idle = idle_seconds
-        self._socket = _own_socket(request)
+        self._socket = own_socket(request)
 
     def __enter__(self) -> Self:
         return self
@@ -65,30 +61,12 @@ class BodySender:
             try:
                 sent = to.sendmsg(parts)
             except BlockingIOError:
-                await self._room(to)
+                if not await writable(to, self._idle):
+                    raise self._stalled() from None
             except OSError as error:
                 raise ClientConnectionResetError(str(error)) from error
             else:
                 parts = _after(parts, sent)
-
-    async def _room(self, to: socket.socket) -> None:
-        """Wait until the socket takes more: as long as what it has gets less."""
-        loop = asyncio.get_running_loop()
-        ready = asyncio.Event()
-        loop.add_writer(to, ready.set)
-        try:
-            before = None
-            while not ready.is_set():
-                # The kernel says that there is room when a third of its buffer is free: a slow client takes longer.
-                left = _unacknowledged(to)
-                if left == before:
-                    raise self._stalled()
-                before = left
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(self._idle):
-                        await ready.wait()
-        finally:
-            loop.remove_writer(to)
 
     async def _by_transport(self, piece: bytes) -> None:
         writing = asyncio.ensure_future(self._response.write(piece))
@@ -114,22 +92,6 @@ class BodySender:
         return 0 if self._request.transport is None else self._request.transport.get_write_buffer_size()
 
 
-def _own_socket(request: web.Request) -> socket.socket | None:
-    """A second descriptor of the request's connection; None where there must be none (TLS) or can be none."""
-    transport = request.transport
-    if transport is None or transport.get_extra_info("sslcontext") is not None:
-        return None
-    theirs = transport.get_extra_info("socket")
-    if theirs is None:
-        return None
-    try:
-        own = socket.socket(fileno=os.dup(theirs.fileno()))
-    except OSError:
-        return None
-    own.setblocking(False)
-    return own
-
-
 def _after(parts: Sequence[bytes | memoryview], sent: int) -> Sequence[bytes | memoryview]:
     """What is left of `parts` after so many bytes."""
     for at, part in enumerate(parts):
@@ -137,9 +99,3 @@ def _after(parts: Sequence[bytes | memoryview], sent: int) -> Sequence[bytes | m
             return [memoryview(part)[sent:], *parts[at + 1 :]]
         sent -= len(part)
     return []
-
-
-def _unacknowledged(of: socket.socket) -> int:
-    """Bytes that the other end has not taken yet, tcp(7)'s SIOCOUTQ."""
-    (count,) = struct.unpack("i", fcntl.ioctl(of, termios.TIOCOUTQ, bytes(4)))
-    return int(count)

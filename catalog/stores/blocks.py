@@ -1,6 +1,6 @@
 """Our own block store as the catalog's `Blocks`: where the loop and the slabs meet.
 
-Uploads: what the sender gives is copied into slabs as it comes; when no slab is free, nothing more is read from the
+Uploads: what the sender gives is put into slabs as it comes; when no slab is free, nothing more is read from the
 sender. Downloads: pieces are read, decompressed and checked on the crew, a few ahead of the sender. Nothing crosses
 threads per block.
 """
@@ -20,13 +20,13 @@ from catalog.stores.admission import admitted, settled, when_free
 from catalog.stores.stored_reader import StoredReader
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
     from blockstore.pipeline.slabs import Slab, SlabPool
     from blockstore.store import BlockStore
     from blockstore.write_result import WriteResult
     from catalog.model.manifest import StoredManifest
-    from catalog.ports import Reader
+    from catalog.ports import Reader, Source
     from chunker.cutting import Cutting
 
 T = TypeVar("T")
@@ -58,7 +58,7 @@ class StoredBlocks:
     async def write(
         self,
         pin: str,
-        source: AsyncIterator[bytes | memoryview],
+        source: Source,
         *,
         expected: int | None,
         cutting: Cutting,
@@ -99,7 +99,7 @@ class StoredBlocks:
 
 
 class _Pump:
-    """Copies what comes into slabs, and waits for slabs when there are none."""
+    """Lets slabs be filled with what comes, and waits for slabs when there are none."""
 
     def __init__(self, pool: SlabPool, writer: ManifestWriter, expected: int | None) -> None:
         self._pool = pool
@@ -109,12 +109,18 @@ class _Pump:
         self._filled = 0
         self._received = 0
 
-    async def run(self, source: AsyncIterator[bytes | memoryview]) -> None:
+    async def run(self, source: Source) -> None:
         """Everything up to the source's end; SizeMismatch as soon as it is certain."""
         try:
             await self._next()
-            async for piece in source:
-                await self._take(memoryview(piece))
+            while got := await source.read_into(self._room()):
+                self._filled += got
+                self._received += got
+                if self._expected is not None and self._received > self._expected:
+                    raise _mismatch(self._expected, self._received)
+                if not self._room():
+                    self._submit(last=False)
+                    await self._next()
             if self._expected is not None and self._received != self._expected:
                 raise _mismatch(self._expected, self._received)
             self._submit(last=True)
@@ -122,20 +128,9 @@ class _Pump:
             if self._slab is not None:
                 self._slab.drop()
 
-    async def _take(self, piece: memoryview) -> None:
-        self._received += len(piece)
-        if self._expected is not None and self._received > self._expected:
-            raise _mismatch(self._expected, self._received)
-        while len(piece):
-            assert self._slab is not None
-            room = len(self._slab.view) - self._filled
-            part = piece[:room]
-            self._slab.view[self._filled : self._filled + len(part)] = part
-            self._filled += len(part)
-            piece = piece[room:]
-            if self._filled == len(self._slab.view):
-                self._submit(last=False)
-                await self._next()
+    def _room(self) -> memoryview:
+        assert self._slab is not None
+        return self._slab.view[self._filled :]
 
     def _submit(self, *, last: bool) -> None:
         slab, self._slab = self._slab, None

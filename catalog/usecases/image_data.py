@@ -21,12 +21,11 @@ from catalog.usecases.access import load_visible
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
-    from typing import Self
 
     from catalog.limits import Limits
     from catalog.model.caller import Caller
     from catalog.model.image import Image
-    from catalog.ports import Reader, StoredManifest, UnitOfWork
+    from catalog.ports import Reader, Source, StoredManifest, UnitOfWork
     from catalog.usecases.services import Services
     from chunker.cutting import Cutting
 
@@ -58,7 +57,7 @@ async def upload(
     services: Services,
     caller: Caller,
     image_id: str,
-    source: AsyncIterator[bytes | memoryview],
+    source: Source,
     *,
     expected: int | None,
     request_id: str | None = None,
@@ -169,16 +168,13 @@ def our_manifests(uow: UnitOfWork, image: Image, store: str) -> Sequence[StoredM
 class _Capped:
     """A source of unknown length, cut off with LimitExceeded as soon as it is longer than an image may be."""
 
-    def __init__(self, source: AsyncIterator[bytes | memoryview], limits: Limits) -> None:
+    def __init__(self, source: Source, limits: Limits) -> None:
         self._source = source
         self._limits = limits
         self._taken = 0
 
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> bytes | memoryview:
-        piece = await anext(self._source)
-        self._taken += len(piece)
+    async def read_into(self, room: memoryview) -> int:
+        got = await self._source.read_into(room)
+        self._taken += got
         self._limits.check_size(self._taken)
-        return piece
+        return got

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aiohttp import HttpVersion11, web
 
 from blockstore.errors import BlockstoreError
-from catalog.model.errors import CatalogError, SizeMismatch
+from catalog.model.errors import CatalogError
 from catalog.usecases import image_data
 from httpapi.access_log import ACCESS_LINE
-from httpapi.body import check_encoding, pieces
+from httpapi.body import BodySource, check_encoding
 from httpapi.caller import CALLER
 from httpapi.request_id import REQUEST_ID
 from httpapi.sending import BodySender, ClientStalled
 from httpapi.wire.errors import UnsupportedBody
 from httpapi.wire.reading import CONDITIONS, PARTS, answer_read, wants_stored
-from httpapi.wire.sizes import IMAGE_SIZE_HEADER, Announced, announced
+from httpapi.wire.sizes import IMAGE_SIZE_HEADER, announced
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -44,7 +43,8 @@ class ImageDataHandlers:
         _check_type(request)
         check_encoding(request)
         sizes = announced(request.headers.get(IMAGE_SIZE_HEADER), request.headers.get("Content-Length"))
-        async with aclosing(self._source(request, sizes)) as source:
+        source = BodySource(request, sizes, idle_seconds=self.body_timeout)
+        try:
             await image_data.upload(
                 self.services,
                 request[CALLER],
@@ -53,6 +53,8 @@ class ImageDataHandlers:
                 expected=sizes.expected,
                 request_id=request[REQUEST_ID],
             )
+        finally:
+            source.close()
         return web.Response(status=204)
 
     async def get(self, request: web.Request) -> web.StreamResponse:
@@ -71,16 +73,6 @@ class ImageDataHandlers:
         finally:
             download.close()
         return web.StreamResponse(status=answer.status, headers=answer.headers)
-
-    async def _source(self, request: web.Request, sizes: Announced) -> AsyncGenerator[bytes, None]:
-        """The body, unless its announced sizes already say that it cannot be right: then none of it is read."""
-        if sizes.disagrees:
-            raise SizeMismatch(f"Size mismatch: expected {sizes.image_size} bytes, got {sizes.content_length} bytes")
-        line = request[ACCESS_LINE]
-        async with aclosing(pieces(request, idle_seconds=self.body_timeout)) as body:
-            async for piece in body:
-                line.received += len(piece)
-                yield piece
 
     async def _send(self, request: web.Request, download: Download, answer: ReadAnswer) -> web.StreamResponse:
         """Send the answer; the first piece is read before the status goes out, so that damage there is still a 503."""

@@ -21,11 +21,10 @@ from blockstore.store import BlockStore, StoreOptions
 from catalog.stores.blocks import StoredBlocks
 from chunker.cutting import CutKind, Cutting
 from tests.kit.images_in_store import acquire, link, read_image, write_image
+from tests.kit.pieces_source import PiecesSource
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-    from typing_extensions import Buffer
 
     from blockstore.manifest_writer import ManifestWriter
 
@@ -136,7 +135,7 @@ def test_an_upload_cancelled_while_its_manifest_is_synced_ends_and_leaves_no_man
         disk = HoldingDisk(".manifest")
         store = BlockStore.open(tmp_path, OPTIONS, disk=disk)
         writing = asyncio.create_task(
-            StoredBlocks(store).write(new_name().hex(), source(), expected=None, cutting=CUTTING)
+            StoredBlocks(store).write(new_name().hex(), PiecesSource(source()), expected=None, cutting=CUTTING)
         )
         assert await asyncio.to_thread(disk.reached.wait, 30)
         for _ in range(3):
@@ -218,10 +217,10 @@ def test_a_slow_reader_does_not_keep_others_from_uploading(tmp_path: Path) -> No
         while store.pieces.admit(1 << 16, sure=1, most=1):
             pass
 
-        async def source() -> AsyncIterator[Buffer]:
+        async def source() -> AsyncIterator[bytes]:
             yield DATA
 
-        written = await blocks.write(new_name().hex(), source(), expected=len(DATA), cutting=CUTTING)  # type: ignore[arg-type]
+        written = await blocks.write(new_name().hex(), PiecesSource(source()), expected=len(DATA), cutting=CUTTING)
         assert written.size == len(DATA)
         store.close()
 

@@ -10,6 +10,7 @@ from catalog.model.image import Visibility
 from catalog.model.new_image import NewImage
 from catalog.usecases import image_data, images
 from catalog.usecases.queries import parse_query
+from tests.kit.pieces_source import PiecesSource
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -37,9 +38,12 @@ class Clock:
         return self.now
 
 
-async def stream(*pieces: bytes) -> AsyncIterator[bytes]:
-    for piece in pieces:
-        yield piece
+def stream(*pieces: bytes) -> PiecesSource:
+    async def one_by_one() -> AsyncIterator[bytes]:
+        for piece in pieces:
+            yield piece
+
+    return PiecesSource(one_by_one())
 
 
 async def put(services: Services, image: Image, data: bytes, *, caller: Caller = ANNA) -> Image:

@@ -26,6 +26,7 @@ from catalog.model.image import Status, Visibility
 from catalog.model.new_image import NewImage
 from catalog.usecases import image_data, images
 from tests.catalog.cast import ADMIN, ANNA, BORIS, RAW, READER, bytes_of, one_of_each_visibility, put, stream
+from tests.kit.pieces_source import PiecesSource
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -128,7 +129,7 @@ def test_what_fails_underneath_passes_through_and_leaves_the_image_queued(
     async def scene() -> None:
         made = await images.create(services, ANNA, RAW)
         with pytest.raises(type(error), match=str(error)):
-            await image_data.upload(services, ANNA, made.id, broken(), expected=None)
+            await image_data.upload(services, ANNA, made.id, PiecesSource(broken()), expected=None)
         assert await is_untouched(services, blocks, made)
 
     asyncio.run(scene())
@@ -144,7 +145,7 @@ def test_an_image_that_is_announced_as_too_large_is_refused_before_a_byte_moves(
         tight = replace(services, limits=Limits(image_size_cap=10))
         made = await images.create(tight, ANNA, RAW)
         with pytest.raises(LimitExceeded, match="10 bytes"):
-            await image_data.upload(tight, ANNA, made.id, untouchable(), expected=11)
+            await image_data.upload(tight, ANNA, made.id, PiecesSource(untouchable()), expected=11)
         assert await is_untouched(tight, blocks, made)
         await put(tight, made, b"0123456789")
 
@@ -160,7 +161,7 @@ def test_an_image_that_turns_out_too_large_is_cut_off(services: Services, blocks
         tight = replace(services, limits=Limits(image_size_cap=10))
         made = await images.create(tight, ANNA, RAW)
         with pytest.raises(LimitExceeded):
-            await image_data.upload(tight, ANNA, made.id, endless(), expected=None)
+            await image_data.upload(tight, ANNA, made.id, PiecesSource(endless()), expected=None)
         assert await is_untouched(tight, blocks, made)
 
     asyncio.run(scene())

@@ -15,6 +15,7 @@ from catalog.model.manifest import StoredManifest
 from catalog.stores import admission as module
 from catalog.stores.blocks import StoredBlocks
 from chunker.cutting import CutKind, Cutting
+from tests.kit.pieces_source import PiecesSource
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -35,7 +36,7 @@ def test_eighty_readers_that_stand_still_keep_nobody_from_reading(tmp_path: Path
     async def work() -> None:
         store = BlockStore.open(tmp_path, OPTIONS)
         blocks = StoredBlocks(store)
-        written = await blocks.write("0" * 32, whole(DATA), expected=len(DATA), cutting=CUTTING)
+        written = await blocks.write("0" * 32, PiecesSource(whole(DATA)), expected=len(DATA), cutting=CUTTING)
         chain = [StoredManifest(written.manifest, written.digest)]
         async with AsyncExitStack() as stack:
             for _ in range(80):
@@ -65,11 +66,12 @@ def test_eighty_uploads_that_stand_still_keep_nobody_from_uploading(tmp_path: Pa
             yield bytes([number])
 
         standing = [
-            asyncio.create_task(blocks.write(f"{n:032x}", slow(n), expected=None, cutting=CUTTING)) for n in range(80)
+            asyncio.create_task(blocks.write(f"{n:032x}", PiecesSource(slow(n)), expected=None, cutting=CUTTING))
+            for n in range(80)
         ]
         await asyncio.sleep(0.5)
         assert store.slabs.taken <= store.slabs.budget
-        written = await blocks.write("f" * 32, whole(DATA), expected=len(DATA), cutting=CUTTING)
+        written = await blocks.write("f" * 32, PiecesSource(whole(DATA)), expected=len(DATA), cutting=CUTTING)
         assert written.size == len(DATA)
         go.set()
         assert {(await task).size for task in standing} == {MIB // 2 + 1}
@@ -89,10 +91,11 @@ def test_a_transfer_without_room_is_told_to_come_back(tmp_path: Path, monkeypatc
         while share := store.slabs.admit(BLOCK):
             held.append(share)
         with pytest.raises(StoreUnavailable, match="try again"):
-            await blocks.write("0" * 32, whole(DATA), expected=None, cutting=CUTTING)
+            await blocks.write("0" * 32, PiecesSource(whole(DATA)), expected=None, cutting=CUTTING)
         for share in held:
             share.close()
-        assert (await blocks.write("1" * 32, whole(DATA), expected=None, cutting=CUTTING)).size == len(DATA)
+        written = await blocks.write("1" * 32, PiecesSource(whole(DATA)), expected=None, cutting=CUTTING)
+        assert written.size == len(DATA)
         store.close()
 
     asyncio.run(work())

@@ -16,9 +16,9 @@ from tests.kit.running_server import Answer, RunningServer
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from catalog.ports import Written
+    from catalog.ports import Source, Written
     from chunker.cutting import Cutting
 
 OCTETS = {"Content-Type": "application/octet-stream"}
@@ -284,15 +284,15 @@ class FailingBlocks(MemoryBlocks):
     async def write(
         self,
         pin: str,
-        source: AsyncIterator[bytes | memoryview],
+        source: Source,
         *,
         expected: int | None,
         cutting: Cutting,
         hashes: Sequence[str] = (),
     ) -> Written:
         if self.failure is not None:
-            async for _ in source:
-                raise self.failure
+            await source.read_into(memoryview(bytearray(1)))
+            raise self.failure
         return await super().write(pin, source, expected=expected, cutting=cutting, hashes=hashes)
 
 

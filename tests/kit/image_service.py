@@ -14,6 +14,7 @@ from catalog.sql.open import open_catalog
 from catalog.stores.blocks import StoredBlocks
 from catalog.usecases import image_data, images
 from catalog.usecases.services import Services
+from tests.kit.pieces_source import PiecesSource
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -44,7 +45,8 @@ class ImageService:
         return (await images.create(self.services, CALLER, wanted)).id
 
     async def put(self, image_id: str, data: bytes, *, piece: int = 100_000) -> Image:
-        return await image_data.upload(self.services, CALLER, image_id, pieces(data, piece), expected=len(data))
+        source = PiecesSource(pieces(data, piece))
+        return await image_data.upload(self.services, CALLER, image_id, source, expected=len(data))
 
     async def get(self, image_id: str) -> bytes:
         download = await image_data.download(self.services, CALLER, image_id)

@@ -12,7 +12,7 @@ from catalog.ports import Written
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-    from catalog.ports import StoredManifest
+    from catalog.ports import Source, StoredManifest
     from chunker.cutting import Cutting
 
 T = TypeVar("T")
@@ -39,7 +39,7 @@ class MemoryBlocks:
     async def write(
         self,
         pin: str,
-        source: AsyncIterator[bytes | memoryview],
+        source: Source,
         *,
         expected: int | None,
         cutting: Cutting,
@@ -47,8 +47,9 @@ class MemoryBlocks:
     ) -> Written:
         self.journals.add(pin)
         taken = bytearray()
-        async for piece in source:
-            taken += piece
+        room = memoryview(bytearray(_PIECE))
+        while got := await source.read_into(room):
+            taken += room[:got]
             if expected is not None and len(taken) > expected:
                 break
         if expected is not None and len(taken) != expected:

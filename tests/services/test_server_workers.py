@@ -169,9 +169,10 @@ def owner_of(connection: socket.socket, pids: set[int]) -> int:
     mine = connection.getsockname()[1]
     rows = [line.split() for line in Path("/proc/net/tcp").read_text(encoding="utf-8").splitlines()[1:]]
     [inode] = [row[9] for row in rows if int(row[2].rpartition(":")[2], 16) == mine and row[3] == "01"]
-    [owner] = [
+    # A long body has a second descriptor of its connection.
+    [owner] = {
         pid for pid in pids for link in Path(f"/proc/{pid}/fd").iterdir() if target_of(link) == f"socket:[{inode}]"
-    ]
+    }
     return owner
 
 

@@ -22,6 +22,7 @@ from httpapi.metrics.sampling import sample, weigh
 from httpapi.metrics.scrape import Scrape
 from httpapi.metrics.uploads import uploaded
 from tests.kit.image_service import CALLER, image_service, pieces
+from tests.kit.pieces_source import PiecesSource
 from tests.kit.running_server import ADMIN, RunningServer
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def test_uploads_are_counted_by_what_they_were_made_of(tmp_path: Path) -> None:
             counted = replace(service.services, on_upload=told.append)
             data = new + held + hole + hole + b"n"
             image = await service.new()
-            await image_data.upload(counted, CALLER, image, pieces(data, 5000), expected=len(data))
+            await image_data.upload(counted, CALLER, image, PiecesSource(pieces(data, 5000)), expected=len(data))
             [written] = told
             assert (written.new_blocks, written.held_blocks, written.hole_blocks) == (2, 1, 2)
             assert (written.fresh_bytes, written.hole_bytes, written.size) == (4097, 8192, len(data))
