@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
+from blockstore.errors import Damaged
 from blockstore.resolve import Resolver
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from blockstore.manifest import ManifestFile
+
+log = logging.getLogger(__name__)
 
 
 class BaseView:
@@ -24,10 +28,15 @@ class BaseView:
     def digests(self, first: int, ends: Sequence[int]) -> list[bytes | None]:
         """For blocks from number `first` on with these ends: the base's digest, HOLE, or None if not inheritable.
 
-        A block is inheritable if it lies in the base with the same length (FORMAT.md, geometry).
+        A block is inheritable if it lies in the base with the same length (FORMAT.md, geometry) and can be read there.
         """
         within = max(0, min(len(ends), -(-self._size // self._block) - first))
-        found: list[bytes | None] = list(self._resolver.digests(first, within)) if within else []
+        try:
+            found: list[bytes | None] = list(self._resolver.digests(first, within)) if within else []
+        except Damaged as error:
+            # The new image then lists these blocks itself, and needs the base for none of them.
+            log.warning("nothing is inherited here: %s", error)
+            return [None] * len(ends)
         start = 0
         for at, end in enumerate(ends[:within]):
             if end - start != min(self._block, self._size - (first + at) * self._block):

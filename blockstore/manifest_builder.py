@@ -46,13 +46,15 @@ NOWHERE: Final[Mapping[bytes, Place]] = MappingProxyType({})
 class BuiltManifest:
     """A durable manifest: its file's name (32 hex digits), digest and depth, and the name of the base it really has.
 
-    That may be none although one was wanted (another block size, too deep a chain): who records it goes by this.
+    The base may be none although one was wanted (another block size, too deep a chain): who records it goes by this.
+    `listed` are the bytes of the data blocks that it lists itself.
     """
 
     name: str
     digest: bytes
     depth: int
     base: str | None
+    listed: int
 
 
 def path_of(directory: Path, name: str) -> Path:
@@ -91,6 +93,8 @@ class ManifestBuilder:
         self._size = 0
         self._entries = 0
         self._holes = 0
+        self._listed = 0
+        self._last = -1
 
     def add(
         self,
@@ -125,6 +129,9 @@ class ManifestBuilder:
                 self._holes += 1
             else:
                 listed.append((number, name))
+        if listed:
+            self._listed += len(listed) * self._cutting.size
+            self._last = listed[-1][0]
         return listed
 
     def finish(self, size: int) -> BuiltManifest:
@@ -145,7 +152,8 @@ class ManifestBuilder:
         self._disk.sync_directory(self._path.parent)
         self._close()
         base = self._base.path.stem if self._base else None
-        return BuiltManifest(self.name, manifest_format.manifest_digest(header, directory), depth, base)
+        name = manifest_format.manifest_digest(header, directory)
+        return BuiltManifest(self.name, name, depth, base, self._listed - self._cut_short(size))
 
     def abandon(self) -> None:
         """Remove the file, finished or not: nobody has named it yet."""
@@ -167,8 +175,15 @@ class ManifestBuilder:
             if name == HOLE:
                 self._holes += 1
             else:
+                self._listed += self._leaf[-1][1]
                 listed.append((number, name))
         return listed
+
+    def _cut_short(self, size: int) -> int:
+        """By how many bytes the last listed block is shorter than those before it: it may be the image's odd tail."""
+        if not self._cutting.is_fixed or self._last < 0:
+            return 0
+        return max(0, (self._last + 1) * self._cutting.size - size)
 
     def _header(self, size: int, depth: int) -> Header:
         cutter = self._cutting.cutter()

@@ -261,11 +261,11 @@ class ManifestWriter:
 
     def _complete(self) -> None:
         try:
-            manifest = self._builder.finish(self._size)
+            manifest = built = self._builder.finish(self._size)
             if self._flatten is not None:
                 manifest = self._flatten(manifest)
             taps = {tap.name: tap.result() for tap, _ in self._taps}
-            result = self._counts.result(manifest, self._size, taps)
+            result = self._counts.result(manifest, built.listed, self._size, taps)
         except Exception as error:  # noqa: BLE001 - as above
             self._fail(error)
             self._end_failed()

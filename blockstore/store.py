@@ -22,7 +22,7 @@ from blockstore.base_view import BaseView
 from blockstore.claims import Claims
 from blockstore.data_dir import DataDir
 from blockstore.disk import Disk
-from blockstore.errors import BlockstoreError
+from blockstore.errors import BlockstoreError, Damaged, Missing
 from blockstore.features import CONTENT_DEFINED
 from blockstore.figures import PoolFigures, StoreFigures
 from blockstore.generations import Generations
@@ -174,7 +174,8 @@ class BlockStore:
     ) -> ManifestWriter:
         """Begin an upload under a pin (32 hex digits; its row is the catalog's). `base` is a chain for an increment.
 
-        A base that is cut otherwise can't be inherited from, nor can one be by content: the manifest is then whole.
+        A base that is cut otherwise can't be inherited from, nor can one be by content, nor one that can't be read:
+        the manifest is then whole.
         """
         if not cutting.is_fixed:
             self._data.announce(CONTENT_DEFINED)
@@ -255,7 +256,11 @@ class BlockStore:
     def _base(self, chain: Sequence[tuple[str, bytes]], cutting: Cutting) -> BaseView | None:
         if not chain or not cutting.is_fixed:
             return None
-        opened = self._chain(chain)
+        try:
+            opened = self._chain(chain)
+        except (Damaged, Missing) as error:
+            log.warning("nothing is inherited from manifest %s: %s", chain[0][0], error)
+            return None
         if opened[0].header.cutting == cutting:
             return BaseView(opened)
         for manifest in opened:

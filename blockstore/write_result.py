@@ -20,7 +20,8 @@ class WriteResult:
     """What an upload became: a durable manifest, what the taps found, and what it cost.
 
     `new_bytes` are bytes written to packs; `held` blocks were there already, `inherited` ones are the base's. Of the
-    image's own bytes `fresh_bytes` are those of new blocks, `hole_bytes` those of holes.
+    image's own bytes `fresh_bytes` are those of new blocks, `hole_bytes` those of holes, `changed_bytes` those of data
+    blocks that are not the base's; the manifest may list more, if it was flattened.
     """
 
     manifest: BuiltManifest
@@ -33,6 +34,7 @@ class WriteResult:
     inherited_blocks: int
     fresh_bytes: int
     hole_bytes: int
+    changed_bytes: int
 
 
 @dataclass(slots=True)
@@ -64,8 +66,8 @@ class Counts:
         self.inherited += len(prepared.inherited)
         self.held += listed - appended.blocks
 
-    def result(self, manifest: BuiltManifest, size: int, taps: Mapping[str, str]) -> WriteResult:
-        """The figures with what they belong to."""
+    def result(self, manifest: BuiltManifest, changed: int, size: int, taps: Mapping[str, str]) -> WriteResult:
+        """The figures with what they belong to; `changed` bytes were listed before a flattening."""
         return WriteResult(
             manifest=manifest,
             size=size,
@@ -77,4 +79,5 @@ class Counts:
             inherited_blocks=self.inherited,
             fresh_bytes=self.fresh_bytes,
             hole_bytes=self.hole_bytes,
+            changed_bytes=changed,
         )

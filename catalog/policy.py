@@ -4,7 +4,8 @@
 |---|---|
 | see, list | admin; a reader: own images, public and community ones |
 | download | whoever sees it, as a member; a deactivated image: admin only |
-| create | admin; a member, for the own project |
+| create | admin; a member, for the own project; as a child: of an image that the caller sees |
+| inherit blocks of a parent | whoever may download it, while it is active |
 | modify, upload, delete | admin; a member of the project that owns the image |
 | make community | as modify |
 | make public | admin |

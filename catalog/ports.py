@@ -42,7 +42,9 @@ class Written:
 
     `base` names the manifest that this one really lies over, if any: not the one that was wished for. `size`,
     `new_bytes` (written to packs) in bytes; of the image's own bytes, `fresh_bytes` are those of new blocks and
-    `hole_bytes` those of holes. `hashes` maps each algorithm that was asked for to the hex digest of the flat
+    `hole_bytes` those of holes. `listed_bytes` are those of the data blocks that the manifest lists itself;
+    `changed_bytes` those that it did not inherit from its base, which are fewer if it was made whole at the end of a
+    deep chain. `hashes` maps each algorithm that was asked for to the hex digest of the flat
     image.
     """
 
@@ -58,6 +60,8 @@ class Written:
     base: str | None = None
     fresh_bytes: int = 0
     hole_bytes: int = 0
+    listed_bytes: int = 0
+    changed_bytes: int = 0
 
 
 class Source(Protocol):
@@ -122,9 +126,13 @@ class Blocks(Protocol):
         *,
         expected: int | None,
         cutting: Cutting,
+        base: Sequence[StoredManifest] = (),
         hashes: Sequence[str] = (),
     ) -> Written:
         """Take a stream in, its blocks journaled under `pin`, and give a durable manifest.
+
+        `base` is a pinned chain, newest first, from which blocks that are the same at the same place are inherited;
+        `Written.base` says whether it could be. One that is cut otherwise, damaged or missing makes the manifest whole.
 
         `hashes` are the algorithms of hashlib by which the whole is hashed on its way.
         Raises SizeMismatch when the source gives more or less than `expected` bytes; the block store's own errors and

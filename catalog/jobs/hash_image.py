@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from catalog.jobs.steps import Done
 from catalog.model.image import CHECKSUM
 from catalog.model.job import JobCancelled
-from catalog.usecases.image_data import our_manifests
+from catalog.usecases.bases import our_manifests
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

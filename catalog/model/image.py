@@ -61,6 +61,9 @@ TRANSITIONS: Final[Mapping[Status, frozenset[Status]]] = {
 CHECKSUM: Final = "md5"
 """The algorithm of `checksum`, in the Images API always this one."""
 
+NOVAS_PARENT: Final = "base_image_ref"
+"""The property in which Nova names the image that a server was made from, when it makes an image of that server."""
+
 _ID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
@@ -87,7 +90,8 @@ class Upload:
 class Contents:
     """What an upload brought: bytes, MD5, and the hash that clients verify, all of the flat image.
 
-    The two hashes are None while they are still to be computed.
+    The two hashes are None while they are still to be computed. `changed_size` are the bytes of data that differ from
+    the parent's, all that are no holes where nothing was inherited.
     """
 
     size: int
@@ -95,13 +99,15 @@ class Contents:
     os_hash_algo: str
     os_hash_value: str | None
     location: Location
+    changed_size: int | None = None
 
 
 @dataclass(slots=True, kw_only=True)
 class Image:
     """One image; sizes in bytes, `min_disk` in GB, `min_ram` in MB, times in UTC.
 
-    `upload` stays after its commit, so that the same commit can be asked for again.
+    `upload` stays after its commit, so that the same commit can be asked for again. `parent_image_ref` is said when the
+    image is made and never changes; it is an id that may be anybody's, or nobody's any more.
     """
 
     id: str
@@ -117,7 +123,9 @@ class Image:
     container_format: str | None = None
     min_disk: int = 0
     min_ram: int = 0
+    parent_image_ref: str | None = None
     size: int | None = None
+    changed_size: int | None = None
     virtual_size: int | None = None
     checksum: str | None = None
     os_hash_algo: str | None = None
@@ -151,6 +159,7 @@ class Image:
         self._require_saving(upload_id)
         self._move(Status.ACTIVE, at)
         self.size = contents.size
+        self.changed_size = contents.changed_size
         # A raw disk is as large as its bytes; the other formats tell their size inside.
         self.virtual_size = contents.size if self.disk_format == "raw" else None
         self.checksum = contents.checksum
@@ -164,6 +173,14 @@ class Image:
         self.updated_at = at
 
     @property
+    def parent(self) -> str | None:
+        """The id of the image that this one came from: the parent that was named, else the image of Nova's server."""
+        if self.parent_image_ref is not None:
+            return self.parent_image_ref
+        named = self.properties.get(NOVAS_PARENT, "")
+        return canonical_id(named) if is_image_id(named) else None
+
+    @property
     def has_bytes(self) -> bool:
         """Whether there are bytes to be read."""
         return self.status in {Status.ACTIVE, Status.DEACTIVATED}
@@ -173,6 +190,7 @@ class Image:
         self._require_saving(upload_id)
         self._move(Status.QUEUED, at)
         self.size = None
+        self.changed_size = None
         self.virtual_size = None
         self.upload = None
 

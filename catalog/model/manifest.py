@@ -18,7 +18,8 @@ class Manifest:
     """One manifest's record.
 
     `id` is its file's name (32 hex digits, never used again), `digest` the 32 bytes that the file must have,
-    `base` the id of the manifest read below it, `depth` the manifests below it, `size` the image's bytes.
+    `base` the id of the manifest read below it, `depth` the manifests below it, `size` the image's bytes. `listed` are
+    the bytes of the data blocks that it lists itself, None where an older version did not keep them.
     """
 
     id: str
@@ -26,6 +27,7 @@ class Manifest:
     base: str | None
     depth: int
     size: int
+    listed: int | None = None
     state: ManifestState = ManifestState.LIVE
 
 

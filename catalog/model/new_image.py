@@ -25,5 +25,6 @@ class NewImage:
     container_format: str | None = None
     min_disk: int = 0
     min_ram: int = 0
+    parent_image_ref: str | None = None
     properties: Mapping[str, str] = field(default_factory=dict)
     tags: frozenset[str] = frozenset()

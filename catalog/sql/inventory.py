@@ -8,7 +8,8 @@ from sqlalchemy import and_, delete, select
 
 from catalog.inventory import HeldImage
 from catalog.model.location import OUR_STORE
-from catalog.model.manifest import Manifest, ManifestState
+from catalog.model.manifest import ManifestState
+from catalog.sql.manifests import manifest_of
 from catalog.sql.pins import pin_of
 from catalog.sql.tables import image_locations, images, manifests, pins
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from catalog.model.manifest import Manifest
     from catalog.model.pin import Pin
 
 AT_ONCE: Final = 500
@@ -40,17 +42,7 @@ class SqlInventory:
     def manifests(self) -> Sequence[Manifest]:
         """All manifests, by name."""
         rows = self._connection.execute(select(manifests).order_by(manifests.c.id))
-        return [
-            Manifest(
-                id=row.id,
-                digest=row.digest,
-                base=row.base,
-                depth=row.depth,
-                size=row.size,
-                state=ManifestState(row.state),
-            )
-            for row in rows
-        ]
+        return [manifest_of(row) for row in rows]
 
     def pins(self) -> Sequence[Pin]:
         """All pins."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import exists, insert, literal, select, update
 
@@ -12,7 +12,7 @@ from catalog.sql.tables import image_locations, manifests, pin_bases
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Row
 
 
 class SqlManifests:
@@ -32,16 +32,14 @@ class SqlManifests:
                 "depth": manifest.depth,
                 "size": manifest.size,
                 "state": manifest.state.value,
+                "listed": manifest.listed,
             },
         )
 
     def get(self, manifest_id: str) -> Manifest | None:
         """The manifest, or None."""
         row = self._connection.execute(select(manifests).where(manifests.c.id == manifest_id)).first()
-        if row is None:
-            return None
-        state = ManifestState(row.state)
-        return Manifest(id=row.id, digest=row.digest, base=row.base, depth=row.depth, size=row.size, state=state)
+        return None if row is None else manifest_of(row)
 
     def chain(self, manifest_id: str) -> Sequence[StoredManifest]:
         """The manifest and those below it, newest first, in one statement."""
@@ -75,3 +73,16 @@ class SqlManifests:
             .values(state=ManifestState.RETIRED.value)
         )
         return retired.rowcount == 1
+
+
+def manifest_of(row: Row[*tuple[Any, ...]]) -> Manifest:
+    """The manifest of a row of `manifests`."""
+    return Manifest(
+        id=row.id,
+        digest=row.digest,
+        base=row.base,
+        depth=row.depth,
+        size=row.size,
+        listed=row.listed,
+        state=ManifestState(row.state),
+    )

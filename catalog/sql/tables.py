@@ -55,6 +55,9 @@ images: Final = Table(
     Column("upload_id", String(64)),
     Column("upload_kind", String(16)),
     Column("upload_process", String(64)),
+    # No foreign key: lineage stays when the parent goes.
+    Column("parent_image_ref", String(36)),
+    Column("changed_size", BigInteger),
 )
 
 # Each ends with created_at and id: a page of any order, or of one value in the default order, is read off one of them
@@ -63,7 +66,7 @@ images: Final = Table(
 Index(None, images.c.created_at, images.c.id)
 for _name in (
     "updated_at", "name", "status", "container_format", "disk_format", "size", "virtual_size", "min_disk", "min_ram",
-    "owner", "visibility", "checksum", "os_hash_value",
+    "owner", "visibility", "checksum", "os_hash_value", "parent_image_ref",
 ):  # fmt: skip
     Index(None, images.c[_name], images.c.created_at, images.c.id)
 # What a caller sees is the own images and the public ones: with a name or a status, and in the order of names, too.
@@ -111,6 +114,7 @@ manifests: Final = Table(
     Column("depth", Integer, nullable=False),
     Column("size", BigInteger, nullable=False),
     Column("state", String(16), nullable=False),
+    Column("listed", BigInteger),
 )
 Index(None, manifests.c.base)
 Index(None, manifests.c.state)

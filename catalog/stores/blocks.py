@@ -62,6 +62,7 @@ class StoredBlocks:
         *,
         expected: int | None,
         cutting: Cutting,
+        base: Sequence[StoredManifest] = (),
         hashes: Sequence[str] = (),
     ) -> Written:
         """Pump a stream through the pipeline; see the port for what holds after a failure."""
@@ -69,7 +70,10 @@ class StoredBlocks:
         try:
             taps = [HashTap(name) for name in hashes]
             # Beginning makes files and may open a chain: not the loop's work.
-            begun = self._store.crew.call(lambda: self._store.writer(pin, share, cutting=cutting, taps=taps))
+            chain = [(manifest.name, manifest.digest) for manifest in base]
+            begun = self._store.crew.call(
+                lambda: self._store.writer(pin, share, cutting=cutting, base=chain, taps=taps)
+            )
             writer = await settled(begun, ManifestWriter.abort)
         except BaseException:
             share.close()
@@ -166,4 +170,6 @@ def _written(result: WriteResult) -> Written:
         base=result.manifest.base,
         fresh_bytes=result.fresh_bytes,
         hole_bytes=result.hole_bytes,
+        listed_bytes=result.manifest.listed,
+        changed_bytes=result.changed_bytes,
     )

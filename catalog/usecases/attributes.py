@@ -22,6 +22,9 @@ READ_ONLY: Final = frozenset(
 )  # fmt: skip
 """Attributes that the service alone sets."""
 
+ONLY_AT_CREATION: Final = frozenset({"id", "parent_image_ref"})
+"""Attributes that say what an image is: set when it is made, read-only from then on."""
+
 RESERVED: Final = frozenset({"locations", "location", "deleted", "deleted_at"})
 """Names that nobody may use for an attribute."""
 
@@ -100,5 +103,6 @@ _BASE: Final[Mapping[str, Callable[[str, object], object]]] = {
     "container_format": _text_or_none,
     "min_disk": _number,
     "min_ram": _number,
+    "parent_image_ref": _text_or_none,
     "tags": _tags,
 }

@@ -11,13 +11,13 @@ from blockstore.errors import BlockstoreError
 from catalog import policy
 from catalog.blocking import to_its_end
 from catalog.cutting import cutting_of
-from catalog.model.errors import CatalogError, CatalogUnavailable, Forbidden, NoData
+from catalog.model.errors import CatalogError, Forbidden, NoData
 from catalog.model.image import CHECKSUM, Upload
-from catalog.model.location import ACTIVE
 from catalog.model.pin import UploadKind
 from catalog.model.task import Requester
 from catalog.usecases import uploads
-from catalog.usecases.access import load_visible
+from catalog.usecases.access import load_modifiable, load_visible
+from catalog.usecases.bases import base_of, our_manifests
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -64,6 +64,7 @@ async def upload(
 ) -> Image:
     """Take an image's bytes in: queued → saving → active. `expected` is their number, if the sender announced it.
 
+    What the image's parent has at the same place is inherited from it, if the caller may read it (`bases.py`).
     Without its hashes when `services.hashes_later`: a task then adds them, which bears `request_id`.
     Raises NotFound, Forbidden, Conflict (not queued), Invalid (formats or cutting), LimitExceeded, SizeMismatch, Gone
     (deleted meanwhile), the source's errors, and the block store's. After any of them, and after a cancellation, the
@@ -71,19 +72,21 @@ async def upload(
     """
     mine = Upload(id=names.new_name().hex(), kind=UploadKind.STREAM, process=services.blocks.process)
 
-    def begin(uow: UnitOfWork) -> Cutting:
-        image = uploads.begin(uow, caller, image_id, mine, at=services.clock())
+    def begin(uow: UnitOfWork) -> tuple[Cutting, Sequence[StoredManifest]]:
+        base = base_of(uow, caller, load_modifiable(uow, caller, image_id), services.blocks.store)
+        image = uploads.begin(uow, caller, image_id, mine, at=services.clock(), bases=[each.name for each in base[:1]])
         if expected is not None:
             services.limits.check_size(expected)
-        return cutting_of(image, services.block_size)
+        return cutting_of(image, services.block_size), base
 
     async def take_in() -> Image:
-        cutting = await services.database.write(begin)
+        cutting, base = await services.database.write(begin)
         written = await services.blocks.write(
             mine.id,
             source if expected is not None else _Capped(source, services.limits),
             expected=expected,
             cutting=cutting,
+            base=base,
             hashes=() if services.hashes_later else tuple(dict.fromkeys((services.hashing, CHECKSUM))),
         )
         by = Requester(caller.user, request_id)
@@ -152,17 +155,6 @@ def _is_being_written(services: Services, left: Upload) -> bool:
     if left.process == services.blocks.process:
         return left.id in services.running
     return services.blocks.is_alive(left.process)
-
-
-def our_manifests(uow: UnitOfWork, image: Image, store: str) -> Sequence[StoredManifest]:
-    """The chain of an image's bytes in our own store; CatalogUnavailable when it has none there."""
-    prefix = f"blocks://{store}/"
-    for location in image.locations:
-        if location.manifest is not None and location.status == ACTIVE and location.url.startswith(prefix):
-            return uow.manifests.chain(location.manifest)
-    raise CatalogUnavailable(
-        f"Image {image.id} has no data in block store {store}; was the catalog restored beside another store?"
-    )
 
 
 class _Capped:

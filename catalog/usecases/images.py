@@ -46,10 +46,16 @@ async def create(services: Services, caller: Caller, new: NewImage) -> Image:
         container_format=new.container_format,
         min_disk=new.min_disk,
         min_ram=new.min_ram,
+        parent_image_ref=None if new.parent_image_ref is None else canonical_id(new.parent_image_ref),
         properties=dict(new.properties),
         tags=new.tags,
     )
-    await services.database.write(lambda uow: uow.images.add(image))
+
+    def add(uow: UnitOfWork) -> None:
+        _check_parent(uow, caller, new.parent_image_ref)
+        uow.images.add(image)
+
+    await services.database.write(add)
     return image
 
 
@@ -96,6 +102,14 @@ def _check_may_create(caller: Caller, owner: str, visibility: Visibility) -> Non
         raise Forbidden(f"You are not permitted to create images owned by {owner[:255]!r}.")
     if visibility is Visibility.PUBLIC and not policy.may_publicize(caller):
         raise Forbidden("You are not permitted to make an image public; an admin is.")
+
+
+def _check_parent(uow: UnitOfWork, caller: Caller, parent: str | None) -> None:
+    # One sentence for unknown and for invisible ones: nobody learns what others have.
+    if parent is not None and find_visible(uow, caller, parent) is None:
+        raise Invalid(
+            f"Invalid parent_image_ref {parent[:80]!r}; it is the id of an image that you may read, or left out."
+        )
 
 
 def _marker(uow: UnitOfWork, caller: Caller, marker: str) -> Image:

@@ -7,7 +7,7 @@
 | `visibility` | one visibility, or `all` |
 | `os_hidden`, `protected` | `true` or `false` |
 | `tag` (repeated) | all of them |
-| `name`, `id`, `status`, `container_format`, `disk_format` | equality, or `in:a,"b,c"` |
+| `name`, `id`, `parent_image_ref`, `status`, `container_format`, `disk_format` | equality, or `in:a,"b,c"` |
 | `created_at`, `updated_at` | a time, or `gt: gte: eq: neq: lt: lte:` and a time |
 | `size`, `virtual_size`, `min_disk`, `min_ram`; with `_min`, `_max` | integers |
 | `owner`, `checksum`, `os_hash_algo`, `os_hash_value` | equality |
@@ -265,6 +265,7 @@ _FILTERS: Final[Mapping[str, Callable[[str, str], Filter]]] = {
     **_readers((f"{name}_min" for name in _NUMBERS), _at_least),
     **_readers((f"{name}_max" for name in _NUMBERS), _at_most),
     "id": _id,
+    "parent_image_ref": _id,
     "tag": _tag,
     "protected": _flag,
     "changes-since": _no_changes_since,

@@ -101,7 +101,14 @@ def commit(uow: UnitOfWork, work: Commit, *, at: datetime) -> Image:
     if written.base is not None:
         _require_live(uow, written.base)
     uow.manifests.add(
-        Manifest(id=written.manifest, digest=written.digest, base=written.base, depth=written.depth, size=written.size)
+        Manifest(
+            id=written.manifest,
+            digest=written.digest,
+            base=written.base,
+            depth=written.depth,
+            size=written.size,
+            listed=written.listed_bytes,
+        )
     )
     uow.images.save(image, expect=Status.SAVING, upload=work.upload_id)
     for base in bases:
@@ -152,6 +159,7 @@ def _contents(work: Commit) -> Contents:
         os_hash_algo=work.hashing,
         os_hash_value=hashes.get(work.hashing),
         location=our_location(work.store, work.written.manifest),
+        changed_size=work.written.changed_bytes,
     )
 
 

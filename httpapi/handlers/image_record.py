@@ -26,6 +26,7 @@ def record_of(image: Image) -> ImageRecord:
         container_format=image.container_format,
         min_disk=image.min_disk,
         min_ram=image.min_ram,
+        parent_image_ref=image.parent_image_ref,
         size=image.size,
         virtual_size=image.virtual_size,
         checksum=image.checksum,

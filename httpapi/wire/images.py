@@ -1,6 +1,7 @@
 """An image as it travels: the record, its JSON, and the list around it.
 
-Only the reference's own keys are ever sent: clients turn what they do not know into properties.
+Only the reference's own keys are sent, since clients turn what they do not know into properties; and
+`parent_image_ref`, of images that were made with one.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 ROOT = "/v2"
 CUTTING = "drystone_cutting"
 """The extra property that says how an image's bytes are cut into blocks."""
+
+PARENT = "parent_image_ref"
+"""The id of the image that an image was made from; told only where there is one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +38,7 @@ class ImageRecord:
     container_format: str | None = None
     min_disk: int = 0
     min_ram: int = 0
+    parent_image_ref: str | None = None
     size: int | None = None
     virtual_size: int | None = None
     checksum: str | None = None
@@ -46,6 +51,8 @@ class ImageRecord:
         """The JSON object: extra properties at the top level, then the base attributes and the links."""
         path = f"{ROOT}/images/{self.id}"
         base: dict[str, object] = {name: getattr(self, name) for name in _BASE}
+        if self.parent_image_ref is not None:
+            base[PARENT] = self.parent_image_ref
         return {
             **self.properties,
             **base,
@@ -56,7 +63,7 @@ class ImageRecord:
         }
 
 
-_BASE = tuple(each.name for each in fields(ImageRecord) if each.name not in {"tags", "properties"})
+_BASE = tuple(each.name for each in fields(ImageRecord) if each.name not in {"tags", "properties", PARENT})
 # What a server may add that is no property of the image.
 _LINKS = frozenset({"self", "file", "schema", "stores", "direct_url", "locations"})
 
@@ -66,11 +73,11 @@ def parse_image(document: Mapping[str, object]) -> ImageRecord:
 
     Raises KeyError when an attribute that every image has is missing.
     """
-    base = {name: document[name] for name in _BASE if name in document}
+    base = {name: document[name] for name in (*_BASE, PARENT) if name in document}
     for name in ("id", "status", "visibility", "created_at", "updated_at"):
         base[name] = document[name]
     tags = document.get("tags", [])
-    known = {*_BASE, *_LINKS, "tags"}
+    known = {*_BASE, *_LINKS, PARENT, "tags"}
     return ImageRecord(
         **base,  # type: ignore[arg-type]  # the values are the server's; a client reads them as they come
         tags=tuple(str(tag) for tag in tags) if isinstance(tags, list) else (),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Iterable, Sequence
 
-    from catalog.ports import Source, Written
+    from catalog.ports import Source, StoredManifest, Written
     from chunker.cutting import Cutting
 
 OCTETS = {"Content-Type": "application/octet-stream"}
@@ -288,12 +288,13 @@ class FailingBlocks(MemoryBlocks):
         *,
         expected: int | None,
         cutting: Cutting,
+        base: Sequence[StoredManifest] = (),
         hashes: Sequence[str] = (),
     ) -> Written:
         if self.failure is not None:
             await source.read_into(memoryview(bytearray(1)))
             raise self.failure
-        return await super().write(pin, source, expected=expected, cutting=cutting, hashes=hashes)
+        return await super().write(pin, source, expected=expected, cutting=cutting, base=base, hashes=hashes)
 
 
 def test_a_full_store_is_413_an_unwilling_one_503_and_afterwards_all_is_well(services: Services) -> None:

@@ -1,4 +1,4 @@
-"""The port `Blocks` in memory: whole images as bytes, with the block store's promises about failures."""
+"""The port `Blocks` in memory: whole images as bytes, with the block store's promises about failures and bases."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ class MemoryBlocks:
         self.dead: set[str] = set()
         self.journals: set[str] = set()
         self.manifests: dict[str, tuple[bytes, bytes]] = {}
+        self.cuttings: dict[str, Cutting] = {}
         self.at_end: Callable[[str], Awaitable[None]] | None = None
 
     def is_alive(self, process: str) -> bool:
@@ -43,6 +44,7 @@ class MemoryBlocks:
         *,
         expected: int | None,
         cutting: Cutting,
+        base: Sequence[StoredManifest] = (),
         hashes: Sequence[str] = (),
     ) -> Written:
         self.journals.add(pin)
@@ -56,7 +58,7 @@ class MemoryBlocks:
             raise SizeMismatch(f"Size mismatch: expected {expected} bytes, got {len(taken)} bytes")
         if self.at_end is not None:
             await self.at_end(pin)
-        return self._keep(bytes(taken), cutting.size, hashes)
+        return self._keep(bytes(taken), cutting, base, hashes)
 
     async def open(self, manifests: Sequence[StoredManifest]) -> MemoryReader:
         top = manifests[0]
@@ -70,21 +72,33 @@ class MemoryBlocks:
     async def compute(self, step: Callable[[], T]) -> T:
         return step()
 
-    def _keep(self, data: bytes, block_size: int, hashes: Sequence[str]) -> Written:
+    def _keep(self, data: bytes, cutting: Cutting, base: Sequence[StoredManifest], hashes: Sequence[str]) -> Written:
         manifest = names.new_name().hex()
         digest = hashlib.sha256(data).digest()
         self.manifests[manifest] = digest, data
+        self.cuttings[manifest] = cutting
+        over = base[0].name if base and cutting.is_fixed and self.cuttings[base[0].name] == cutting else None
+        below = _blocks(self.manifests[over][1], cutting) if over else []
+        blocks = _blocks(data, cutting)
+        changed = [block for at, block in enumerate(blocks) if any(block) and block not in below[at : at + 1]]
         return Written(
             manifest=manifest,
             digest=digest,
-            depth=0,
+            depth=len(base) if over else 0,
             size=len(data),
             hashes={name: hashlib.new(name, data).hexdigest() for name in hashes},
-            new_blocks=-(-len(data) // block_size),
+            new_blocks=len(blocks),
             new_bytes=len(data),
             held_blocks=0,
             hole_blocks=0,
+            base=over,
+            listed_bytes=sum(map(len, changed)),
+            changed_bytes=sum(map(len, changed)),
         )
+
+
+def _blocks(data: bytes, cutting: Cutting) -> list[bytes]:
+    return [data[at : at + cutting.size] for at in range(0, len(data), cutting.size)]
 
 
 class MemoryReader:

@@ -1,0 +1,58 @@
+"""Which manifest a new one may be written over: the base of an increment.
+
+Asked in the transaction that makes an image `saving`, which also pins what it gives: whatever becomes of the parent
+afterwards, the base stays. Rights are looked at then, not only when the image was created: how much of an upload is
+inherited tells its owner which blocks are equal, so it may only be compared with bytes that the caller can read.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from catalog import policy
+from catalog.model.errors import CatalogUnavailable
+from catalog.model.image import Status
+from catalog.model.location import ACTIVE
+from catalog.usecases.access import find_visible
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from catalog.model.caller import Caller
+    from catalog.model.image import Image
+    from catalog.ports import StoredManifest, UnitOfWork
+
+
+def base_of(uow: UnitOfWork, caller: Caller, image: Image, store: str) -> Sequence[StoredManifest]:
+    """The chain that this image's bytes are to be written over, newest first; empty: its manifest will be whole."""
+    return () if image.parent is None else readable_chain(uow, caller, image.parent, store)
+
+
+def readable_chain(uow: UnitOfWork, caller: Caller, image_id: str, store: str) -> Sequence[StoredManifest]:
+    """The chain of an active image that the caller may download, newest first.
+
+    Empty, whatever the reason: unknown, invisible, not active, or without bytes in this store.
+    """
+    image = find_visible(uow, caller, image_id)
+    if image is None or image.status is not Status.ACTIVE or not policy.may_download(caller, image):
+        return ()
+    manifest = _manifest_in(image, store)
+    return () if manifest is None else uow.manifests.chain(manifest)
+
+
+def our_manifests(uow: UnitOfWork, image: Image, store: str) -> Sequence[StoredManifest]:
+    """The chain of an image's bytes in our own store; CatalogUnavailable when it has none there."""
+    manifest = _manifest_in(image, store)
+    if manifest is None:
+        raise CatalogUnavailable(
+            f"Image {image.id} has no data in block store {store}; was the catalog restored beside another store?"
+        )
+    return uow.manifests.chain(manifest)
+
+
+def _manifest_in(image: Image, store: str) -> str | None:
+    prefix = f"blocks://{store}/"
+    for location in image.locations:
+        if location.manifest is not None and location.status == ACTIVE and location.url.startswith(prefix):
+            return location.manifest
+    return None
