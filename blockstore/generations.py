@@ -23,7 +23,7 @@ from blockstore import clock
 from blockstore.errors import BlockstoreError, StoreUnavailable
 from blockstore.figures import Rounds
 from blockstore.generation import Appended, Generation, Pending
-from blockstore.sync_threads import SyncThreads
+from blockstore.sync_threads import SyncThreads, T
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -172,9 +172,9 @@ class Generations:
                 self._lock.notify_all()
         return future
 
-    def run_sync(self, work: Callable[[], None]) -> None:
+    def run_sync(self, work: Callable[[], T]) -> Future[T]:
         """Run what mostly waits for a disk on the threads that are kept for it; StoreUnavailable if closed."""
-        self._syncers.run(work)
+        return self._syncers.run(work)
 
     def stop(self) -> None:
         """Admit nobody any more; close the last generation and seal the pack."""

@@ -15,11 +15,12 @@ from __future__ import annotations
 import contextlib
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from blockstore import coalesce, manifest_builder
+from blockstore import manifest_builder
 from blockstore.base_view import BaseView
 from blockstore.claims import Claims
+from blockstore.coalesce import DEEPEST, Flattening
 from blockstore.data_dir import DataDir
 from blockstore.disk import Disk
 from blockstore.errors import BlockstoreError, Damaged, Missing
@@ -46,6 +47,7 @@ from chunker.cutting import USUAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
     from pathlib import Path
 
     from blockstore.block import Place
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
     from blockstore.pipeline.taps import Tap
     from chunker.cutting import Cutting
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 SLAB: Final = 4 * 1024 * 1024
 """Each hand-over between threads costs as much as hashing a few blocks, so slabs are long while there is room."""
@@ -188,7 +191,7 @@ class BlockStore:
             if view is not None:
                 view.close()
             raise
-        deep = view is not None and view.chain[0].header.depth >= coalesce.DEEPEST
+        deep = view is not None and view.chain[0].header.depth >= DEEPEST
         return ManifestWriter(
             self._crossing,
             share,
@@ -203,6 +206,24 @@ class BlockStore:
     def reader(self, chain: Sequence[tuple[str, bytes]]) -> ManifestReader:
         """The image whose manifests are `chain`: (file name, digest), newest first. Missing, Damaged."""
         return ManifestReader(self._chain(chain), self.index, self.packs, self._mark_bad)
+
+    def flattening(self, chain: Sequence[tuple[str, bytes]]) -> Flattening:
+        """Begin the flat manifest of a chain of fixed-size blocks, given as for `reader`. Missing, Damaged."""
+        opened = self._chain(chain)
+        try:
+            return Flattening(opened, self._data.folder("manifests"), self.disk, self.index.get_many)
+        except BaseException:
+            for manifest in opened:
+                manifest.close()
+            raise
+
+    def sync(self, work: Callable[[], T]) -> Future[T]:
+        """Run what mostly waits for a disk on the threads that are kept for it."""
+        return self._generations.run_sync(work)
+
+    def discard(self, manifest: str) -> None:
+        """Remove a manifest's file, which nothing names and nothing ever will."""
+        manifest_builder.remove(manifest_builder.path_of(self._data.folder("manifests"), manifest), self.disk)
 
     def forget_journal(self, pin: str) -> None:
         """Remove a journal whose pin is gone; what can't be removed now is garbage."""
@@ -268,16 +289,12 @@ class BlockStore:
         return None
 
     def _flattener(self, base: Sequence[ManifestFile]) -> Callable[[BuiltManifest], BuiltManifest]:
-        folder = self._data.folder("manifests")
+        below = [(manifest.path.stem, manifest.digest) for manifest in base]
 
         def flatten(built: BuiltManifest) -> BuiltManifest:
-            path = manifest_builder.path_of(folder, built.name)
-            top = open_chain([(path, built.digest), *((manifest.path, manifest.digest) for manifest in base)])
             try:
-                return coalesce.flatten(top, folder, self.disk)
+                return self.flattening([(built.name, built.digest), *below]).run()
             finally:
-                for manifest in top:
-                    manifest.close()
-                manifest_builder.remove(path, self.disk)
+                self.discard(built.name)
 
         return flatten

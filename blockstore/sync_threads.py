@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from blockstore.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
 
+T = TypeVar("T")
 THREADS: Final = 8
 
 
@@ -19,10 +21,10 @@ class SyncThreads:
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="sync")
 
-    def run(self, work: Callable[[], None]) -> None:
-        """Queue one task, which deals with its own errors; StoreUnavailable after `close`."""
+    def run(self, work: Callable[[], T]) -> Future[T]:
+        """Queue one task and get its result or its error by a future; StoreUnavailable after `close`."""
         try:
-            self._threads.submit(work)
+            return self._threads.submit(work)
         except RuntimeError as error:
             raise StoreUnavailable("the store is closed") from error
 

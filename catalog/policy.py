@@ -7,7 +7,7 @@
 | create | admin; a member, for the own project; as a child: of an image that the caller sees |
 | inherit blocks of a parent | whoever may download it, while it is active |
 | modify, upload, delete | admin; a member of the project that owns the image |
-| make community | as modify |
+| make community, coalesce | as modify |
 | make public | admin |
 | see a task | admin; a reader of the project that owns it (an image's tasks: whoever sees the image) |
 | cancel a task | admin; a member of the project that owns it |

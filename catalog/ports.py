@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from catalog.inventory import Inventory
     from catalog.jobs.contract import JobQueue, Tasks
     from catalog.model.image import Image, Status, Upload
-    from catalog.model.manifest import Manifest
+    from catalog.model.manifest import Ancestor, Manifest
     from catalog.model.pin import Pin
     from catalog.model.query import ImagePage, ImageQuery, Scope
     from chunker.cutting import Cutting
@@ -145,6 +145,19 @@ class Blocks(Protocol):
         """Open a chain of manifests for reading, the newest first, each under the one before it."""
         ...
 
+    async def flatten(self, manifests: Sequence[StoredManifest], report: Callable[[int, int], None]) -> Manifest:
+        """Write the whole manifest of a chain of two or more: the same image without a base, durable, not yet named.
+
+        In small pieces on the threads that uploads and downloads share; after each, `report` is told how many blocks
+        of how many are done. After a failure or a cancellation nothing of it is left. The block store's errors pass
+        through.
+        """
+        ...
+
+    def forget_manifest(self, name: str) -> None:
+        """Nothing names this manifest and nothing ever will: its file may go."""
+        ...
+
     async def compute(self, step: Callable[[], T]) -> T:
         """Run a small piece of CPU work, milliseconds long, on the threads that uploads and downloads share."""
         ...
@@ -197,8 +210,22 @@ class Manifests(Protocol):
         """The manifest and those below it, newest first; empty when it is unknown."""
         ...
 
-    def retire_unnamed(self, manifest_id: str) -> None:
-        """Retire the manifest if no location, pin or live child names it; then its base, on the same terms."""
+    def ancestry(self, manifest_id: str) -> Sequence[Ancestor]:
+        """The manifest and those below it, newest first, and which of them images have."""
+        ...
+
+    def retire_unnamed(self, manifest_id: str) -> str | None:
+        """Retire the manifest if no location, pin or live child names it; then its base, on the same terms.
+
+        Gives the first of them that stays live, None when none does.
+        """
+        ...
+
+    def last_heirs(self, manifest_id: str) -> Sequence[str]:
+        """The images that have the one live child of this manifest, while no image and no pin names that one itself.
+
+        A child that nothing but its own only child names is passed over for that one. Empty otherwise.
+        """
         ...
 
 

@@ -6,18 +6,28 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from catalog.model.task import Task
     from catalog.usecases.services import Services
 
 
+def _nothing() -> None:
+    """Nothing was left."""
+
+
 @dataclass(slots=True)
 class JobContext:
-    """One try of one job; `progress` is a percentage. What is reported is written down once a second at most."""
+    """One try of one job; `progress` is a percentage. What is reported is written down once a second at most.
+
+    `undo` takes back what the work left outside the catalog, for when its effect certainly never comes about.
+    """
 
     services: Services
     task: Task
     progress: int = 0
     message: str = ""
+    undo: Callable[[], None] = _nothing
 
     def report(self, done: int, total: int, message: str) -> None:
         """So much of `total` is done; costs nothing."""

@@ -41,6 +41,10 @@ class JobQueue(Protocol):
         """
         ...
 
+    def is_waiting(self, kind: str, lock: str) -> bool:
+        """Whether a job of this kind and lock waits, claimed by nobody; only reads."""
+        ...
+
     def is_cancelled(self, claim: Claim) -> bool:
         """Whether the job's end is asked for; only reads. Raises ClaimLost."""
         ...

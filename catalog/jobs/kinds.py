@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from catalog.jobs.coalesce_chain import coalesce_chain
 from catalog.jobs.hash_image import hash_image
 from catalog.model.job import Retries
-from catalog.model.task import HASH
+from catalog.model.task import COALESCE, HASH
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -29,4 +30,4 @@ class Kind:
     retries: Retries = field(default_factory=Retries)
 
 
-KINDS: Final[Mapping[str, Kind]] = {HASH: Kind(hash_image)}
+KINDS: Final[Mapping[str, Kind]] = {HASH: Kind(hash_image), COALESCE: Kind(coalesce_chain)}

@@ -138,8 +138,11 @@ class RunningJob:
         [error] = await asyncio.gather(self._write(end), return_exceptions=True)
         if error is None:
             log.info("job %s (%s) is done", self._claim.job_id, self._claim.kind)
-        else:
-            await self._fail(error)
+            return
+        # Only after these it is certain that nothing was changed; after an error of the catalog it is not.
+        if isinstance(error, JobCancelled | ClaimLost):
+            self._context.undo()
+        await self._fail(error)
 
     async def _fail(self, error: BaseException) -> None:
         if isinstance(error, ClaimLost):

@@ -34,10 +34,10 @@ It raises JobCancelled when what it was to change is gone.
 """
 
 
-def enqueue(uow: UnitOfWork, task: Task) -> None:
-    """Keep a new task and its job; jobs on one image run one at a time."""
+def enqueue(uow: UnitOfWork, task: Task, *, lock: str | None = None) -> None:
+    """Keep a new task and its job; jobs on one image (the task's, or the one that is the `lock`) run one at a time."""
     uow.tasks.add(task)
-    uow.jobs.add(Job(id=task.id, kind=task.type, run_at=task.created_at, lock=task.image_id))
+    uow.jobs.add(Job(id=task.id, kind=task.type, run_at=task.created_at, lock=lock or task.image_id))
 
 
 def claim(

@@ -172,6 +172,15 @@ class Image:
         self.checksum, self.os_hash_algo, self.os_hash_value = checksum, algorithm, value
         self.updated_at = at
 
+    def exchange(self, manifest: str, location: Location) -> bool:
+        """Put `location`, which has the same bytes, where `manifest` is named; False if it is named nowhere.
+
+        Nothing that clients see changes, the time of the last change neither.
+        """
+        found = any(each.manifest == manifest for each in self.locations)
+        self.locations = tuple(location if each.manifest == manifest else each for each in self.locations)
+        return found
+
     @property
     def parent(self) -> str | None:
         """The id of the image that this one came from: the parent that was named, else the image of Nova's server."""

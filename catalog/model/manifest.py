@@ -37,3 +37,11 @@ class StoredManifest:
 
     name: str
     digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Ancestor:
+    """A manifest of a chain, and whether it is the manifest of an image that is there."""
+
+    manifest: Manifest
+    has_image: bool

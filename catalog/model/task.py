@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 HASH: Final = "hash"
 """The type of the tasks that compute an image's hashes after its upload."""
 
+COALESCE: Final = "coalesce"
+"""The type of the tasks that give an image a whole manifest instead of a chain."""
+
 KEPT: Final = timedelta(hours=48)
 """How long a task is kept after its end."""
 
@@ -111,6 +114,19 @@ def image_task(kind: str, *, image_id: str, owner: str | None, by: Requester, at
         image_id=image_id,
         user=by.user,
         request_id=by.request_id,
+        input={"image_id": image_id},
+        message="Waits for a worker.",
+    )
+
+
+def own_task(kind: str, *, image_id: str, at: datetime) -> Task:
+    """A new task that the service gives itself, on an image; only admins see it, wherever the image is seen."""
+    return Task(
+        id=str(uuid.uuid4()),
+        type=kind,
+        owner=None,
+        created_at=at,
+        updated_at=at,
         input={"image_id": image_id},
         message="Waits for a worker.",
     )

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import exists, insert, literal, select, update
+from sqlalchemy import exists, insert, literal, or_, select, update
 
-from catalog.model.manifest import Manifest, ManifestState, StoredManifest
+from catalog.model.manifest import Ancestor, Manifest, ManifestState, StoredManifest
 from catalog.sql.tables import image_locations, manifests, pin_bases
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import CTE, Connection, Row
 
 
 class SqlManifests:
@@ -43,21 +43,45 @@ class SqlManifests:
 
     def chain(self, manifest_id: str) -> Sequence[StoredManifest]:
         """The manifest and those below it, newest first, in one statement."""
-        top = (
-            select(manifests.c.id, manifests.c.digest, manifests.c.base, literal(0).label("below"))
-            .where(manifests.c.id == manifest_id)
-            .cte("chain", recursive=True)
-        )
-        under = select(manifests.c.id, manifests.c.digest, manifests.c.base, top.c.below + 1)
-        chain = top.union_all(under.join(top, manifests.c.id == top.c.base))
+        chain = _chain(manifest_id)
         rows = self._connection.execute(select(chain.c.id, chain.c.digest).order_by(chain.c.below))
         return [StoredManifest(name=row.id, digest=row.digest) for row in rows]
 
-    def retire_unnamed(self, manifest_id: str) -> None:
+    def ancestry(self, manifest_id: str) -> Sequence[Ancestor]:
+        """The same with all that is known of them."""
+        chain = _chain(manifest_id)
+        has_image = exists().where(image_locations.c.manifest == manifests.c.id).label("has_image")
+        found = select(manifests, has_image).join(chain, chain.c.id == manifests.c.id).order_by(chain.c.below)
+        return [Ancestor(manifest_of(row), row.has_image) for row in self._connection.execute(found)]
+
+    def retire_unnamed(self, manifest_id: str) -> str | None:
         """Retire the manifest if nothing names it, then its base on the same terms, and so on down."""
         name: str | None = manifest_id
         while name is not None and self._retire(name):
             name = self._connection.execute(select(manifests.c.base).where(manifests.c.id == name)).scalar_one()
+        return name
+
+    def last_heirs(self, manifest_id: str) -> Sequence[str]:
+        """Up from child to child, while there is one only."""
+        name = manifest_id
+        while not self._is_named(name):
+            live = manifests.c.state == ManifestState.LIVE.value
+            children = self._connection.execute(select(manifests.c.id).where(manifests.c.base == name, live).limit(2))
+            match children.scalars().all():
+                case [child]:
+                    name = child
+                case _:
+                    return ()
+        if name == manifest_id:
+            return ()
+        holders = select(image_locations.c.image_id).where(image_locations.c.manifest == name).distinct()
+        return self._connection.execute(holders).scalars().all()
+
+    def _is_named(self, manifest_id: str) -> bool:
+        """Whether an image or a pin has this very manifest."""
+        by_image = exists().where(image_locations.c.manifest == manifest_id)
+        by_pin = exists().where(pin_bases.c.manifest_id == manifest_id)
+        return bool(self._connection.execute(select(or_(by_image, by_pin))).scalar_one())
 
     def _retire(self, manifest_id: str) -> bool:
         child = manifests.alias("child")
@@ -73,6 +97,16 @@ class SqlManifests:
             .values(state=ManifestState.RETIRED.value)
         )
         return retired.rowcount == 1
+
+
+def _chain(manifest_id: str) -> CTE:
+    top = (
+        select(manifests.c.id, manifests.c.digest, manifests.c.base, literal(0).label("below"))
+        .where(manifests.c.id == manifest_id)
+        .cte("chain", recursive=True)
+    )
+    under = select(manifests.c.id, manifests.c.digest, manifests.c.base, top.c.below + 1)
+    return top.union_all(under.join(top, manifests.c.id == top.c.base))
 
 
 def manifest_of(row: Row[*tuple[Any, ...]]) -> Manifest:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
+from blockstore.coalesce import Flattening
 from blockstore.manifest_reader import ManifestReader
 from blockstore.manifest_writer import ManifestWriter
 from blockstore.pipeline.taps import HashTap
 from catalog.blocking import to_its_end
 from catalog.model.errors import SizeMismatch
+from catalog.model.manifest import Manifest
 from catalog.ports import Written
 from catalog.stores.admission import admitted, settled, when_free
 from catalog.stores.stored_reader import StoredReader
@@ -92,6 +94,25 @@ class StoredBlocks:
         chain = [(manifest.name, manifest.digest) for manifest in manifests]
         reader = await settled(self._store.crew.call(lambda: self._store.reader(chain)), ManifestReader.close)
         return StoredReader(self._store, reader, self._downloads)
+
+    async def flatten(self, manifests: Sequence[StoredManifest], report: Callable[[int, int], None]) -> Manifest:
+        """A window at a time on the crew, the last syncs elsewhere; each to its end, so that none runs on."""
+        chain = [(manifest.name, manifest.digest) for manifest in manifests]
+        making = await settled(self._store.crew.call(lambda: self._store.flattening(chain)), Flattening.abandon)
+        try:
+            done = 0
+            while done < making.total:
+                done = await to_its_end(self.compute(making.step))
+                report(done, making.total)
+            built = await to_its_end(asyncio.wrap_future(self._store.sync(making.finish)))
+        except BaseException:
+            await to_its_end(asyncio.wrap_future(self._store.sync(making.abandon)))
+            raise
+        return Manifest(built.name, built.digest, None, built.depth, making.size, built.listed)
+
+    def forget_manifest(self, name: str) -> None:
+        """The file goes now, or as garbage later."""
+        self._store.discard(name)
 
     async def compute(self, step: Callable[[], T]) -> T:
         """As a free task of the crew."""

@@ -156,7 +156,7 @@ def _give_up_streams(uow: UnitOfWork, at: datetime) -> int:
         count += uploads.abandon(uow, image_id, left.id, at=at)
     for pin in uow.inventory.pins():
         if pin.kind is UploadKind.STREAM:
-            uploads.drop_pin(uow, pin.id)
+            uploads.drop_pin(uow, pin.id, at=at)
     return count
 
 

@@ -12,6 +12,7 @@ from catalog.model.errors import Forbidden, Invalid
 from catalog.model.image import Image, Visibility, canonical_id, is_image_id
 from catalog.usecases import uploads
 from catalog.usecases.access import find_visible, load_modifiable, load_visible
+from catalog.usecases.coalescing import let_go
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,16 +86,17 @@ async def delete(services: Services, caller: Caller, image_id: str) -> None:
         image.be_deleted(at=services.clock())
         pins = uow.pins.of_image(image.id)
         for pin in pins:
-            uploads.drop_pin(uow, pin.id)
+            uploads.drop_pin(uow, pin.id, at=image.updated_at)
         steps.cancel_of_image(uow, image.id, at=image.updated_at)
         uow.images.remove(image)
         for location in image.locations:
             if location.manifest is not None:
-                uow.manifests.retire_unnamed(location.manifest)
+                let_go(uow, location.manifest, at=image.updated_at)
         return pins
 
     for pin in await services.database.write(remove):
         uploads.forget_left_behind(services, pin)
+    services.bell.ring()
 
 
 def _check_may_create(caller: Caller, owner: str, visibility: Visibility) -> None:

@@ -20,6 +20,7 @@ from catalog.model.manifest import Manifest, ManifestState
 from catalog.model.pin import Pin
 from catalog.model.task import HASH, NOBODY, image_task
 from catalog.usecases.access import load_modifiable
+from catalog.usecases.coalescing import let_go, look_below
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -112,7 +113,9 @@ def commit(uow: UnitOfWork, work: Commit, *, at: datetime) -> Image:
     )
     uow.images.save(image, expect=Status.SAVING, upload=work.upload_id)
     for base in bases:
-        uow.manifests.retire_unnamed(base)
+        let_go(uow, base, at=at)
+    if written.base is not None:
+        look_below(uow, image.id, written.manifest, at=at)
     if image.os_hash_value is None or image.checksum is None:
         steps.enqueue(uow, image_task(HASH, image_id=image.id, owner=image.owner, by=work.by, at=at))
     return image
@@ -120,7 +123,7 @@ def commit(uow: UnitOfWork, work: Commit, *, at: datetime) -> Image:
 
 def abandon(uow: UnitOfWork, image_id: str, upload_id: str, *, at: datetime) -> bool:
     """Undo begin: the pin goes, and an image that this upload was writing is queued again; whether one was."""
-    drop_pin(uow, upload_id)
+    drop_pin(uow, upload_id, at=at)
     image = uow.images.get(canonical_id(image_id))
     if image is None or not image.is_saving(upload_id):
         return False
@@ -129,12 +132,12 @@ def abandon(uow: UnitOfWork, image_id: str, upload_id: str, *, at: datetime) -> 
     return True
 
 
-def drop_pin(uow: UnitOfWork, pin_id: str) -> None:
+def drop_pin(uow: UnitOfWork, pin_id: str, *, at: datetime) -> None:
     """Delete a pin that leads to no image; bases that it alone held are retired."""
     bases = uow.pins.bases(pin_id)
     uow.pins.remove(pin_id)
     for base in bases:
-        uow.manifests.retire_unnamed(base)
+        let_go(uow, base, at=at)
 
 
 def forget(services: Services, pin_id: str) -> None:

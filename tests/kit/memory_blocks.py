@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from blockstore import frames, names
 from catalog.model.errors import SizeMismatch
+from catalog.model.manifest import Manifest
 from catalog.ports import Written
 
 if TYPE_CHECKING:
@@ -71,6 +72,22 @@ class MemoryBlocks:
 
     async def compute(self, step: Callable[[], T]) -> T:
         return step()
+
+    async def flatten(self, manifests: Sequence[StoredManifest], report: Callable[[int, int], None]) -> Manifest:
+        assert len(manifests) > 1
+        digest, data = self.manifests[manifests[0].name]
+        assert digest == manifests[0].digest
+        report(len(data), len(data))
+        if self.at_end is not None:
+            await self.at_end("")
+        name = names.new_name().hex()
+        cutting = self.cuttings[manifests[0].name]
+        self.manifests[name], self.cuttings[name] = (digest, data), cutting
+        listed = sum(len(block) for block in _blocks(data, cutting) if any(block))
+        return Manifest(name, digest, None, 0, len(data), listed)
+
+    def forget_manifest(self, name: str) -> None:
+        del self.manifests[name]
 
     def _keep(self, data: bytes, cutting: Cutting, base: Sequence[StoredManifest], hashes: Sequence[str]) -> Written:
         manifest = names.new_name().hex()

@@ -1,0 +1,77 @@
+"""Coalescing: giving an image a whole manifest instead of a chain. Who may ask for it, and when it comes by itself.
+
+What it is for: a deleted ancestor of a chain keeps its blocks until nothing is read through it any more. Two rules,
+looked at in the transaction that can make them true:
+
+- a manifest that no image names has one child left: that child is coalesced, and then nothing needs the ancestor;
+- a new increment's ancestors without an image hold more than DEAD_SHARE of its size in blocks that it does not read.
+
+A manifest with many children stays, whatever became of its image: a golden image's ten thousand children must not
+become ten thousand whole manifests.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from catalog.jobs import steps
+from catalog.model.errors import Conflict
+from catalog.model.task import COALESCE, Requester, image_task, own_task
+from catalog.usecases.access import load_modifiable
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from catalog.model.caller import Caller
+    from catalog.model.task import Task
+    from catalog.ports import UnitOfWork
+    from catalog.usecases.services import Services
+
+DEAD_SHARE: Final = 0.25
+"""The share of an image's size that ancestors without an image may hold in vain."""
+
+
+async def coalesce(services: Services, caller: Caller, image_id: str, *, request_id: str | None = None) -> Task:
+    """A task that gives the image a whole manifest; the one that is under way, if there is one.
+
+    Raises NotFound, Forbidden, Conflict while the image has no data.
+    """
+
+    def ask(uow: UnitOfWork) -> Task:
+        image = load_modifiable(uow, caller, image_id)
+        if not image.has_bytes:
+            raise Conflict(f"Image {image.id} is {image.status.value} and has no data that could be coalesced.")
+        for task in uow.tasks.of_image(image.id):
+            if task.type == COALESCE and not task.is_over:
+                return task
+        by = Requester(caller.user, request_id)
+        task = image_task(COALESCE, image_id=image.id, owner=image.owner, by=by, at=services.clock())
+        steps.enqueue(uow, task)
+        return task
+
+    task = await services.database.write(ask)
+    services.bell.ring()
+    return task
+
+
+def let_go(uow: UnitOfWork, manifest_id: str, *, at: datetime) -> None:
+    """Something that named this manifest is gone: retire it if nothing does any more, or coalesce its last child."""
+    left = uow.manifests.retire_unnamed(manifest_id)
+    for image_id in () if left is None else uow.manifests.last_heirs(left):
+        _enqueue(uow, image_id, at)
+
+
+def look_below(uow: UnitOfWork, image_id: str, manifest_id: str, *, at: datetime) -> None:
+    """A new increment: coalesce it if its ancestors without an image hold too much that it does not read."""
+    chain = uow.manifests.ancestry(manifest_id)
+    size = chain[0].manifest.size
+    dead = sum(each.manifest.listed or 0 for each in chain[1:] if not each.has_image)
+    hidden = sum(each.manifest.listed or 0 for each in chain) - size
+    if min(dead, hidden) > DEAD_SHARE * size:
+        _enqueue(uow, image_id, at)
+
+
+def _enqueue(uow: UnitOfWork, image_id: str, at: datetime) -> None:
+    # The service's own: an owner who saw it would learn that another image, maybe not theirs, was deleted.
+    if not uow.jobs.is_waiting(COALESCE, image_id):
+        steps.enqueue(uow, own_task(COALESCE, image_id=image_id, at=at), lock=image_id)
