@@ -9,6 +9,7 @@
 | modify, upload, delete | admin; a member of the project that owns the image |
 | make community, coalesce | as modify |
 | make public | admin |
+| know how much a child changed | whoever sees it and its parent; admin; a reader of the project that owns it |
 | see a task | admin; a reader of the project that owns it (an image's tasks: whoever sees the image) |
 | cancel a task | admin; a member of the project that owns it |
 
@@ -64,6 +65,14 @@ def may_download(caller: Caller, image: Image) -> bool:
     if caller.is_admin:
         return True
     return caller.has("member") and visible(caller, image) and image.status is not Status.DEACTIVATED
+
+
+def may_know_change(caller: Caller, image: Image, *, parent_visible: bool) -> bool:
+    """Whether the caller, who sees the image, may know how much of it is not its parent's.
+
+    That tells of both. So whoever sees the parent may; and the project that has the image, for which it was compared.
+    """
+    return image.parent is None or parent_visible or caller.is_admin or _owns(caller, image.owner)
 
 
 def task_visible(caller: Caller, task: Task) -> bool:

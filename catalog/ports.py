@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from catalog.model.manifest import StoredManifest
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 
     from catalog.inventory import Inventory
     from catalog.jobs.contract import JobQueue, Tasks
@@ -176,6 +176,10 @@ class Images(Protocol):
 
     def get(self, image_id: str) -> Image | None:
         """The image, or None."""
+        ...
+
+    def many(self, image_ids: Collection[str]) -> Mapping[str, Image]:
+        """Those of these images that there are, by id; at most as many as a page has."""
         ...
 
     def page(self, scope: Scope, query: ImageQuery, after: Image | None) -> ImagePage:

@@ -11,6 +11,7 @@ from httpapi.error_table import error_response
 from httpapi.handlers import versions
 from httpapi.handlers.image_data import ImageDataHandlers
 from httpapi.handlers.images import ImagesHandlers
+from httpapi.handlers.lineage import LineageHandlers
 from httpapi.handlers.probes import ProbeHandlers
 from httpapi.handlers.tasks import TasksHandlers
 from httpapi.health import Health
@@ -45,6 +46,7 @@ def tables(services: Services, *, body_timeout: float, probes: ProbeHandlers | N
     images = ImagesHandlers(services, body_timeout)
     data = ImageDataHandlers(services, body_timeout)
     tasks = TasksHandlers(services)
+    lineage = LineageHandlers(services)
     discovery: Mapping[str, Handler] = {"GET": versions.versions, "HEAD": versions.versions}
     return RouteTables(
         open={
@@ -62,6 +64,9 @@ def tables(services: Services, *, body_timeout: float, probes: ProbeHandlers | N
             f"{V2}/images/{{image_id}}": {"GET": images.show, "DELETE": images.delete},
             f"{V2}/images/{{image_id}}/file": {"GET": data.get, "HEAD": data.head, "PUT": data.put},
             f"{V2}/images/{{image_id}}/tasks": {"GET": tasks.of_image},
+            # Ours, like lineage: the reference knows no chains.
+            f"{V2}/images/{{image_id}}/actions/coalesce": {"POST": tasks.coalesce},
+            f"{V2}/lineage": {"GET": lineage.list},
             f"{V2}/tasks": {"GET": tasks.list},
             f"{V2}/tasks/{{id}}": {"GET": tasks.show},
             # Ours: the reference has no way to end a task.

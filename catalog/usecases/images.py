@@ -67,15 +67,15 @@ async def show(services: Services, caller: Caller, image_id: str) -> Image:
 
 async def list_images(services: Services, caller: Caller, query: ImageQuery) -> ImagePage:
     """One page of the images that the caller may list. Raises Forbidden, or Invalid when the marker is unknown."""
+    return await services.database.read(lambda uow: page_of(uow, caller, query))
+
+
+def page_of(uow: UnitOfWork, caller: Caller, query: ImageQuery) -> ImagePage:
+    """The same in a transaction that is open."""
     if not policy.may_list(caller):
         raise Forbidden("You are not permitted to list images; the role reader is needed.")
-    scope = policy.listing_scope(caller, query)
-
-    def page(uow: UnitOfWork) -> ImagePage:
-        after = None if query.marker is None else _marker(uow, caller, query.marker)
-        return uow.images.page(scope, query, after)
-
-    return await services.database.read(page)
+    after = None if query.marker is None else _marker(uow, caller, query.marker)
+    return uow.images.page(policy.listing_scope(caller, query), query, after)
 
 
 async def delete(services: Services, caller: Caller, image_id: str) -> None:

@@ -136,7 +136,7 @@ class ImagesApi:
                 raise NotAnImageService("the answer is no list of images: check --endpoint")
             for record in page["images"]:
                 yield read_record(record)
-            text = _following(page.get("next"), text)
+            text = following(page.get("next"), text)
 
     async def delete_image(self, image_id: str) -> None:
         """The image and, where nothing else needs them, its bytes."""
@@ -243,7 +243,7 @@ def _path(image_id: str) -> str:
     return f"/images/{quote(image_id, safe='')}"
 
 
-def _following(link: object, previous: str) -> str:
+def following(link: object, previous: str) -> str:
     """The query of a `next` link, empty at the end; only the query is taken, so it cannot lead elsewhere."""
     if not isinstance(link, str):
         return ""

@@ -24,12 +24,12 @@ _MOST_FOLLOWED: Final = 100
 
 async def get_task(api: ImagesApi, task_id: str) -> TaskRecord:
     """One task, whole; NotFound when there is none that this caller may see."""
-    return _read(await api.ask("GET", f"/tasks/{quote(task_id, safe='')}"))
+    return read_task(await api.ask("GET", f"/tasks/{quote(task_id, safe='')}"))
 
 
 async def cancel_task(api: ImagesApi, task_id: str) -> TaskRecord:
     """Ask for a task's end; the task as it is then: over, or soon to be."""
-    return _read(await api.ask("POST", f"/tasks/{quote(task_id, safe='')}/actions/cancel"))
+    return read_task(await api.ask("POST", f"/tasks/{quote(task_id, safe='')}/actions/cancel"))
 
 
 async def image_tasks(api: ImagesApi, image_id: str) -> list[TaskRecord]:
@@ -115,7 +115,8 @@ def _may_have_moved(stub: TaskRecord, known: TaskRecord | None) -> bool:
     return stub.status == "processing" or known is None or known.updated_at != stub.updated_at
 
 
-def _read(document: object) -> TaskRecord:
+def read_task(document: object) -> TaskRecord:
+    """The task in one JSON object of an answer; NotAnImageService for anything else."""
     if not isinstance(document, dict):
         raise NotAnImageService("the answer is no task: check --endpoint")
     try:
@@ -127,4 +128,4 @@ def _read(document: object) -> TaskRecord:
 def _read_list(document: object) -> list[TaskRecord]:
     if not isinstance(document, dict) or not isinstance(document.get("tasks"), list):
         raise NotAnImageService("the answer is no list of tasks: check --endpoint")
-    return [_read(each) for each in document["tasks"]]
+    return [read_task(each) for each in document["tasks"]]

@@ -1,4 +1,4 @@
-"""Tasks: list, show, cancel, and those of one image."""
+"""Tasks: list, show, cancel, those of one image, and the act that makes one on purpose."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from catalog.usecases import tasks
+from catalog.usecases.coalescing import coalesce
 from catalog.usecases.task_queries import parse_task_query
 from httpapi.body import refuse_body
 from httpapi.caller import CALLER
 from httpapi.handlers.image_record import wire_time
+from httpapi.request_id import REQUEST_ID
 from httpapi.wire.images import list_links
 from httpapi.wire.tasks import TaskRecord
 
@@ -46,6 +48,13 @@ class TasksHandlers:
         refuse_body(request)
         found = await tasks.of_image(self.services, request[CALLER], request.match_info["image_id"])
         return _json({"tasks": [record_of(task).to_json() for task in found]})
+
+    async def coalesce(self, request: web.Request) -> web.Response:
+        """202 with the task that gives an image a whole manifest."""
+        refuse_body(request)
+        image_id, request_id = request.match_info["image_id"], request[REQUEST_ID]
+        task = await coalesce(self.services, request[CALLER], image_id, request_id=request_id)
+        return _json(record_of(task).to_json(), status=202)
 
     async def cancel(self, request: web.Request) -> web.Response:
         """202 with the task, which is over if it only waited, and will be soon if it runs."""

@@ -138,3 +138,40 @@ def test_children_are_listed_page_by_page(server: RunningServer) -> None:
     assert found == mine[::-1]
     both = f"/v2/images?parent_image_ref=in:{parent},{UNKNOWN}"
     assert len(server.call("GET", both, headers=of("root")).json["images"]) == 6
+
+
+def lineage(server: RunningServer, user: str, query: str = "") -> dict[str, object]:
+    answer = server.call("GET", f"/v2/lineage{query}", headers=of(user))
+    assert answer.status == 200
+    return {record["id"]: record for record in answer.json["lineage"]}
+
+
+def test_lineage_is_told_of_images_that_the_caller_sees_and_no_others(server: RunningServer) -> None:
+    secret = pushed(server, OLD, "root", visibility="private")
+    public = pushed(server, edited(OLD), "root", visibility="public", parent_image_ref=secret)
+    mine = pushed(server, edited(OLD), parent_image_ref=public, name="mine")
+    found = lineage(server, "anna")
+    assert found.keys() == {public, mine}
+    parents = [{"id": secret, "visible": False}, {"id": public, "visible": True}]
+    assert [found[each]["parent"] for each in (public, mine)] == parents  # type: ignore[index]
+    assert [found[each]["changed_size"] for each in (public, mine)] == [None, 0]  # type: ignore[index]
+    assert found[mine].keys() == {"id", "name", "status", "created_at", "size", "changed_size", "parent"}  # type: ignore[attr-defined]
+    before = server.call("GET", "/v2/lineage", headers=of("anna")).body
+    assert server.call("DELETE", f"/v2/images/{secret}", headers=of("root")).status == 204
+    assert server.call("GET", "/v2/lineage", headers=of("anna")).body == before
+    page = server.call("GET", "/v2/lineage?limit=1", headers=of("anna")).json
+    assert page["next"] == f"/v2/lineage?limit=1&marker={mine}"
+    assert server.call("GET", "/v2/lineage?limit=x", headers=of("anna")).status == 400
+
+
+def test_coalescing_takes_the_rights_to_change_the_image(server: RunningServer) -> None:
+    public = pushed(server, OLD, "root", visibility="public")
+    path = f"/v2/images/{public}/actions/coalesce"
+    assert server.call("POST", path, headers=of("anna")).status == 403
+    assert server.call("POST", f"/v2/images/{UNKNOWN}/actions/coalesce", headers=of("anna")).status == 404
+    assert server.call("GET", path, headers=of("root")).status == 405
+    queued = create(server).json["id"]
+    assert server.call("POST", f"/v2/images/{queued}/actions/coalesce", headers=of("anna")).status == 409
+    answer = server.call("POST", path, headers=of("root"))
+    assert (answer.status, answer.json["type"], answer.json["status"]) == (202, "coalesce", "pending")
+    assert server.call("POST", path, headers=of("root")).json["id"] == answer.json["id"]
