@@ -155,10 +155,12 @@ class ManifestBuilder:
         name = manifest_format.manifest_digest(header, directory)
         return BuiltManifest(self.name, name, depth, base, self._listed - self._cut_short(size))
 
-    def abandon(self) -> None:
-        """Remove the file, finished or not: nobody has named it yet."""
+    def abandon(self, flat: BuiltManifest | None = None) -> None:
+        """Remove the file, finished or not, and the one that it was flattened to: nobody has named them yet."""
         self._close()
         remove(self._path, self._disk)
+        if flat is not None:
+            remove(path_of(self._path.parent.parent, flat.name), self._disk)
 
     def _add_all(
         self, first: int, digests: Sequence[bytes], ends: Sequence[int], places: Mapping[bytes, Place]

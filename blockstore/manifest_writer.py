@@ -278,7 +278,7 @@ class ManifestWriter:
         self._result.set_result(result)
         if quiet is not None:
             # Given up while the last sync ran: nobody is going to name this manifest.
-            self._builder.abandon()
+            self._builder.abandon(manifest)
             quiet.set_result(None)
 
     def _end_failed(self) -> None:

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from blockstore.names import new_name
 from blockstore.store import BlockStore, StoreOptions
 from chunker.cutting import Cutting
-from tests.kit.images_in_store import link, read_image, write_image
+from tests.kit.images_in_store import acquire, link, read_image, write_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from blockstore.manifest_builder import BuiltManifest
 
 BLOCK = 4096
 OPTIONS = StoreOptions(slab=64 * 1024, slab_budget=1 << 20, generation_seconds=0.1, index_map=1 << 30, threads=2)
@@ -73,3 +76,27 @@ def test_a_base_that_cannot_be_read_costs_space_and_nothing_else(store: BlockSto
     assert (result.manifest.base is None) == (what != "leaf")
     assert result.changed_bytes == 40 * BLOCK + 4
     assert read_image(store, [link(result), *base] if what == "leaf" else [link(result)]) == DATA
+
+
+def test_an_upload_given_up_while_it_is_flattened_leaves_no_manifest(store: BlockStore, tmp_path: Path) -> None:
+    chain = [link(write_image(store, [DATA]))]
+    for _ in range(16):
+        chain = [link(write_image(store, [DATA], base=chain)), *chain]
+    before = set((tmp_path / "manifests").glob("*/*"))
+    cutting = Cutting.parse("fixed:4KiB")
+    share = store.slabs.admit(store.slab_size(cutting))
+    assert share is not None
+    writer = store.writer(new_name().hex(), share, cutting=cutting, base=chain)
+    flatten, given_up = writer._flatten, []
+    assert flatten is not None
+
+    def and_give_up(built: BuiltManifest) -> BuiltManifest:
+        flat = flatten(built)
+        given_up.append(writer.abort())
+        return flat
+
+    writer._flatten = and_give_up
+    writer.submit(acquire(store.slabs, writer), 0, last=True)
+    writer.finish().result(30)
+    given_up[0].result(30)
+    assert set((tmp_path / "manifests").glob("*/*")) == before
