@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from blockstore.disk import Disk
     from catalog.model.image import Image
+    from catalog.model.manifest import Manifest
+    from catalog.ports import UnitOfWork
 
 CALLER = Caller("user", "project", frozenset({"admin", "member", "reader"}))
 SMALL = StoreOptions(
@@ -39,14 +41,40 @@ class ImageService:
     services: Services
     store: BlockStore
 
-    async def new(self, name: str = "image", *, cutting: str = "") -> str:
-        properties = {PROPERTY: cutting} if cutting else {}
-        wanted = NewImage(name=name, disk_format="raw", container_format="bare", properties=properties)
+    async def new(self, name: str = "image", *, cutting: str = "", parent: str | None = None) -> str:
+        wanted = NewImage(
+            name=name,
+            disk_format="raw",
+            container_format="bare",
+            properties={PROPERTY: cutting} if cutting else {},
+            parent_image_ref=parent,
+        )
         return (await images.create(self.services, CALLER, wanted)).id
 
     async def put(self, image_id: str, data: bytes, *, piece: int = 100_000) -> Image:
         source = PiecesSource(pieces(data, piece))
         return await image_data.upload(self.services, CALLER, image_id, source, expected=len(data))
+
+    async def pushed(self, data: bytes, *, parent: str | None = None, name: str = "image") -> str:
+        """A new active image."""
+        image_id = await self.new(name, parent=parent)
+        await self.put(image_id, data)
+        return image_id
+
+    async def delete(self, image_id: str) -> None:
+        await images.delete(self.services, CALLER, image_id)
+
+    async def manifest(self, image_id: str) -> Manifest:
+        """The record of the manifest that the image has now."""
+
+        def look(uow: UnitOfWork) -> Manifest:
+            image = uow.images.get(image_id)
+            assert image is not None
+            found = uow.manifests.get(image.locations[0].manifest or "")
+            assert found is not None
+            return found
+
+        return await self.services.database.read(look)
 
     async def get(self, image_id: str) -> bytes:
         download = await image_data.download(self.services, CALLER, image_id)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,18 +10,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from catalog.jobs.running import Pace
-from catalog.jobs.worker import Worker
 from catalog.model.errors import Conflict, Forbidden, NotFound
 from catalog.model.manifest import ManifestState
 from catalog.model.task import TaskQuery, TaskStatus
 from catalog.usecases import images, tasks
 from catalog.usecases.coalescing import coalesce
 from tests.catalog.cast import ADMIN, ANNA, BORIS, RAW, READER, bytes_of, put
-from tests.catalog.jobs.scenes import QUICK, over, task_now
+from tests.catalog.jobs.scenes import over, task_now
+from tests.kit.quiet_worker import at_work, until_quiet
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from catalog.model.image import Image
     from catalog.model.job import Claim
     from catalog.model.manifest import Manifest
@@ -64,25 +61,9 @@ async def by_name(services: Services, name: str) -> Manifest:
     return found
 
 
-@asynccontextmanager
-async def worker(services: Services, pace: Pace = QUICK) -> AsyncIterator[None]:
-    running = Worker(services, at_once=2, pace=pace)
-    task = asyncio.create_task(running.run(grace=0))
-    try:
-        yield
-    finally:
-        running.stop()
-        await task
-
-
-async def until_quiet(services: Services) -> list[Task]:
+async def all_done(services: Services) -> list[Task]:
     """Let a worker do all there is; gives all tasks, the oldest first."""
-    async with worker(services):
-        while True:
-            counts = await tasks.counts(services)
-            if not counts[TaskStatus.PENDING] + counts[TaskStatus.PROCESSING]:
-                break
-            await asyncio.sleep(0.01)
+    await until_quiet(services)
     page = await tasks.list_tasks(services, ADMIN, TaskQuery(limit=1000, descending=False))
     failed = [task.message for task in page.tasks if task.status is not TaskStatus.SUCCESS]
     assert set(failed) <= {"Cancelled: the image was deleted."}
@@ -102,7 +83,7 @@ def test_a_coalesced_image_has_a_whole_manifest_and_nothing_else_of_it_changes(s
         task = await coalesce(services, ANNA, image.id, request_id="req-5")
         assert (task.type, task.image_id, task.owner, task.request_id) == ("coalesce", image.id, "wall", "req-5")
         assert (await coalesce(services, ANNA, image.id)).id == task.id, "one at a time"
-        await until_quiet(services)
+        await all_done(services)
         ended = await task_now(services, task)
         assert (ended.message, ended.progress) == ("The image has a whole manifest.", 100)
         after, flat = await images.show(services, ANNA, image.id), await manifest(services, image)
@@ -121,7 +102,7 @@ def test_what_is_whole_already_stays_as_it_is(services: Services, blocks: Memory
         [image] = await a_line(services, 1)
         before = await manifest(services, image)
         await coalesce(services, ANNA, image.id)
-        [task] = await until_quiet(services)
+        [task] = await all_done(services)
         assert (task.message, task.result) == ("The image has a whole manifest.", {"image_id": image.id})
         assert await manifest(services, image) == before
         assert len(blocks.manifests) == 1
@@ -155,7 +136,7 @@ def test_the_last_child_of_a_deleted_image_is_coalesced_and_the_ancestor_goes(se
         await images.delete(services, ANNA, one.id)
         assert await waiting(services) == [two.id]
         assert (await by_name(services, below.id)).state is ManifestState.LIVE
-        await until_quiet(services)
+        await all_done(services)
         assert (await manifest(services, two)).base is None
         assert (await by_name(services, below.id)).state is ManifestState.RETIRED
         assert await bytes_of(services, two) == version(2)
@@ -169,7 +150,7 @@ def test_an_owner_does_not_learn_from_tasks_that_a_parent_was_deleted(services: 
         await images.delete(services, ANNA, parent.id)
         for done in (False, True):
             if done:
-                await until_quiet(services)
+                await all_done(services)
             assert await tasks.of_image(services, ANNA, child.id) == []
             assert (await tasks.list_tasks(services, ANNA, TaskQuery())).tasks == ()
             assert len((await tasks.list_tasks(services, ADMIN, TaskQuery())).tasks) == 1
@@ -185,7 +166,7 @@ def test_a_line_whose_oldest_is_deleted_is_made_whole_from_there_on(services: Se
         line = await a_line(services, 6)
         oldest = await manifest(services, line[0])
         await images.delete(services, ANNA, line[0].id)
-        await until_quiet(services)
+        await all_done(services)
         assert (await by_name(services, oldest.id)).state is ManifestState.RETIRED
         for number, image in enumerate(line[1:], 1):
             assert (await manifest(services, image)).depth == 0
@@ -200,7 +181,7 @@ def test_ancestors_deleted_from_the_middle_are_passed_over(services: Services) -
         for number in (2, 3, 1):
             await images.delete(services, ANNA, line[number].id)
         assert await waiting(services) == sorted([line[3].id, line[4].id]), "one each, whatever is deleted later"
-        assert [task.message for task in await until_quiet(services)] == [
+        assert [task.message for task in await all_done(services)] == [
             "Cancelled: the image was deleted.",
             "The image has a whole manifest.",
         ]
@@ -241,7 +222,7 @@ def test_a_new_increment_whose_dead_ancestors_hold_much_in_vain_is_coalesced(ser
         late = await images.create(services, ANNA, replace(RAW, parent_image_ref=middle.id))
         await put(services, late, b"y" * 10 * BLOCK)
         assert await waiting(services) == [late.id], "what the deleted root has, nobody reads through this chain"
-        await until_quiet(services)
+        await all_done(services)
         assert (await manifest(services, late)).base is None
         for image, data in ((keeper, version(1)), (side, version(3)), (late, b"y" * 10 * BLOCK)):
             assert await bytes_of(services, image) == data
@@ -261,7 +242,7 @@ def test_an_image_deleted_while_it_is_coalesced_ends_the_job_and_leaves_nothing(
 
         blocks.at_end = delete
         task = await coalesce(services, ANNA, image.id)
-        async with worker(services, Pace(poll=0.02, look=60)):
+        async with at_work(services, Pace(poll=0.02, look=60)):
             ended = await over(services, task)
         assert ended.message == "Cancelled: the image was deleted."
         assert set(blocks.manifests) == before
@@ -292,7 +273,7 @@ def test_a_job_that_comes_second_changes_nothing_and_leaves_nothing(services: Se
 
         blocks.at_end = overtaken
         task = await coalesce(services, ANNA, image.id)
-        async with worker(services, Pace(poll=0.02, look=60)):
+        async with at_work(services, Pace(poll=0.02, look=60)):
             ended = await over(services, task)
         assert ended.message == "Cancelled: the image has another manifest now."
         assert (await manifest(services, image)).id == swapped[0]
@@ -316,7 +297,7 @@ def test_a_worker_that_lost_its_claim_leaves_nothing(services: Services, blocks:
             uow.jobs.put_back(claim, run_at=services.clock(), counts=False)
 
         blocks.at_end = taken_away
-        async with worker(services, Pace(poll=0.02, look=60)):
+        async with at_work(services, Pace(poll=0.02, look=60)):
             ended = await over(services, task)
         assert ended.status is TaskStatus.SUCCESS
         assert len(set(blocks.manifests) - before) == 1, "the first try's is gone again"
