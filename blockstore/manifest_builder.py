@@ -26,7 +26,7 @@ from blockstore.manifest_format import (
     Header,
 )
 from blockstore.names import fan_out, new_name
-from blockstore.places import PlacesWriter, beside
+from blockstore.places import WORTH_IT, PlacesWriter, beside
 from chunker.content_defined import ALGORITHM, ContentDefinedCutter
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class ManifestBuilder:
         self._directory: list[tuple[int, int, int, int, bytes]] = []
         self._key = 0
         self._leaf: list[tuple[int, int, bytes]] = []
-        self._places = PlacesWriter(self._path, disk)
+        self._places = PlacesWriter(self._path, disk, fewest=1 if base else WORTH_IT)
         self._known: dict[bytes, Place] = {}
         self._size = 0
         self._entries = 0

@@ -32,7 +32,10 @@ COLUMNS: Final = 4
 CHUNK: Final = LEAF_BLOCKS * COLUMNS * 4
 """Bytes kept for a leaf: 1,024 places of 16 bytes; zeros where no place is known."""
 WORTH_IT: Final = 256
-"""A manifest with fewer blocks has no such file: looking them up costs less than making it."""
+"""A whole manifest with fewer blocks has no such file: looking them up costs less than making it.
+
+An increment always has one: each of a chain lists a few blocks, and one without a place makes its whole window slow.
+"""
 _NOWHERE: Final = bytes(COLUMNS * 4)
 
 
@@ -42,20 +45,24 @@ def beside(manifest: Path) -> Path:
 
 
 class PlacesWriter:
-    """Writes the hints leaf by leaf. It never fails an upload: after an error there are no hints."""
+    """Writes the hints leaf by leaf, unless the first has fewer than `fewest`.
 
-    def __init__(self, manifest: Path, disk: Disk) -> None:
+    It never fails an upload: after an error there are no hints.
+    """
+
+    def __init__(self, manifest: Path, disk: Disk, *, fewest: int = WORTH_IT) -> None:
         self._path = beside(manifest)
         self._disk = disk
         self._fd: int | None = None
+        self._fewest = fewest
         self._leaf = 0
         self._given_up = False
 
     def add(self, places: Sequence[Place | None]) -> None:
         """The places of the next leaf's rows, None for a hole or an unknown one."""
         at, self._leaf = len(MAGIC) + self._leaf * CHUNK, self._leaf + 1
-        if self._given_up or (self._fd is None and (len(places) < WORTH_IT or not any(places))):
-            self._given_up = True
+        self._given_up = self._given_up or (self._fd is None and len(places) < self._fewest)
+        if self._given_up or not any(places):
             return
         rows = b"".join(_NOWHERE if place is None else place.encode() for place in places)
         try:

@@ -75,6 +75,21 @@ def test_an_increment_and_its_base_are_read_without_the_index(
     assert asked == []
 
 
+def test_a_chain_of_a_few_blocks_each_is_read_without_the_index(
+    store: BlockStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = bytearray(DATA)
+    chain = [link(write_image(store, [DATA]))]
+    for number in range(1, 6):
+        # The first leaf of each lists holes alone.
+        data[number * BLOCK : (number + 1) * BLOCK] = bytes(BLOCK)
+        data[(1024 + number) * BLOCK] ^= 1
+        chain = [link(write_image(store, [bytes(data)], base=chain)), *chain]
+    asked = count_look_ups(store, monkeypatch)
+    assert read_image(store, chain) == data
+    assert asked == []
+
+
 @pytest.mark.parametrize("what", ["gone", "empty", "short", "random", "another image's", "huge"])
 def test_whatever_stands_there_the_bytes_are_right(store: BlockStore, tmp_path: Path, what: str) -> None:
     image = write_image(store, [DATA])
