@@ -76,7 +76,8 @@ def record_of(task: Task) -> TaskRecord:
         message=task.message,
         input=task.input,
         result=task.result if task.is_over else {"progress": task.progress},
-        image_id=task.image_id,
+        # Of a task that the service gave itself, which only admins see, the image is in its input alone.
+        image_id=task.image_id or str(task.input.get("image_id", "")) or None,
         request_id=task.request_id,
         user_id=task.user,
     )

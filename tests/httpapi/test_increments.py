@@ -164,6 +164,18 @@ def test_lineage_is_told_of_images_that_the_caller_sees_and_no_others(server: Ru
     assert server.call("GET", "/v2/lineage?limit=x", headers=of("anna")).status == 400
 
 
+def test_the_services_own_tasks_name_their_image_to_admins_alone(server: RunningServer) -> None:
+    parent = pushed(server, OLD)
+    child = pushed(server, edited(OLD), parent_image_ref=parent)
+    assert server.call("DELETE", f"/v2/images/{parent}", headers=of("anna")).status == 204
+    assert server.call("GET", "/v2/tasks", headers=of("anna")).json["tasks"] == []
+    assert server.call("GET", f"/v2/images/{child}/tasks", headers=of("anna")).json["tasks"] == []
+    [stub] = server.call("GET", "/v2/tasks", headers=of("root")).json["tasks"]
+    task = server.call("GET", f"/v2/tasks/{stub['id']}", headers=of("root")).json
+    assert (task["type"], task["owner"], task["image_id"]) == ("coalesce", None, child)
+    assert server.call("GET", f"/v2/tasks/{stub['id']}", headers=of("anna")).status == 404
+
+
 def test_coalescing_takes_the_rights_to_change_the_image(server: RunningServer) -> None:
     public = pushed(server, OLD, "root", visibility="public")
     path = f"/v2/images/{public}/actions/coalesce"
