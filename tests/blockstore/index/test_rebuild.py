@@ -12,6 +12,7 @@ from blockstore.data_dir import DataDir
 from blockstore.disk import Disk
 from blockstore.errors import Damaged, DataRefused
 from blockstore.index.contract import PackState
+from blockstore.index.page_format import read_meta
 from blockstore.index.rebuild import Rebuilding, rebuild
 from blockstore.index.row_spill import RowSpill
 from blockstore.names import new_name
@@ -182,7 +183,11 @@ def test_after_an_end_by_a_damaged_page_the_start_is_refused_until_the_index_is_
     filled: tuple[Path, list[str]],
 ) -> None:
     root, ids = filled
-    flip(root / "index" / "data.mdb", (4096 * 3 + 12) * 8 + 5)
+    file = root / "index" / "data.mdb"
+    with file.open("rb") as opened:
+        # One that is in use: which are, depends on how many transactions filled the index.
+        page = read_meta(opened.fileno(), None).main.root
+    flip(file, (4096 * page + 12) * 8 + 5)
     (root / "index" / "in-use").write_bytes(b"opened\n")
     for _ in range(2):
         with pytest.raises(Damaged, match="drystone admin rebuild-index --data"):
