@@ -69,6 +69,21 @@ def test_openstack_creates_lists_shows_saves_and_deletes(server: ServeProcess, d
     assert json.loads(openstack(server, "image", "list", "--name", "stock", "-f", "json")) == []
 
 
+def test_openstack_makes_a_child_and_has_it_as_a_full_disk(server: ServeProcess, disk: Path, tmp_path: Path) -> None:
+    create: list[str | Path] = ["image", "create", "--disk-format", "raw", "--container-format", "bare"]
+    parent = json.loads(openstack(server, *create, "--file", disk, "parent", "-f", "json"))["id"]
+    disk.write_bytes(b"changed" + DATA[7:] + b"grown")
+    named = ["--property", f"parent_image_ref={parent}"]
+    child = json.loads(openstack(server, *create, *named, "--file", disk, "child", "-f", "json"))
+    assert (child["status"], child["size"]) == ("active", len(DATA) + 5)
+    assert child["properties"]["parent_image_ref"] == parent
+    openstack(server, "image", "delete", "parent")
+    back = tmp_path / "back.raw"
+    openstack(server, "image", "save", "--file", back, "child")
+    assert back.read_bytes() == disk.read_bytes()
+    openstack(server, "image", "delete", "child")
+
+
 SDK = """
 import hashlib, io, sys
 import openstack
