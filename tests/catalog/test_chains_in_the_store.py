@@ -17,6 +17,7 @@ from catalog.usecases import administration, image_data
 from catalog.usecases.coalescing import coalesce
 from tests.kit.filled_store import looked_after
 from tests.kit.image_service import CALLER, image_service
+from tests.kit.pieces_source import PiecesSource
 from tests.kit.quiet_worker import at_work, until_quiet
 
 if TYPE_CHECKING:
@@ -115,7 +116,9 @@ class Ancestors:
 
         monkeypatch.setattr(blocks, "write", and_then)
         await self.at("before")
-        await image_data.upload(self.service.services, CALLER, image_id, self.source(data), expected=len(data))
+        await image_data.upload(
+            self.service.services, CALLER, image_id, PiecesSource(self.source(data)), expected=len(data)
+        )
         await self.at("committed")
 
 
