@@ -8,12 +8,20 @@ BlockstoreError
 ├── Missing            a pack or manifest is gone (compacted, coalesced): look the place up again
 ├── GeometryBroken     a manifest inherits a block that its base cannot give: refused, never guessed
 ├── LeaseLost          this generation is not known to the collector any more: its blocks may not be journaled
+├── BlockRefused       what somebody sent as a block is not that block: nothing of it is kept
+│   ├── BlockConflict  the number has arrived with other bytes before
+│   └── BlockNotHeld   a block that should be held cannot be built on now: its bytes must be sent
 └── DataRefused        the data directory must not be opened so: newer format, in use, network file system
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from blockstore.sent_blocks import NumberRange
 
 
 class BlockstoreError(Exception):
@@ -62,6 +70,28 @@ class LeaseLost(StoreUnavailable):
     """The writer's lease is no longer held, so its blocks may already be forgotten."""
 
     code = "lease-lost"
+
+
+class BlockRefused(BlockstoreError):
+    """What came as a block is not what was said of it; `numbers` are the blocks that this is about."""
+
+    code = "block-refused"
+
+    def __init__(self, message: str, numbers: Sequence[NumberRange] = ()) -> None:
+        super().__init__(message)
+        self.numbers = numbers
+
+
+class BlockConflict(BlockRefused):
+    """The same number has arrived before, with other bytes."""
+
+    code = "block-conflict"
+
+
+class BlockNotHeld(BlockRefused):
+    """A block that another image has cannot be built on just now; sending its bytes works."""
+
+    code = "block-not-held"
 
 
 class DataRefused(BlockstoreError):

@@ -47,6 +47,11 @@ class ManifestFile:
         at = self._listed(key)
         return None if at is None else self.leaf_at(at)
 
+    def leaf_digest(self, key: int) -> bytes | None:
+        """The digest of `leaf(key)`, which is not read; None if there is none."""
+        at = self._listed(key)
+        return None if at is None else bytes(self._directory[at]["digest"].tobytes())
+
     def places(self, key: int, count: int) -> NDArray[np.uint32]:
         """Where the `count` rows of `leaf(key)` were when they were written: a hint, see `places.py`."""
         at = self._listed(key)

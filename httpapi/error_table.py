@@ -14,6 +14,7 @@ from aiohttp import web
 from blockstore import errors as blocks
 from catalog.model import errors as catalog
 from httpapi.wire import errors as wire
+from httpapi.wire.number_ranges import BLOCKS_HEADER, blocks_header
 from httpapi.wire.ranges import unsatisfied
 
 ERROR_HEADER = "x-drystone-error"
@@ -37,6 +38,9 @@ STATUS_OF: dict[type[Exception], HTTPStatus] = {
     blocks.StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     blocks.Damaged: HTTPStatus.SERVICE_UNAVAILABLE,
     blocks.Missing: HTTPStatus.SERVICE_UNAVAILABLE,
+    blocks.BlockRefused: HTTPStatus.BAD_REQUEST,
+    blocks.BlockConflict: HTTPStatus.CONFLICT,
+    blocks.BlockNotHeld: HTTPStatus.CONFLICT,
     wire.BadRequest: HTTPStatus.BAD_REQUEST,
     wire.Unauthenticated: HTTPStatus.UNAUTHORIZED,
     wire.HostRefused: HTTPStatus.FORBIDDEN,
@@ -78,6 +82,8 @@ def response_for(error: catalog.CatalogError | blocks.BlockstoreError | wire.Wir
     response = error_response(status, str(error), error.code)
     if isinstance(error, wire.RangeUnsatisfiable):
         response.headers["Content-Range"] = unsatisfied(error.size)
+    if isinstance(error, blocks.BlockRefused) and error.numbers:
+        response.headers[BLOCKS_HEADER] = blocks_header(error.numbers)
     if isinstance(error, wire.Unauthenticated):
         response.headers["WWW-Authenticate"] = error.challenge
     if isinstance(error, wire.TooManyLogins):

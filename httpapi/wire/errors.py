@@ -2,7 +2,8 @@
 
 WireError
 ├── BadRequest            400  malformed header, query or JSON
-│   └── SeveralRanges     400  more than one range in one request
+│   ├── SeveralRanges     400  more than one range in one request
+│   └── BadBlockStream    400  a stream of blocks whose items are not as DELTA.md draws them
 ├── Unauthenticated       401  nobody is known to stand behind the request
 ├── HostRefused           403  a Host name or an Origin that this identity does not serve
 ├── ProjectRefused        403  the caller has no part in the project that the request names
@@ -41,6 +42,12 @@ class SeveralRanges(BadRequest):
     """One request asked for more than one range."""
 
     code = "several-ranges"
+
+
+class BadBlockStream(BadRequest):
+    """A stream of blocks has an item that is none, numbers that don't ascend or lie outside, or no end."""
+
+    code = "bad-block-stream"
 
 
 class Unauthenticated(WireError):
