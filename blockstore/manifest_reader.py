@@ -8,11 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from blockstore.block_fetch import BlockFetch
+from blockstore.diff import Difference
 from blockstore.digest import HOLE
 from blockstore.errors import Damaged
+from blockstore.flat import FlatManifest
 from blockstore.frames import zero_frames
 from blockstore.packs.pack_format import raw_length_of
 from blockstore.resolve import Resolver
+from blockstore.sent_blocks import NumberRange, SentHoles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from blockstore.block import Place
     from blockstore.index.contract import BlockIndex
     from blockstore.manifest import ManifestFile
+    from blockstore.manifest_format import Header
     from blockstore.packs.local import LocalPacks
     from blockstore.resolve import Window
 
@@ -40,6 +44,7 @@ class ManifestReader:
         self._chain = chain
         self._resolver = Resolver(chain)
         self._fetch = BlockFetch(index, packs, damaged, what=str(chain[0].path))
+        self.header: Header = chain[0].header
         self.size = chain[0].header.size
         self.longest = chain[0].header.longest_block
         self.piece = max(PIECE, self.longest)
@@ -152,6 +157,32 @@ class ManifestReader:
             parts += [*zero_frames(zeros), entry]
             zeros = 0
         return [*parts, *zero_frames(zeros)]
+
+    def entries(self, first: int, count: int) -> list[tuple[int, memoryview] | SentHoles]:
+        """`count` blocks from number `first` on, within the image: (number, entry as stored), or a run of holes."""
+        placed = [block for window in self._resolver.numbered(first, count) for block in window.blocks()]
+        entries = self._fetch.stored({block.digest: block.hint for block in placed if block.digest != HOLE})
+        found: list[tuple[int, memoryview] | SentHoles] = []
+        for number, (begins, length, name, _) in enumerate(placed, first):
+            if name != HOLE:
+                entry = entries[name]
+                if raw_length_of(entry) != length:
+                    raise self._misfit(raw_length_of(entry), begins, length)
+                found.append((number, entry))
+            elif found and isinstance(found[-1], SentHoles):
+                run = found[-1].numbers
+                found[-1] = SentHoles(NumberRange(run.first, run.count + 1))
+            else:
+                found.append(SentHoles(NumberRange(number, 1)))
+        return found
+
+    def flat(self) -> FlatManifest:
+        """The image's flat manifest, which lives as long as this reader is open."""
+        return FlatManifest(self._chain)
+
+    def difference(self, since: ManifestReader) -> Difference:
+        """What differs from another image, while both are open."""
+        return Difference(self._chain, since._chain)
 
     def _misfit(self, found: int, begins: int, length: int) -> Damaged:
         return Damaged(f"{self._chain[0].path} names a block of {found} bytes at {begins}, where {length} belong")

@@ -146,19 +146,29 @@ class Resolver:
         """The same blocks as arrays, up to 1,024 at a time."""
         key = self._window_of(start) if start < stop else 0
         while start < stop:
-            window = self._window(key)
+            window = self.window(key)
             first = int(np.searchsorted(window.bounds, start, side="right")) - 1
             last = min(int(np.searchsorted(window.bounds, stop)), len(window))
             yield window.part(first, last)
             start = int(window.bounds[last])
             key += 1
 
+    def numbered(self, first: int, count: int) -> Iterator[Window]:
+        """`count` blocks from number `first` on, all within the image, as arrays."""
+        while count:
+            key, at = divmod(first, LEAF_BLOCKS)
+            window = self.window(key)
+            part = window.part(at, min(at + count, len(window.digests)))
+            yield part
+            first += len(part.digests)
+            count -= len(part.digests)
+
     def digests(self, first: int, count: int) -> list[bytes]:
         """The digests of `count` blocks from number `first` on, all within the image; HOLE for holes."""
         found: list[bytes] = []
         while len(found) < count:
             key, at = divmod(first + len(found), LEAF_BLOCKS)
-            rows = self._window(key).digests[at : at + count - len(found)]
+            rows = self.window(key).digests[at : at + count - len(found)]
             found += [row.tobytes() for row in rows]
         return found
 
@@ -167,7 +177,8 @@ class Resolver:
             return position // (self._top.block_size * LEAF_BLOCKS)
         return self.chain[0].place_of(position)
 
-    def _window(self, key: int) -> Window:
+    def window(self, key: int) -> Window:
+        """The blocks that leaf `key` is about: numbers from key · 1,024 on, whatever the kind."""
         with self._lock:
             kept = self._windows.get(key)
             if kept is not None:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from catalog.model.manifest import StoredManifest
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
+    from catalog.block_ports import BlockReader, Reader
     from catalog.inventory import Inventory
     from catalog.jobs.contract import JobQueue, Tasks
     from catalog.model.image import Image, Status, Upload
@@ -27,7 +28,6 @@ __all__ = [
     "Images",
     "Manifests",
     "Pins",
-    "Reader",
     "StoredManifest",
     "UnitOfWork",
     "Written",
@@ -72,33 +72,6 @@ class Source(Protocol):
 
         `room` must not be kept. What goes wrong with the sender is an error of the source's own.
         """
-        ...
-
-
-class Reader(Protocol):
-    """An image's bytes, open for reading; `size` in bytes."""
-
-    @property
-    def size(self) -> int:
-        """The image's length."""
-        ...
-
-    def read(self, start: int, stop: int) -> AsyncIterator[bytes | memoryview]:
-        """The bytes from `start` up to `stop`, in pieces of about 1 MiB; every piece was verified before.
-
-        A piece is valid until the next one is asked for, or the iterator is closed: its memory is then used again.
-        """
-        ...
-
-    def read_stored(self) -> AsyncIterator[bytes | memoryview]:
-        """The whole image as zstd frames (RFC 8878), as they are stored: decompressed one after another, its bytes.
-
-        Pieces are valid as those of `read`.
-        """
-        ...
-
-    def close(self) -> None:
-        """Give back what reading holds; may be called again."""
         ...
 
 
@@ -156,6 +129,10 @@ class Blocks(Protocol):
 
     def forget_manifest(self, name: str) -> None:
         """Nothing names this manifest and nothing ever will: its file may go."""
+        ...
+
+    async def open_blocks(self, manifests: Sequence[StoredManifest]) -> BlockReader:
+        """The same chain, open for reading by blocks."""
         ...
 
     async def compute(self, step: Callable[[], T]) -> T:

@@ -9,6 +9,7 @@ from httpapi.body import later
 from httpapi.caller import with_caller
 from httpapi.error_table import error_response
 from httpapi.handlers import versions
+from httpapi.handlers.image_blocks import ImageBlocksHandlers
 from httpapi.handlers.image_data import ImageDataHandlers
 from httpapi.handlers.images import ImagesHandlers
 from httpapi.handlers.lineage import LineageHandlers
@@ -45,6 +46,7 @@ def tables(services: Services, *, body_timeout: float, probes: ProbeHandlers | N
     probes = probes or ProbeHandlers(Health(services), Scrape(services))
     images = ImagesHandlers(services, body_timeout)
     data = ImageDataHandlers(services, body_timeout)
+    blocks = ImageBlocksHandlers(services, body_timeout)
     tasks = TasksHandlers(services)
     lineage = LineageHandlers(services)
     discovery: Mapping[str, Handler] = {"GET": versions.versions, "HEAD": versions.versions}
@@ -63,6 +65,9 @@ def tables(services: Services, *, body_timeout: float, probes: ProbeHandlers | N
             f"{V2}/images": {"GET": images.list, "POST": images.create},
             f"{V2}/images/{{image_id}}": {"GET": images.show, "DELETE": images.delete},
             f"{V2}/images/{{image_id}}/file": {"GET": data.get, "HEAD": data.head, "PUT": data.put},
+            f"{V2}/images/{{image_id}}/manifest": {"GET": blocks.manifest},
+            f"{V2}/images/{{image_id}}/changes": {"GET": blocks.changes},
+            f"{V2}/images/{{image_id}}/blocks": {"POST": blocks.blocks},
             f"{V2}/images/{{image_id}}/tasks": {"GET": tasks.of_image},
             # Ours, like lineage: the reference knows no chains.
             f"{V2}/images/{{image_id}}/actions/coalesce": {"POST": tasks.coalesce},

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from catalog.block_ports import Reader
     from catalog.jobs.context import JobContext
     from catalog.jobs.steps import Effect
     from catalog.model.image import Image
-    from catalog.ports import Reader, StoredManifest, UnitOfWork
+    from catalog.ports import StoredManifest, UnitOfWork
 
 _MIB: Final = 1 << 20
 

@@ -19,6 +19,7 @@ from catalog.model.errors import SizeMismatch
 from catalog.model.manifest import Manifest
 from catalog.ports import Written
 from catalog.stores.admission import admitted, settled, when_free
+from catalog.stores.block_reader import StoredBlockReader
 from catalog.stores.stored_reader import StoredReader
 
 if TYPE_CHECKING:
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
     from blockstore.pipeline.slabs import Slab, SlabPool
     from blockstore.store import BlockStore
     from blockstore.write_result import WriteResult
+    from catalog.block_ports import BlockReader, Reader
     from catalog.model.manifest import StoredManifest
-    from catalog.ports import Reader, Source
+    from catalog.ports import Source
     from chunker.cutting import Cutting
 
 T = TypeVar("T")
@@ -90,10 +92,12 @@ class StoredBlocks:
         return _written(result)
 
     async def open(self, manifests: Sequence[StoredManifest]) -> Reader:
-        """Open a chain; on the crew, since a cold disk may take its time."""
-        chain = [(manifest.name, manifest.digest) for manifest in manifests]
-        reader = await settled(self._store.crew.call(lambda: self._store.reader(chain)), ManifestReader.close)
-        return StoredReader(self._store, reader, self._downloads)
+        """Open a chain."""
+        return StoredReader(self._store, await self._reader(manifests), self._downloads)
+
+    async def open_blocks(self, manifests: Sequence[StoredManifest]) -> BlockReader:
+        """Open a chain, to be read by blocks."""
+        return StoredBlockReader(self._store, await self._reader(manifests), self._downloads)
 
     async def flatten(self, manifests: Sequence[StoredManifest], report: Callable[[int, int], None]) -> Manifest:
         """A window at a time on the crew, the last syncs elsewhere; each to its end, so that none runs on."""
@@ -121,6 +125,11 @@ class StoredBlocks:
     def forget_journal(self, pin: str) -> None:
         """The pin is gone."""
         self._store.forget_journal(pin)
+
+    async def _reader(self, manifests: Sequence[StoredManifest]) -> ManifestReader:
+        """On the crew, since a cold disk may take its time."""
+        chain = [(manifest.name, manifest.digest) for manifest in manifests]
+        return await settled(self._store.crew.call(lambda: self._store.reader(chain)), ManifestReader.close)
 
 
 class _Pump:

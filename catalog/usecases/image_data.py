@@ -22,10 +22,11 @@ from catalog.usecases.bases import base_of, our_manifests
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from catalog.block_ports import Reader
     from catalog.limits import Limits
     from catalog.model.caller import Caller
     from catalog.model.image import Image
-    from catalog.ports import Reader, Source, StoredManifest, UnitOfWork
+    from catalog.ports import Source, StoredManifest, UnitOfWork
     from catalog.usecases.services import Services
     from chunker.cutting import Cutting
 
@@ -110,18 +111,19 @@ async def upload(
 
 async def download(services: Services, caller: Caller, image_id: str) -> Download:
     """Open an image's bytes. Raises NotFound, Forbidden, NoData while there are none, and the block store's errors."""
-
-    def locate(uow: UnitOfWork) -> tuple[Image, Sequence[StoredManifest]]:
-        image = load_visible(uow, caller, image_id)
-        if not policy.may_download(caller, image):
-            raise Forbidden(f"You are not permitted to download image {image_id}.")
-        if not image.has_bytes:
-            raise NoData(f"Image {image_id} is {image.status.value} and has no data yet.")
-        return image, our_manifests(uow, image, services.blocks.store)
-
-    image, manifests = await services.database.read(locate)
+    image, manifests = await services.database.read(lambda uow: readable(uow, caller, image_id, services.blocks.store))
     reader = await services.blocks.open(manifests)
     return Download(image=image, size=reader.size, reader=reader)
+
+
+def readable(uow: UnitOfWork, caller: Caller, image_id: str, store: str) -> tuple[Image, Sequence[StoredManifest]]:
+    """An image whose bytes the caller may have now, and its chain. Raises NotFound, Forbidden, NoData."""
+    image = load_visible(uow, caller, image_id)
+    if not policy.may_download(caller, image):
+        raise Forbidden(f"You are not permitted to download image {image_id}.")
+    if not image.has_bytes:
+        raise NoData(f"Image {image_id} is {image.status.value} and has no data yet.")
+    return image, our_manifests(uow, image, store)
 
 
 async def requeue_orphans(services: Services) -> int:

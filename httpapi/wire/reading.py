@@ -24,16 +24,22 @@ STORED = "application/zstd"
 
 
 def wants_stored(accept: str | None) -> bool:
-    """Whether an Accept header names `application/zstd` itself, and not with q=0 or below octet-stream.
+    """Whether an Accept header names `application/zstd` itself, and not with q=0 or below octet-stream."""
+    return prefers(accept, STORED, "application/octet-stream")
 
-    A wildcard means nothing here: who sends one gets the image's own bytes.
+
+def prefers(accept: str | None, kind: str, usual: str) -> bool:
+    """Whether an Accept header names this type itself, and not with q=0 or below the usual one.
+
+    A wildcard means nothing here: who sends one gets the usual one.
     """
-    quality = {STORED: 0.0, "application/octet-stream": 0.0}
+    wanted = kind
+    quality = {wanted: 0.0, usual: 0.0}
     for part in (accept or "").lower().split(","):
         kind, *parameters = (text.strip() for text in part.split(";"))
         if kind in quality:
             quality[kind] = _quality(parameters)
-    return quality[STORED] > 0 and quality[STORED] >= quality["application/octet-stream"]
+    return quality[wanted] > 0 and quality[wanted] >= quality[usual]
 
 
 def _quality(parameters: Sequence[str]) -> float:

@@ -13,6 +13,7 @@ from catalog.ports import Written
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
+    from catalog.block_ports import BlockReader
     from catalog.ports import Source, StoredManifest
     from chunker.cutting import Cutting
 
@@ -66,6 +67,9 @@ class MemoryBlocks:
         digest, data = self.manifests[top.name]
         assert digest == top.digest
         return MemoryReader(data)
+
+    async def open_blocks(self, manifests: Sequence[StoredManifest]) -> BlockReader:
+        raise NotImplementedError("whole images have no blocks: use a real store")
 
     def forget_journal(self, pin: str) -> None:
         self.journals.discard(pin)
