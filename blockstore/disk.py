@@ -12,7 +12,7 @@ import errno
 import os
 from typing import TYPE_CHECKING, Final
 
-from blockstore.errors import StoreFull, StoreUnavailable
+from blockstore.errors import Missing, StoreFull, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,6 +43,14 @@ class Disk:
         """Create a file that must not exist; the descriptor reads and writes and closes on exec."""
         with disk_errors(str(path)):
             return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+    def open(self, path: Path) -> int:
+        """Open a file that was made before, to read and write on; Missing if it is gone."""
+        with disk_errors(str(path)):
+            try:
+                return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            except FileNotFoundError:
+                raise Missing(f"{path} is gone") from None
 
     def write(self, fd: int, buffers: Sequence[Buffer], at: int, what: str) -> int:
         """Write all buffers one after another from offset `at`; gives the end. After an error any part may be there."""

@@ -10,7 +10,8 @@ BlockstoreError
 ├── LeaseLost          this generation is not known to the collector any more: its blocks may not be journaled
 ├── BlockRefused       what somebody sent as a block is not that block: nothing of it is kept
 │   ├── BlockConflict  the number has arrived with other bytes before
-│   └── BlockNotHeld   a block that should be held cannot be built on now: its bytes must be sent
+│   ├── BlockNotHeld   a block that should be held cannot be built on now: its bytes must be sent
+│   └── BlocksMissing  a delta upload is committed without blocks that must be sent
 └── DataRefused        the data directory must not be opened so: newer format, in use, network file system
 """
 
@@ -92,6 +93,12 @@ class BlockNotHeld(BlockRefused):
     """A block that another image has cannot be built on just now; sending its bytes works."""
 
     code = "block-not-held"
+
+
+class BlocksMissing(BlockRefused):
+    """A delta upload is not complete: what is missing, or that a request was lost."""
+
+    code = "delta-incomplete"
 
 
 class DataRefused(BlockstoreError):

@@ -1,8 +1,8 @@
 """Journals: which blocks a pin holds before an image does. FORMAT.md draws the bytes.
 
-One file a pin, appended to by one process, synced once a generation. A torn tail is ignored: nothing that was
-acknowledged is in it. Blocks that were held already are journaled too, for it is the journal that keeps them from
-being collected.
+One file a pin, synced once a generation; a stream's is appended to by one process, a session's by several, one after
+another (`session_journal.py`). A torn tail is ignored: nothing that was acknowledged is in it. Blocks that were held
+already are journaled too, for it is the journal that keeps them from being collected.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from blockstore.checksum import xxh3
+from blockstore.digest import HOLE
 from blockstore.errors import Damaged
 from blockstore.features import NONE, Features
+from blockstore.sent_blocks import NumberRange
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,13 +31,26 @@ _SUM: Final = struct.Struct("<Q")
 HEADER_SIZE: Final = _HEADER.size + _SUM.size
 RECORD_SIZE: Final = _RECORD.size + _SUM.size
 SUFFIX: Final = ".journal"
+_RUN_BITS: Final = 32
 
 
 class Record(NamedTuple):
-    """Block `number` of the image has this digest."""
+    """Block `number` of the image has this digest; a record with the digest HOLE is a run, see `hole_run`."""
 
     number: int
     digest: bytes
+
+
+def hole_run(numbers: NumberRange) -> Record:
+    """A record that says that all these blocks, whose numbers have 32 bits, are holes."""
+    return Record(numbers.first | (numbers.count - 1) << _RUN_BITS, HOLE)
+
+
+def numbers_of(record: Record) -> NumberRange:
+    """The blocks that a record of a session is about."""
+    if record.digest != HOLE:
+        return NumberRange(record.number, 1)
+    return NumberRange(record.number & ((1 << _RUN_BITS) - 1), (record.number >> _RUN_BITS) + 1)
 
 
 def encode_header(store: bytes, pin: bytes) -> bytes:
@@ -58,11 +73,21 @@ def decode(data: bytes | mmap, what: str) -> Iterator[Record]:
     if not any(data[:HEADER_SIZE]) or len(data) < HEADER_SIZE:
         # A power cut may leave a first write as zeros, or torn: nothing in it was acknowledged.
         return
+    check_header(data[:HEADER_SIZE], what)
+    yield from decode_records(data, HEADER_SIZE, 0)
+
+
+def check_header(data: bytes, what: str) -> None:
+    """Raise Damaged if these are not the first HEADER_SIZE bytes of a journal, DataRefused if it is newer."""
     if data[:8] != MAGIC or xxh3(data[: _HEADER.size]) != _SUM.unpack_from(data, _HEADER.size)[0]:
         raise Damaged(f"{what}: the journal's header is damaged")
     _, compat, ro_compat, incompat, _, _ = _HEADER.unpack_from(data)
     Features(compat, ro_compat, incompat).check(what)
-    for seq, at in enumerate(range(HEADER_SIZE, len(data) - RECORD_SIZE + 1, RECORD_SIZE)):
+
+
+def decode_records(data: bytes | mmap, begins: int, first: int) -> Iterator[Record]:
+    """The records from offset `begins` on, up to the first torn one; the first of them has the number `first`."""
+    for seq, at in enumerate(range(begins, len(data) - RECORD_SIZE + 1, RECORD_SIZE), first):
         body = data[at : at + _RECORD.size]
         theirs, number, digest = _RECORD.unpack(body)
         if theirs != seq or xxh3(body) != _SUM.unpack_from(data, at + _RECORD.size)[0]:

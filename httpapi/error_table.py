@@ -41,6 +41,7 @@ STATUS_OF: dict[type[Exception], HTTPStatus] = {
     blocks.BlockRefused: HTTPStatus.BAD_REQUEST,
     blocks.BlockConflict: HTTPStatus.CONFLICT,
     blocks.BlockNotHeld: HTTPStatus.CONFLICT,
+    blocks.BlocksMissing: HTTPStatus.CONFLICT,
     wire.BadRequest: HTTPStatus.BAD_REQUEST,
     wire.Unauthenticated: HTTPStatus.UNAUTHORIZED,
     wire.HostRefused: HTTPStatus.FORBIDDEN,

@@ -35,6 +35,7 @@ class CountingDisk(Disk):
     def __init__(self) -> None:
         self.steps = 0
         self.files: dict[int, Tracked] = {}
+        self.made: dict[Path, Tracked] = {}
 
     def at_step(self, number: int, what: str) -> None:
         """For subclasses."""
@@ -46,7 +47,13 @@ class CountingDisk(Disk):
     def create(self, path: Path) -> int:
         self._count(f"create {path.suffix}")
         fd = super().create(path)
-        self.files[fd] = Tracked(path)
+        self.files[fd] = self.made[path] = Tracked(path)
+        return fd
+
+    def open(self, path: Path) -> int:
+        fd = super().open(path)
+        known = self.made.get(path) or Tracked(path, os.fstat(fd).st_size, named=True)
+        self.files[fd] = self.made[path] = known
         return fd
 
     def write(self, fd: int, buffers: Sequence[Buffer], at: int, what: str) -> int:
@@ -66,7 +73,7 @@ class CountingDisk(Disk):
     def sync_directory(self, path: Path) -> None:
         self._count("sync directory")
         super().sync_directory(path)
-        for tracked in self.files.values():
+        for tracked in self.made.values():
             if tracked.path.parent == path:
                 tracked.named = True
 
@@ -94,7 +101,7 @@ class StoppingDisk(CountingDisk):
         if number < self.stop_at:
             return
         if self.power_cut:
-            for tracked in list(self.files.values()):
+            for tracked in self.made.values():
                 self._forget(tracked)
         print(f"stopped at step {number}: {what}", flush=True)
         os._exit(STOPPED)

@@ -1,0 +1,195 @@
+"""A session's journal: several writers, one after another, and what each of them knows."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from blockstore import journal, session_journal
+from blockstore.arrivals import ABSENT, FIRST, IS_HOLE, Arrivals
+from blockstore.digest import HOLE
+from blockstore.disk import Disk
+from blockstore.errors import BlockConflict, Missing, StoreUnavailable
+from blockstore.journal import HEADER_SIZE, RECORD_SIZE, Record, hole_run, numbers_of
+from blockstore.sent_blocks import NumberRange
+from blockstore.session_journal import SessionJournal
+from tests.blockstore.shelf import STORE, name
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PIN = "ab" * 16
+BLOCKS = 5000
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = journal.path_of(tmp_path, PIN)
+    session_journal.create(path, STORE, PIN, Disk())
+    return path
+
+
+def opened(path: Path, disk: Disk | None = None, blocks: int = BLOCKS) -> SessionJournal:
+    return SessionJournal(path, blocks, disk or Disk())
+
+
+def data(*numbers: int) -> list[Record]:
+    return [Record(number, name(number)) for number in numbers]
+
+
+def ranges(found: SessionJournal, start: int = 0, most: int = 100) -> list[tuple[int, int]]:
+    return [(each.first, each.count) for each in found.arrived(start, most)[0]]
+
+
+def digests(found: SessionJournal) -> dict[int, bytes]:
+    found.count()
+    return {first + at: what for first, names in found.leaves() for at, what in enumerate(names) if what is not None}
+
+
+def test_two_writers_go_on_where_the_other_stopped(path: Path) -> None:
+    one, two = opened(path), opened(path)
+    one.append(data(3, 4))
+    two.append([*data(5), hole_run(NumberRange(1000, 2000))])
+    one.append(data(4999))
+    for each in (one, two, opened(path)):
+        assert ranges(each) == [(3, 3), (1000, 2000), (4999, 1)]
+        assert each.count() == 2004
+    assert path.stat().st_size == HEADER_SIZE + 5 * RECORD_SIZE
+
+
+def test_what_has_arrived_is_found_again_by_leaves(path: Path) -> None:
+    writer = opened(path)
+    writer.append([*data(*range(200), 1024), hole_run(NumberRange(1025, 3000))])
+    expected = {n: name(n) for n in (*range(200), 1024)} | dict.fromkeys(range(1025, 4025), HOLE)
+    again = opened(path)
+    assert again.count() == len(expected)
+    assert digests(again) == digests(writer) == expected
+    assert again.has(199)
+    assert not again.has(200)
+
+
+def test_a_number_arrives_once(path: Path) -> None:
+    writer = opened(path)
+    writer.append([*data(1, 2), hole_run(NumberRange(10, 10))])
+    size = path.stat().st_size
+    writer.append([*data(1, 2), hole_run(NumberRange(12, 3))])
+    assert path.stat().st_size == size
+    for record in (Record(1, name(99)), Record(10, name(10)), hole_run(NumberRange(0, 3)), hole_run(NumberRange(2, 1))):
+        with pytest.raises(BlockConflict, match="has arrived with other bytes") as refused:
+            opened(path).append([*data(500), record])
+        assert list(refused.value.numbers) == [numbers_of(record)]
+        assert not opened(path).has(500)
+    writer.append([hole_run(NumberRange(5, 30))])
+    assert ranges(writer) == [(1, 2), (5, 30)]
+
+
+def test_a_page_of_ranges_says_where_to_go_on(path: Path) -> None:
+    writer = opened(path)
+    writer.append(data(*range(0, 2500, 2)))
+    found, start = [], 0
+    while True:
+        page, following = writer.arrived(start, 7)
+        assert len(page) <= 7
+        found += page
+        if following is None:
+            break
+        start = following
+    assert [each.first for each in found] == list(range(0, 2500, 2))
+    assert ranges(writer, start=2497) == [(2498, 1)]
+    assert ranges(writer, start=4000) == []
+
+
+@pytest.mark.parametrize("torn", [1, RECORD_SIZE - 1, RECORD_SIZE, 3 * RECORD_SIZE])
+def test_a_torn_tail_is_cut_off_before_the_next_append(path: Path, torn: int) -> None:
+    opened(path).append(data(1))
+    with path.open("ab") as file:
+        file.write(b"\x07" * torn)
+    writer = opened(path)
+    assert ranges(writer) == [(1, 1)]
+    writer.append(data(2))
+    assert ranges(opened(path)) == [(1, 2)]
+    assert path.stat().st_size == HEADER_SIZE + 2 * RECORD_SIZE
+
+
+def test_nothing_is_appended_after_the_session(path: Path) -> None:
+    writer = opened(path)
+    writer.append(data(1))
+    path.unlink()
+    for work in (lambda: writer.append(data(2)), writer.count, lambda: writer.arrived(0, 1)):
+        with pytest.raises(Missing, match="is gone"):
+            work()
+    assert not path.exists()
+
+
+def test_what_a_dead_writer_left_unsynced_is_made_durable_before_it_is_told(path: Path) -> None:
+    class Noting(Disk):
+        synced = 0
+
+        def sync(self, fd: int, what: str) -> None:
+            self.synced += 1
+            super().sync(fd, what)
+
+    class Dying(Disk):
+        def sync(self, fd: int, what: str) -> None:
+            os._exit(0)
+
+    child = os.fork()
+    if not child:
+        opened(path, Dying()).append(data(1))
+        os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+    disk = Noting()
+    reader = opened(path, disk)
+    assert ranges(reader) == [(1, 1)]
+    assert disk.synced == 1
+    reader.count()
+    assert disk.synced == 1
+
+
+def test_what_could_not_be_synced_has_not_arrived(path: Path) -> None:
+    class Failing(Disk):
+        def sync(self, fd: int, what: str) -> None:
+            raise StoreUnavailable("no")
+
+    with pytest.raises(StoreUnavailable):
+        opened(path, Failing()).append(data(1))
+    assert ranges(opened(path)) == []
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_many_writers_at_once_lose_nothing(path: Path) -> None:
+    writers = [opened(path), opened(path)]
+
+    def work(thread: int) -> None:
+        for number in range(thread, 400, 8):
+            writers[thread % 2].append(data(number))
+
+    threads = [threading.Thread(target=work, args=(thread,)) for thread in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert ranges(opened(path)) == [(0, 400)]
+    assert digests(opened(path)) == {n: name(n) for n in range(400)}
+
+
+ITEMS = st.lists(st.tuples(st.booleans(), st.integers(0, BLOCKS - 1), st.integers(1, 2500)), max_size=30)
+
+
+@given(ITEMS)
+def test_arrivals_are_a_map_of_numbers(items: list[tuple[bool, int, int]]) -> None:
+    arrivals, model = Arrivals(), dict[int, int]()
+    for seq, (hole, first, count) in enumerate(items):
+        numbers = NumberRange(first, min(count, BLOCKS - first) if hole else 1)
+        arrivals.learn([hole_run(numbers) if hole else Record(first, name(1))], seq)
+        model |= dict.fromkeys(range(first, numbers.stop), IS_HOLE if hole else seq + FIRST)
+    assert arrivals.count == len(model)
+    assert {n: arrivals.at(n) for n in range(BLOCKS) if arrivals.at(n) != ABSENT} == model
+    found, following = arrivals.ranges(0, BLOCKS)
+    assert following is None
+    assert [n for each in found for n in range(each.first, each.stop)] == sorted(model)
