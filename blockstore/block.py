@@ -45,4 +45,4 @@ class Frame:
     digest: bytes
     raw_length: int
     header: bytes
-    data: bytes
+    data: bytes | memoryview

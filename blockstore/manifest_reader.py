@@ -176,6 +176,11 @@ class ManifestReader:
                 found.append(SentHoles(NumberRange(number, 1)))
         return found
 
+    def blocks(self, first: int, count: int) -> list[tuple[int, bytes]]:
+        """Length and digest of `count` blocks from number `first` on, within the image; HOLE for holes."""
+        placed = (block for window in self._resolver.numbered(first, count) for block in window.blocks())
+        return [(block.length, block.digest) for block in placed]
+
     def flat(self) -> FlatManifest:
         """The image's flat manifest, which lives as long as this reader is open."""
         return FlatManifest(self._chain)

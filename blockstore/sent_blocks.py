@@ -8,7 +8,9 @@ from typing import Final
 from blockstore.block import HEADER_SIZE
 
 MOST_BLOCKS_SENT: Final = 16_384
-"""Blocks of data, sent or held, in one request."""
+"""Blocks, sent or held, and runs of holes in one request."""
+MOST_UNPACKED: Final = 1 << 30
+"""Bytes of image in one request's frames: a small frame may be of a long block, and that takes time to check."""
 _SPARE: Final = 1024
 
 

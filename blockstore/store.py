@@ -14,14 +14,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from blockstore import manifest_builder
 from blockstore.base_view import BaseView
 from blockstore.claims import Claims
 from blockstore.coalesce import DEEPEST, Flattening
 from blockstore.data_dir import DataDir
+from blockstore.delta_store import DeltaStore
 from blockstore.disk import Disk
 from blockstore.errors import BlockstoreError, Damaged, Missing
 from blockstore.features import CONTENT_DEFINED
@@ -42,6 +44,7 @@ from blockstore.packs.adoption import adopt_orphans
 from blockstore.packs.local import LocalPacks
 from blockstore.pipeline.crew import Crew
 from blockstore.pipeline.slabs import BUDGET, SlabPool
+from blockstore.pipeline.upload_share import SLAB, upload_share
 from blockstore.receive import Door
 from chunker.cutting import USUAL
 
@@ -59,10 +62,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
-SLAB: Final = 4 * 1024 * 1024
-"""Each hand-over between threads costs as much as hashing a few blocks, so slabs are long while there is room."""
-SMALL_SLAB: Final = 256 * 1024
-SMALLEST_SLAB: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +101,8 @@ class BlockStore:
         )
         self._claims = Claims(data.folder("index") / "claims")
         door = Door(self.index, self._generations, self._claims)
-        self._crossing = Crossing(self.crew, self.crew.lane(), self._generations, door)
+        self.crossing = Crossing(self.crew, self.crew.lane(), self._generations, door)
+        self.deltas = DeltaStore(self, data.folder("journals"), data.folder("manifests"), data.store)
 
     @classmethod
     def open(cls, root: Path, options: StoreOptions | None = None, *, disk: Disk | None = None) -> BlockStore:
@@ -146,25 +146,9 @@ class BlockStore:
         """How long an upload's slabs are, in bytes, when there is room: at least one block."""
         return max(self._options.slab, cutting.longest)
 
-    def admit_upload(self, cutting: Cutting) -> SlabShare | None:
-        """A share for an upload, or None when there is no room now.
-
-        The more uploads there are, the smaller the slabs of those that come: so that many slow senders, who would do
-        with little, neither keep each other out nor starve.
-        """
-        half = self.slabs.budget // 2
-        tiers = (
-            (self._options.slab, half // 4),
-            (self._options.slab // 2, half // 2),
-            (self._options.slab // 4, half * 9 // 16),
-            (SMALL_SLAB, half * 11 // 16),
-            (SMALLEST_SLAB, half),
-        )
-        for size, within in tiers:
-            share = self.slabs.admit(max(min(size, self._options.slab), cutting.longest), within=within)
-            if share is not None:
-                return share
-        return None
+    def admit_upload(self, cutting: Cutting, *, spare: int = 0) -> SlabShare | None:
+        """A share for an upload, or None when there is no room now; slabs hold the longest block and `spare` bytes."""
+        return upload_share(self.slabs, self._options.slab, cutting.longest + spare)
 
     def writer(
         self,
@@ -193,23 +177,23 @@ class BlockStore:
             raise
         deep = view is not None and view.chain[0].header.depth >= DEEPEST
         return ManifestWriter(
-            self._crossing,
+            self.crossing,
             share,
             cutting.cutter(),
             builder,
             journal,
             base=view,
             taps=taps,
-            flatten=self._flattener(view.chain) if deep and view else None,
+            flatten=self.flattener(view.chain) if deep and view else None,
         )
 
     def reader(self, chain: Sequence[tuple[str, bytes]]) -> ManifestReader:
         """The image whose manifests are `chain`: (file name, digest), newest first. Missing, Damaged."""
-        return ManifestReader(self._chain(chain), self.index, self.packs, self._mark_bad)
+        return ManifestReader(self.chain(chain), self.index, self.packs, self._mark_bad)
 
     def flattening(self, chain: Sequence[tuple[str, bytes]]) -> Flattening:
         """Begin the flat manifest of a chain of fixed-size blocks, given as for `reader`. Missing, Damaged."""
-        opened = self._chain(chain)
+        opened = self.chain(chain)
         try:
             return Flattening(opened, self._data.folder("manifests"), self.disk, self.index.get_many)
         except BaseException:
@@ -270,7 +254,8 @@ class BlockStore:
 
         self._index_writer.later(mark)
 
-    def _chain(self, chain: Sequence[tuple[str, bytes]]) -> list[ManifestFile]:
+    def chain(self, chain: Sequence[tuple[str, bytes]]) -> list[ManifestFile]:
+        """The manifests of a chain, open. Missing, Damaged."""
         folder = self._data.folder("manifests")
         return open_chain([(manifest_builder.path_of(folder, name), digest) for name, digest in chain])
 
@@ -278,7 +263,7 @@ class BlockStore:
         if not chain or not cutting.is_fixed:
             return None
         try:
-            opened = self._chain(chain)
+            opened = self.chain(chain)
         except (Damaged, Missing) as error:
             log.warning("nothing is inherited from manifest %s: %s", chain[0][0], error)
             return None
@@ -288,7 +273,8 @@ class BlockStore:
             manifest.close()
         return None
 
-    def _flattener(self, base: Sequence[ManifestFile]) -> Callable[[BuiltManifest], BuiltManifest]:
+    def flattener(self, base: Sequence[ManifestFile]) -> Callable[[BuiltManifest], BuiltManifest]:
+        """What makes a manifest over `base` whole, and removes it."""
         below = [(manifest.path.stem, manifest.digest) for manifest in base]
 
         def flatten(built: BuiltManifest) -> BuiltManifest:

@@ -73,6 +73,16 @@ class BlockReader(Protocol):
         """How many blocks the image has."""
         ...
 
+    @property
+    def is_fixed(self) -> bool:
+        """Whether its blocks have one size."""
+        ...
+
+    @property
+    def block_size(self) -> int:
+        """In bytes; the average that was asked for, if they have not."""
+        ...
+
     async def summary(self) -> ManifestSummary:
         """What the flat manifest comes to; looks through all leaves, once."""
         ...

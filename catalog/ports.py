@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from catalog.block_ports import BlockReader, Reader
+    from catalog.delta_ports import DeltaBlocks, Deltas
     from catalog.inventory import Inventory
     from catalog.jobs.contract import JobQueue, Tasks
     from catalog.model.image import Image, Status, Upload
@@ -135,6 +136,11 @@ class Blocks(Protocol):
         """The same chain, open for reading by blocks."""
         ...
 
+    @property
+    def deltas(self) -> DeltaBlocks:
+        """The same store's side of delta uploads."""
+        ...
+
     async def compute(self, step: Callable[[], T]) -> T:
         """Run a small piece of CPU work, milliseconds long, on the threads that uploads and downloads share."""
         ...
@@ -246,6 +252,11 @@ class UnitOfWork(Protocol):
     @property
     def pins(self) -> Pins:
         """Pins."""
+        ...
+
+    @property
+    def deltas(self) -> Deltas:
+        """Delta uploads."""
         ...
 
     @property

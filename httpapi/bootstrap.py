@@ -144,6 +144,7 @@ def _open_parts(settings: Settings) -> Iterator[tuple[BlockStore, Services]]:
                 limits=Limits(image_size_cap=settings.image_size_cap),
                 block_size=settings.block_size,
                 hashes_later=settings.hashes == "background",
+                delta_expiry=settings.delta_expiry,
                 on_upload=uploaded,
             )
             yield store, services

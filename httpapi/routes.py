@@ -9,6 +9,7 @@ from httpapi.body import later
 from httpapi.caller import with_caller
 from httpapi.error_table import error_response
 from httpapi.handlers import versions
+from httpapi.handlers.deltas import DeltasHandlers
 from httpapi.handlers.image_blocks import ImageBlocksHandlers
 from httpapi.handlers.image_data import ImageDataHandlers
 from httpapi.handlers.images import ImagesHandlers
@@ -46,6 +47,7 @@ def tables(services: Services, *, body_timeout: float, probes: ProbeHandlers | N
     probes = probes or ProbeHandlers(Health(services), Scrape(services))
     images = ImagesHandlers(services, body_timeout)
     data = ImageDataHandlers(services, body_timeout)
+    deltas = DeltasHandlers(services, body_timeout)
     blocks = ImageBlocksHandlers(services, body_timeout)
     tasks = TasksHandlers(services)
     lineage = LineageHandlers(services)
@@ -68,6 +70,10 @@ def tables(services: Services, *, body_timeout: float, probes: ProbeHandlers | N
             f"{V2}/images/{{image_id}}/manifest": {"GET": blocks.manifest},
             f"{V2}/images/{{image_id}}/changes": {"GET": blocks.changes},
             f"{V2}/images/{{image_id}}/blocks": {"POST": blocks.blocks},
+            f"{V2}/images/{{image_id}}/deltas": {"GET": deltas.list, "POST": deltas.begin},
+            f"{V2}/images/{{image_id}}/deltas/{{upload_id}}": {"GET": deltas.show, "DELETE": deltas.delete},
+            f"{V2}/images/{{image_id}}/deltas/{{upload_id}}/blocks": {"PUT": deltas.put},
+            f"{V2}/images/{{image_id}}/deltas/{{upload_id}}/commit": {"POST": deltas.commit},
             f"{V2}/images/{{image_id}}/tasks": {"GET": tasks.of_image},
             # Ours, like lineage: the reference knows no chains.
             f"{V2}/images/{{image_id}}/actions/coalesce": {"POST": tasks.coalesce},

@@ -65,6 +65,7 @@ class Settings:
     identity_file: Path | None = None
     identity_accounts: Path | None = None
     hashes: str = "inline"
+    delta_expiry: float = 86400.0
     jobs: int = 1
     metrics: str = "admin"
     log_level: str = "info"
@@ -222,6 +223,7 @@ _READERS: dict[str, Callable[[object], object]] = {
     "identity_file": values.path,
     "identity_accounts": values.path,
     "hashes": values.one_of("inline", "background"),
+    "delta_expiry": values.seconds,
     "jobs": values.count(0, 64),
     "metrics": values.one_of("admin", "open", "off"),
     "log_level": values.one_of("debug", "info", "warning", "error"),

@@ -1,4 +1,4 @@
-"""The sweep: images whose uploading process died go back to `queued`, and jobs whose worker died back into the queue.
+"""The sweep: images whose upload died or expired go back to `queued`, jobs whose worker died back into the queue.
 
 At start and every two seconds.
 """
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from blockstore.errors import BlockstoreError
 from catalog.model.errors import CatalogError
-from catalog.usecases import tasks
+from catalog.usecases import deltas, tasks
 from catalog.usecases.image_data import requeue_orphans
 from httpapi.metrics.instruments import REQUEUED, SWEEPS
 
@@ -28,6 +28,7 @@ async def sweep_once(services: Services) -> None:
     """One sweep; a catalog that can't do it now is logged, and the next sweep tries again."""
     try:
         found = await requeue_orphans(services)
+        found += await deltas.end_expired(services)
         await tasks.sweep(services)
     except (BlockstoreError, CatalogError, OSError) as error:
         SWEEPS.labels("failed").inc()
@@ -36,7 +37,7 @@ async def sweep_once(services: Services) -> None:
         SWEEPS.labels("done").inc()
         REQUEUED.inc(found)
         if found:
-            _log.info("%d images whose upload had died are queued again", found)
+            _log.info("%d images whose upload had died or expired are queued again", found)
 
 
 async def sweep_forever(services: Services) -> None:

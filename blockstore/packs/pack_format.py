@@ -119,7 +119,7 @@ def decode_start(data: bytes, what: str) -> Start:
     return Start(store, name, bits)
 
 
-def make_entry(block_digest: bytes, raw_length: int, frame: bytes) -> Frame:
+def make_entry(block_digest: bytes, raw_length: int, frame: bytes | memoryview) -> Frame:
     """The entry of a compressed block: header and frame, ready to be appended."""
     body = _ENTRY.pack(
         SKIPPABLE,

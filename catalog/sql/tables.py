@@ -156,6 +156,18 @@ pin_bases: Final = Table(
 )
 Index(None, pin_bases.c.manifest_id)
 
+deltas: Final = Table(
+    "deltas",
+    metadata,
+    Column("id", String(64), ForeignKey("pins.id", ondelete="CASCADE"), primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("block_size", Integer, nullable=False),
+    # No foreign key: the base is what the pin holds, whatever becomes of the image.
+    Column("base_image", String(36)),
+    # So many requests were acknowledged: a commit that has not seen all of them is made again.
+    Column("requests", BigInteger, nullable=False),
+)
+
 tasks: Final = Table(
     "tasks",
     metadata,

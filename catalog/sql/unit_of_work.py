@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from catalog.sql.deltas import SqlDeltas
 from catalog.sql.images import SqlImages
 from catalog.sql.inventory import SqlInventory
 from catalog.sql.jobs import SqlJobs
@@ -23,5 +24,6 @@ class SqlUnitOfWork:
         self.manifests = SqlManifests(connection)
         self.pins = SqlPins(connection)
         self.inventory = SqlInventory(connection)
+        self.deltas = SqlDeltas(connection)
         self.tasks = SqlTasks(connection)
         self.jobs = SqlJobs(connection)

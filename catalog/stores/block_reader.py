@@ -56,6 +56,16 @@ class StoredBlockReader:
         """How many blocks the image has."""
         return self.reader.header.blocks
 
+    @property
+    def is_fixed(self) -> bool:
+        """Whether its blocks have one size."""
+        return self.reader.header.is_fixed
+
+    @property
+    def block_size(self) -> int:
+        """In bytes."""
+        return self.reader.header.block_size
+
     async def summary(self) -> ManifestSummary:
         """Look through all leaves, some at a time."""
         flat = self.reader.flat()

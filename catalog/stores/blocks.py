@@ -20,6 +20,7 @@ from catalog.model.manifest import Manifest
 from catalog.ports import Written
 from catalog.stores.admission import admitted, settled, when_free
 from catalog.stores.block_reader import StoredBlockReader
+from catalog.stores.delta_blocks import StoredDeltas
 from catalog.stores.stored_reader import StoredReader
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from blockstore.store import BlockStore
     from blockstore.write_result import WriteResult
     from catalog.block_ports import BlockReader, Reader
+    from catalog.delta_ports import DeltaBlocks
     from catalog.model.manifest import StoredManifest
     from catalog.ports import Source
     from chunker.cutting import Cutting
@@ -44,6 +46,7 @@ class StoredBlocks:
         # Whoever waits for admission waits in line, so that a large share is not passed over for ever by small ones.
         self._uploads = asyncio.Lock()
         self._downloads = asyncio.Lock()
+        self.deltas: DeltaBlocks = StoredDeltas(store, self._uploads)
 
     @property
     def store(self) -> str:

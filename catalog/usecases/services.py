@@ -28,8 +28,8 @@ class Services:
     nobody says another. `running` holds the ids of the uploads that this process is writing now, from before they are
     recorded until after they are settled: what the catalog records as ours and is not in it was left behind. `claims`
     is the same for jobs that this process works on; `bell` wakes its workers. Only the event loop's thread touches
-    these three. `hashes_later`: uploads compute no hashes, a job does. `on_upload` is told what each upload that became
-    an image's data was made of.
+    these three. `hashes_later`: uploads compute no hashes, a job does. `delta_expiry`: seconds after which a delta
+    upload ends that nobody asks for. `on_upload` is told what each upload that became an image's data was made of.
     """
 
     database: Database
@@ -42,4 +42,5 @@ class Services:
     claims: set[str] = field(default_factory=set)
     bell: Bell = field(default_factory=Bell)
     hashes_later: bool = False
+    delta_expiry: float = 86400.0
     on_upload: Callable[[Written], None] = _tell_nobody

@@ -17,7 +17,7 @@ from catalog.model.errors import Gone
 from catalog.model.image import CHECKSUM, Contents, Status, Upload, canonical_id
 from catalog.model.location import our_location
 from catalog.model.manifest import Manifest, ManifestState
-from catalog.model.pin import Pin
+from catalog.model.pin import Pin, UploadKind
 from catalog.model.task import HASH, NOBODY, image_task
 from catalog.usecases.access import load_modifiable
 from catalog.usecases.coalescing import let_go, look_below
@@ -149,8 +149,11 @@ def forget(services: Services, pin_id: str) -> None:
 
 
 def forget_left_behind(services: Services, pin: Pin) -> None:
-    """Let a deleted pin's journal go, unless its writer lives: then it stops by itself, and forgets it then."""
-    if not services.blocks.is_alive(pin.process):
+    """Let a deleted pin's journal go, unless its writer lives: then it stops by itself, and forgets it then.
+
+    A session's goes at once: nobody makes it again.
+    """
+    if pin.kind is UploadKind.SESSION or not services.blocks.is_alive(pin.process):
         forget(services, pin.id)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,6 +21,7 @@ from httpapi.wire.deltas import MANIFEST_HEADER, MANIFEST_TYPE, parse_wanted
 from httpapi.wire.errors import BadRequest
 from httpapi.wire.json_body import parse_object
 from httpapi.wire.number_ranges import parse_ranges
+from httpapi.wire.queries import whole_number
 from httpapi.wire.reading import prefers
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from blockstore.sent_blocks import NumberRange
     from catalog.block_ports import BlockReader, ManifestSummary
     from catalog.usecases.services import Services
-
-_DIGITS = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +65,13 @@ class ImageBlocksHandlers:
         since = request.query.get("since")
         if since is None:
             raise BadRequest("since must name the image to compare with.")
-        limit = min(_number(request, "limit", changes.MOST_EXTENTS), changes.MOST_EXTENTS)
+        limit = min(whole_number(request.query.get("limit"), "limit", changes.MOST_EXTENTS), changes.MOST_EXTENTS)
         found = await block_reads.changes(
             self.services,
             request[CALLER],
             request.match_info["image_id"],
             since,
-            start=_number(request, "from", 0),
+            start=whole_number(request.query.get("from"), "from", 0),
             most=max(1, limit),
         )
         page = changes.ChangesPage(
@@ -122,15 +120,6 @@ def _summary_document(image_id: str, found: ManifestSummary) -> dict[str, object
         "manifest": found.digest.hex(),
         "manifest_bytes": found.bytes,
     }
-
-
-def _number(request: web.Request, name: str, default: int) -> int:
-    text = request.query.get(name)
-    if text is None:
-        return default
-    if _DIGITS.fullmatch(text) is None:
-        raise BadRequest(f"{name} must be a whole number, 0 or more: {text[:80]!r} is not.")
-    return int(text)
 
 
 def _json(document: dict[str, object], headers: dict[str, str] | None = None) -> web.Response:

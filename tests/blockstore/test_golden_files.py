@@ -78,7 +78,7 @@ def test_the_sealed_pack_is_made_again_byte_by_byte_around_its_frames() -> None:
     for part, block in zip(entries("sealed.zst"), make.BLOCKS, strict=False):
         assert isinstance(part, resync.Found)
         entry = pack_format.make_entry(digest(block), len(block), frame_of(data, part))
-        made += [entry.header, entry.data]
+        made += [entry.header, bytes(entry.data)]
         rows.append(TableRow(part.offset, len(block), len(entry.data), digest(block)))
     made.append(pack_format.encode_table(rows, len(b"".join(made))))
     assert b"".join(made) == data

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from catalog.block_ports import BlockReader
+    from catalog.delta_ports import DeltaBlocks
     from catalog.ports import Source, StoredManifest
     from chunker.cutting import Cutting
 
@@ -69,6 +70,10 @@ class MemoryBlocks:
         return MemoryReader(data)
 
     async def open_blocks(self, manifests: Sequence[StoredManifest]) -> BlockReader:
+        raise NotImplementedError("whole images have no blocks: use a real store")
+
+    @property
+    def deltas(self) -> DeltaBlocks:
         raise NotImplementedError("whole images have no blocks: use a real store")
 
     def forget_journal(self, pin: str) -> None:

@@ -73,6 +73,12 @@ class ServeProcess:
         """The image's status."""
         return str(json.loads(self.call("GET", f"/v2/images/{image_id}")[1])["status"])
 
+    def connect_with(self, first: bytes) -> socket.socket:
+        """A connection on which these bytes were sent."""
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=30)
+        connection.sendall(first)
+        return connection
+
     def begin_upload(self, image_id: str, size: int, first: bytes) -> socket.socket:
         """Send the head and the first bytes of an upload of `size` bytes, and wait until the server takes them."""
         connection = socket.create_connection(("127.0.0.1", self.port), timeout=30)

@@ -35,6 +35,7 @@ UNUSUAL = Settings(
     identity_file=Path("users"),
     identity_accounts=Path("accounts.toml"),
     hashes="background",
+    delta_expiry=3.5,
     jobs=0,
     metrics="open",
     log_level="debug",

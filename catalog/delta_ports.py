@@ -1,0 +1,81 @@
+"""What delta uploads need of the world: records of them, and a block store that takes blocks in by number.
+
+Contracts beside those of `ports.py`; `sql/deltas.py` and `stores/delta_blocks.py` fulfil them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from datetime import datetime
+
+    from blockstore.sent_blocks import EntryBegins, NumberRange, SentHeld, SentHoles
+    from catalog.model.delta import Delta
+    from catalog.model.manifest import StoredManifest
+    from catalog.ports import Written
+
+    Part: TypeAlias = EntryBegins | memoryview | SentHoles | SentHeld
+    """An entry's length, its bytes piece by piece, or numbers; pieces may be reused once the next part is asked for."""
+
+    Locate: TypeAlias = Callable[[str], Awaitable[Sequence[StoredManifest]]]
+    """The chain of an image that the caller may read now, newest first; empty for any other."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArrivedBlocks:
+    """A page of what has arrived: ranges, how many blocks in all, and the number to go on at."""
+
+    ranges: Sequence[NumberRange]
+    blocks: int
+    next: int | None
+
+
+class Deltas(Protocol):
+    """Delta uploads in one transaction. A record goes with its pin."""
+
+    def add(self, delta: Delta) -> None:
+        """Keep a delta upload whose pin was added before."""
+        ...
+
+    def get(self, upload_id: str) -> Delta | None:
+        """The delta upload, or None."""
+        ...
+
+    def renew(self, upload_id: str, *, expires_at: datetime, acknowledged: bool = False) -> bool:
+        """Let it live on, and count a request that is about to be acknowledged; False when its pin is gone."""
+        ...
+
+    def expired(self, now: datetime) -> Sequence[Delta]:
+        """Those whose time is over."""
+        ...
+
+
+class DeltaBlocks(Protocol):
+    """The block store's side of delta uploads. Errors of the block store pass through all of it."""
+
+    async def begin(self, delta: Delta) -> None:
+        """Make the upload's journal, before its pin; `Blocks.forget_journal` removes it."""
+        ...
+
+    async def take(self, delta: Delta, parts: AsyncIterator[Part], locate: Locate) -> None:
+        """Take one request's blocks in; when this returns, all of them are durable and journaled.
+
+        Memory is the budget's for uploads. After an error, or a cancellation, some of the blocks before it may have
+        arrived, and nothing of this request runs any more. Raises BlockRefused, BlockConflict, BlockNotHeld,
+        LimitExceeded, and what `parts` does.
+        """
+        ...
+
+    async def arrived(self, delta: Delta, *, start: int, most: int) -> ArrivedBlocks:
+        """What has arrived from number `start` on, durable, in at most so many ranges."""
+        ...
+
+    async def build(self, delta: Delta, base: Sequence[StoredManifest], *, expected: int | None) -> Written:
+        """A durable manifest of what has arrived, over the chain `base`, that nothing names yet.
+
+        BlocksMissing when blocks must be sent that were not, or when others than `expected` have arrived.
+        """
+        ...

@@ -1,0 +1,74 @@
+"""Delta uploads in SQL: each is a pin with a size, a block size and perhaps a base."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import insert, select, update
+
+from catalog.model.delta import Delta
+from catalog.sql.tables import deltas, pins
+from catalog.sql.times import from_us, to_us
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Connection, Row, Select
+
+_WITH_PINS = select(deltas, pins.c.image_id, pins.c.expires_at).join(pins, pins.c.id == deltas.c.id)
+
+
+class SqlDeltas:
+    """The port `Deltas` on one connection's transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def add(self, delta: Delta) -> None:
+        """Keep a delta upload."""
+        self._connection.execute(
+            insert(deltas),
+            {
+                "id": delta.id,
+                "size": delta.size,
+                "block_size": delta.block_size,
+                "base_image": delta.base_image,
+                "requests": delta.requests,
+            },
+        )
+
+    def get(self, upload_id: str) -> Delta | None:
+        """The delta upload, or None."""
+        found = self._found(_WITH_PINS.where(deltas.c.id == upload_id))
+        return found[0] if found else None
+
+    def renew(self, upload_id: str, *, expires_at: datetime, acknowledged: bool = False) -> bool:
+        """Move the pin's end by compare-and-set, and count the request."""
+        moved = update(pins).where(pins.c.id == upload_id).values(expires_at=to_us(expires_at))
+        if self._connection.execute(moved).rowcount == 0:
+            return False
+        if acknowledged:
+            counted = update(deltas).where(deltas.c.id == upload_id).values(requests=deltas.c.requests + 1)
+            self._connection.execute(counted)
+        return True
+
+    def expired(self, now: datetime) -> Sequence[Delta]:
+        """Those whose pin's end has come."""
+        return self._found(_WITH_PINS.where(pins.c.expires_at <= to_us(now)))
+
+    def _found(self, statement: Select[tuple[Any, ...]]) -> list[Delta]:
+        return [delta_of(row) for row in self._connection.execute(statement)]
+
+
+def delta_of(row: Row[*tuple[Any, ...]]) -> Delta:
+    """The delta upload of a row of `deltas` with its pin's image and end."""
+    return Delta(
+        id=row.id,
+        image_id=row.image_id,
+        size=row.size,
+        block_size=row.block_size,
+        base_image=row.base_image,
+        expires_at=from_us(row.expires_at),
+        requests=row.requests,
+    )

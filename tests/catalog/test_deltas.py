@@ -1,0 +1,260 @@
+"""Delta uploads as use cases: what ends them, what meets them, and that a commit has all that was acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from blockstore import clock
+from blockstore.garbage import Collecting
+from blockstore.progress import Silent
+from blockstore.sent_blocks import EntryBegins, NumberRange, SentHoles
+from blockstore.verify import Wanted
+from catalog.model.errors import Conflict, Gone, NotFound
+from catalog.usecases import administration, deltas, image_data, images
+from catalog.usecases.deltas import Named
+from tests.kit.filled_store import looked_after
+from tests.kit.image_service import CALLER, image_service
+from tests.kit.sent_deltas import entry
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from catalog.delta_ports import Part
+    from catalog.model.delta import Delta
+    from catalog.model.manifest import StoredManifest
+    from catalog.ports import Written
+    from catalog.usecases.services import Services
+    from tests.kit.image_service import ImageService
+
+BLOCK = 4096
+DATA = random.Random(3).randbytes(20 * BLOCK)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.passed = timedelta()
+
+    def __call__(self) -> datetime:
+        return clock.now() + self.passed
+
+
+@contextmanager
+def served(root: Path) -> Iterator[tuple[ImageService, Services, Clock]]:
+    ticking = Clock()
+    with image_service(root) as service:
+        yield service, replace(service.services, clock=ticking, delta_expiry=100.0), ticking
+
+
+async def parts(
+    *blocks: tuple[int, bytes], then: Callable[[], Awaitable[object]] | None = None
+) -> AsyncGenerator[Part, None]:
+    for number, block in blocks:
+        sent = entry(block)
+        yield EntryBegins(number, len(sent))
+        yield memoryview(sent)
+    if then is not None:
+        await then()
+
+
+async def begun(services: Services, image_id: str, *, base: str | None = None, size: int = len(DATA)) -> Named:
+    delta = await deltas.begin(services, CALLER, image_id, size=size, base=base, block_size=BLOCK)
+    return Named(CALLER, image_id, delta.id)
+
+
+async def send(services: Services, named: Named, *blocks: tuple[int, bytes]) -> None:
+    await deltas.take(services, named, lambda _: parts(*blocks))
+
+
+def test_an_upload_that_nobody_asks_for_ends_and_its_image_is_queued_again(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with served(tmp_path) as (service, services, ticking):
+            named = await begun(services, await service.new())
+            await send(services, named, (0, b"x" * BLOCK))
+            ticking.passed += timedelta(seconds=99)
+            assert await deltas.end_expired(services) == 0
+            # Asked for, it lives on.
+            await deltas.show(services, named, start=0, most=1)
+            ticking.passed += timedelta(seconds=99)
+            assert await deltas.end_expired(services) == 0
+            ticking.passed += timedelta(seconds=2)
+            for late in (send(services, named, (1, b"x" * BLOCK)), deltas.commit(services, named, expected=None)):
+                with pytest.raises(NotFound):
+                    await late
+            assert await service.status(named.image_id) == "saving"
+            assert await deltas.end_expired(services) == 1
+            assert await deltas.end_expired(services) == 0
+            assert await service.status(named.image_id) == "queued"
+            assert not list((tmp_path / "journals").iterdir())
+            await service.put(named.image_id, DATA)
+
+    asyncio.run(scenario())
+
+
+def test_the_sweep_of_dead_streams_leaves_sessions_alone(tmp_path: Path) -> None:
+    async def scenario() -> str:
+        with served(tmp_path) as (service, services, _):
+            named = await begun(services, await service.new())
+            assert await image_data.requeue_orphans(services) == 0
+            return named.image_id
+
+    async def later(image_id: str) -> None:
+        # In another process, whose lock the upload never had.
+        with served(tmp_path) as (service, services, _):
+            assert await image_data.requeue_orphans(services) == 0
+            assert await service.status(image_id) == "saving"
+
+    asyncio.run(later(asyncio.run(scenario())))
+
+
+def test_blocks_that_come_while_the_upload_ends_are_not_acknowledged(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with served(tmp_path) as (service, services, _):
+
+            async def ends(how: Callable[[Named], Awaitable[object]]) -> None:
+                named = await begun(services, await service.new())
+                with pytest.raises(Gone):
+                    await deltas.take(services, named, lambda _: parts((0, b"x" * BLOCK), then=lambda: how(named)))
+
+            await ends(lambda named: deltas.give_up(services, named))
+            await ends(lambda named: deltas.commit(services, named, expected=None))
+            await ends(lambda named: images.delete(services, CALLER, named.image_id))
+            assert not list((tmp_path / "journals").iterdir())
+
+    asyncio.run(scenario())
+
+
+class Meddling:
+    """The store's deltas, with something that happens after each manifest is built."""
+
+    def __init__(self, services: Services, after: Callable[[], Awaitable[object]]) -> None:
+        self._deltas = services.blocks.deltas
+        self._after = after
+        self.built = 0
+
+    async def build(self, delta: Delta, base: Sequence[StoredManifest], *, expected: int | None) -> Written:
+        written = await self._deltas.build(delta, base, expected=expected)
+        self.built += 1
+        await self._after()
+        return written
+
+
+def test_a_commit_has_all_blocks_that_were_acknowledged_before_it(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with served(tmp_path) as (service, services, _):
+            named = await begun(services, await service.new())
+            late = iter([(5, b"5" * BLOCK), (6, b"6" * BLOCK)])
+
+            async def one_more() -> None:
+                for block in late:
+                    services.blocks.deltas = plain  # type: ignore[misc]
+                    await send(services, named, block)
+                    services.blocks.deltas = meddling  # type: ignore[misc,assignment]
+                    return
+
+            plain = services.blocks.deltas
+            meddling = Meddling(services, one_more)
+            services.blocks.deltas = meddling  # type: ignore[misc,assignment]
+            await deltas.commit(services, named, expected=None)
+            assert meddling.built == 3
+            data = await service.get(named.image_id)
+            assert data == bytes(5 * BLOCK) + b"5" * BLOCK + b"6" * BLOCK + bytes(13 * BLOCK)
+            assert len(list((tmp_path / "manifests").rglob("*.manifest"))) == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_commit_gives_up_when_blocks_keep_arriving(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with served(tmp_path) as (service, services, _):
+            named = await begun(services, await service.new())
+            numbers = iter(range(20))
+
+            async def one_more() -> None:
+                services.blocks.deltas = plain  # type: ignore[misc]
+                await send(services, named, (next(numbers), b"x" * BLOCK))
+                services.blocks.deltas = meddling  # type: ignore[misc,assignment]
+
+            plain = services.blocks.deltas
+            meddling = Meddling(services, one_more)
+            services.blocks.deltas = meddling  # type: ignore[misc,assignment]
+            with pytest.raises(Conflict, match="wait for the answers"):
+                await deltas.commit(services, named, expected=None)
+            services.blocks.deltas = plain  # type: ignore[misc]
+            assert await service.status(named.image_id) == "saving"
+            await deltas.commit(services, named, expected=3)
+
+    asyncio.run(scenario())
+
+
+def test_a_request_that_is_cancelled_leaves_an_upload_that_goes_on(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with served(tmp_path) as (service, services, _):
+            named = await begun(services, await service.new())
+            reached = asyncio.Event()
+
+            async def stand_still() -> None:
+                reached.set()
+                await asyncio.sleep(60)
+
+            task = asyncio.create_task(
+                deltas.take(services, named, lambda _: parts((0, b"x" * BLOCK), then=stand_still))
+            )
+            await reached.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert service.store.slabs.taken == 0
+            await send(services, named, (0, b"x" * BLOCK), (1, b"y" * BLOCK))
+            await deltas.commit(services, named, expected=2)
+
+    asyncio.run(scenario())
+
+
+def test_holes_of_a_huge_image_cost_a_record(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with served(tmp_path) as (service, services, _):
+            size = (1 << 24) * BLOCK
+            named = await begun(services, await service.new(), size=size)
+
+            async def all_of_it() -> AsyncGenerator[Part, None]:
+                yield SentHoles(NumberRange(0, 1 << 24))
+
+            await deltas.take(services, named, lambda _: all_of_it())
+            _, found = await deltas.show(services, named, start=0, most=10)
+            assert (list(found.ranges), found.blocks) == ([NumberRange(0, 1 << 24)], 1 << 24)
+            [journal] = (tmp_path / "journals").iterdir()
+            assert journal.stat().st_size < 200
+
+    asyncio.run(scenario())
+
+
+def test_what_an_upload_holds_is_no_garbage(tmp_path: Path) -> None:
+    async def half() -> tuple[str, str]:
+        with served(tmp_path) as (service, services, _):
+            base = await service.new()
+            await service.put(base, DATA)
+            named = await begun(services, await service.new(), base=base)
+            await send(services, named, (0, b"x" * BLOCK), (3, bytes(BLOCK)))
+            await images.delete(services, CALLER, base)
+            return named.image_id, named.upload_id
+
+    async def rest(image_id: str, upload_id: str) -> bytes:
+        with served(tmp_path) as (service, services, _):
+            await deltas.commit(services, Named(CALLER, image_id, upload_id), expected=2)
+            return await service.get(image_id)
+
+    names = asyncio.run(half())
+    with looked_after(tmp_path, exclusive=True) as (store, records):
+        administration.collect(store, records, Collecting(share=0), Silent(), at=clock.now())
+        assert administration.verify_all(store, records, Wanted(data=True), Silent()).verified.clean
+    expected = b"x" * BLOCK + DATA[BLOCK : 3 * BLOCK] + bytes(BLOCK) + DATA[4 * BLOCK :]
+    assert asyncio.run(rest(*names)) == expected
