@@ -21,6 +21,8 @@ Bytes: TypeAlias = "bytes | bytearray | memoryview"
 CODEC_ZSTD: Final = 1
 LEVEL: Final = 1
 LONGEST_ZEROS: Final = 4 * 1024 * 1024
+LONGEST_ZERO_FRAME: Final = 256
+"""Bytes that no frame of zeros reaches: those of LONGEST_ZEROS have 151, and an odd tail costs a few more."""
 FRAME_HEADER: Final = 18
 """Bytes of the longest frame header (RFC 8878, 3.1.1.1), the magic included."""
 SKIPPABLE: Final = (0x184D2A5D).to_bytes(4, "little")

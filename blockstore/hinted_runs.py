@@ -76,7 +76,7 @@ class HintedRuns:
     def stored_length(self, window: Window) -> int:
         """How many bytes `fill_stored` will put, at most."""
         entries = window.hints[window.data, 2].astype(np.int64) + HEADER_SIZE
-        return int(entries.sum()) + (len(window) - len(entries)) * len(frames.zeros(frames.LONGEST_ZEROS))
+        return int(entries.sum()) + (len(window) - len(entries)) * frames.LONGEST_ZERO_FRAME
 
     def fill_stored(self, window: Window, room: memoryview) -> int:
         """Put the blocks of the window as they are stored into `room`, holes as frames of zeros; gives the length."""

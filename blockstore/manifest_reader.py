@@ -48,6 +48,8 @@ class ManifestReader:
         self.size = chain[0].header.size
         self.longest = chain[0].header.longest_block
         self.piece = max(PIECE, self.longest)
+        self.overhang = 0 if chain[0].header.is_fixed else self.longest
+        """By how many bytes a block that begins in a span of whole pieces may reach beyond it."""
 
     def read(self, start: int, stop: int) -> Iterator[bytearray]:
         """The bytes from `start` to `stop` (within the image), in pieces; for callers without a crew."""

@@ -5,7 +5,7 @@
 | see, list | admin; a reader: own images, public and community ones |
 | download | whoever sees it, as a member; a deactivated image: admin only |
 | create | admin; a member, for the own project; as a child: of an image that the caller sees |
-| inherit blocks of a parent | whoever may download it, while it is active |
+| inherit blocks of a parent | whoever may download it, while it is active; an admin for others: if they see it, too |
 | modify, upload, delete | admin; a member of the project that owns the image |
 | make community, coalesce | as modify |
 | make public | admin |
@@ -65,6 +65,18 @@ def may_download(caller: Caller, image: Image) -> bool:
     if caller.is_admin:
         return True
     return caller.has("member") and visible(caller, image) and image.status is not Status.DEACTIVATED
+
+
+def may_inherit(caller: Caller, image: Image, parent: Image) -> bool:
+    """Whether an upload into `image` may be compared with the parent's bytes.
+
+    The project that has the image is told how much of it is not the parent's. So an admin who uploads for others, who
+    may have named as its parent what they cannot read, does not make them know it.
+    """
+    if not may_download(caller, parent):
+        return False
+    own = not caller.is_admin and _owns(caller, image.owner)
+    return own or parent.owner == image.owner or parent.visibility in _SHOWN_BY_ID
 
 
 def may_know_change(caller: Caller, image: Image, *, parent_visible: bool) -> bool:

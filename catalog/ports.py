@@ -161,8 +161,11 @@ class Images(Protocol):
         """The image, or None."""
         ...
 
-    def many(self, image_ids: Collection[str]) -> Mapping[str, Image]:
-        """Those of these images that there are, by id; at most as many as a page has."""
+    def bare(self, image_ids: Collection[str]) -> Mapping[str, Image]:
+        """Those of these images that there are, by id, without properties, tags and locations: to judge rights by.
+
+        As many as a page has, at most.
+        """
         ...
 
     def page(self, scope: Scope, query: ImageQuery, after: Image | None) -> ImagePage:

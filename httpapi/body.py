@@ -123,9 +123,12 @@ class BodySource:
         content, transport = self._request.content, self._request.transport
         with _told():
             self._piece = memoryview(content.read_nowait())
-        if self._piece or content.is_eof() or transport is None:
+        if self._piece or content.is_eof():
             return
         connection = self._request.protocol
+        if transport is None or (isinstance(connection, Connection) and connection.is_given_up):
+            # What came in between was dropped: nothing may be put behind the gap.
+            raise _lost(ConnectionError("the connection is given up"))
         if isinstance(connection, Connection) and self._left() >= LONG:
             self._own = own_socket(self._request)
             connection.ends_with_the_answer = self._own is not None
@@ -133,18 +136,22 @@ class BodySource:
             self._piece = memoryview(await _next_piece(content, self._idle))
             return
         transport.pause_reading()
-        self._own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, WORTH_WAKING)
 
     async def _receive(self, own: socket.socket, room: memoryview) -> int:
-        left = self._left()
+        content, transport, left = self._request.content, self._request.transport, self._left()
         if not left:
-            self._request.content.feed_eof()
+            content.feed_eof()
+            if transport is not None:
+                # Which has it read on: but what follows here is no request, as far as its parser knows.
+                transport.pause_reading()
             return 0
-        if left < WORTH_WAKING:
-            own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, left)
         waited = False
         while True:
+            with _told():
+                if (broken := content.exception()) is not None:
+                    raise broken
             try:
+                own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, min(left, WORTH_WAKING))
                 got = own.recv_into(room[:left])
             except BlockingIOError:
                 # Less than what is worth waking for may have come meanwhile: so one more look after the time is up.

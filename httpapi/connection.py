@@ -53,6 +53,11 @@ class Connection(TimedConnection):
         elif (unfinished := self._unfinished()) is not None:
             _break(unfinished, http_exceptions.TransferEncodingError("the chunks are not as HTTP wants them"))
 
+    @property
+    def is_given_up(self) -> bool:
+        """Whether what arrives is dropped from now on: the server stops, and this connection's time is over."""
+        return self._force_close or self._close
+
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio asks for the bool, aiohttp never gave one
         """Keep the way back open while a request is at work, so that its answer arrives; else let it close."""
         if self._waiter is not None and not self._waiter.done():

@@ -9,34 +9,32 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import os
-import socket
 import struct
 import termios
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import socket
+    from asyncio.trsock import TransportSocket
+
     from aiohttp import web
 
 
 def own_socket(request: web.Request) -> socket.socket | None:
     """A non-blocking socket of its own on the request's connection; None where there must be none, or can be none.
 
-    Whoever has it closes it. The transport must have nothing to send while it sends, and not read while it reads.
+    Whoever has it closes it; a process needs two descriptors for such a connection. The transport must have nothing to
+    send while it sends, and not read while it reads.
     """
     transport = request.transport
     if transport is None or transport.is_closing() or transport.get_extra_info("sslcontext") is not None:
         return None
-    theirs = transport.get_extra_info("socket")
-    if theirs is None:
-        return None
+    theirs: TransportSocket | None = transport.get_extra_info("socket")
     try:
-        own = socket.socket(fileno=os.dup(theirs.fileno()))
+        return None if theirs is None else theirs.dup()
     except OSError:
         return None
-    own.setblocking(False)
-    return own
 
 
 async def readable(of: socket.socket, seconds: float) -> bool:

@@ -29,6 +29,8 @@ class BodySender:
         self._request = request
         self._response = response
         self._idle = idle_seconds
+        self.sent = 0
+        """Bytes of the body that have left: into the socket, which may still lose them."""
         self._socket = own_socket(request)
 
     def __enter__(self) -> Self:
@@ -45,15 +47,20 @@ class BodySender:
         when the client has gone. A slow client is no stalled one.
         """
         self._request.writer.send_headers()
+        if not piece:
+            # As a chunk it would be the end.
+            return
         if self._socket is None or self._waiting():
             await self._by_transport(bytes(piece))
         elif self._response.chunked:
             # One chunk of RFC 9112, 7.1.
-            await self._by_socket(self._socket, [b"%x\r\n" % len(piece), memoryview(piece), b"\r\n"])
+            head = b"%x\r\n" % len(piece)
+            await self._by_socket(self._socket, [head, memoryview(piece), b"\r\n"], len(head), len(piece))
         else:
-            await self._by_socket(self._socket, [memoryview(piece)])
+            await self._by_socket(self._socket, [memoryview(piece)], 0, len(piece))
 
-    async def _by_socket(self, to: socket.socket, parts: Sequence[bytes | memoryview]) -> None:
+    async def _by_socket(self, to: socket.socket, parts: Sequence[bytes | memoryview], head: int, body: int) -> None:
+        before, done = self.sent, 0
         while parts:
             transport = self._request.transport
             if transport is None or transport.is_closing():
@@ -66,16 +73,19 @@ class BodySender:
             except OSError as error:
                 raise ClientConnectionResetError(str(error)) from error
             else:
-                parts = _after(parts, sent)
+                parts, done = _after(parts, sent), done + sent
+                self.sent = before + min(max(0, done - head), body)
 
     async def _by_transport(self, piece: bytes) -> None:
         writing = asyncio.ensure_future(self._response.write(piece))
         try:
             await self._while_it_moves(writing)
+            writing.result()
         except BaseException:
             writing.cancel()
+            self.sent += max(0, len(piece) - self._waiting())
             raise
-        writing.result()
+        self.sent += len(piece)
 
     async def _while_it_moves(self, writing: asyncio.Future[None]) -> None:
         waiting = None

@@ -47,15 +47,15 @@ async def _send_pieces(
     request: web.Request, sender: BodySender, body: AsyncIterator[bytes | memoryview], length: int | None
 ) -> None:
     line = request[ACCESS_LINE]
-    piece: bytes | memoryview = b""
     try:
         async for piece in body:
-            line.sent += len(piece)
-            await sender.send(piece)
+            try:
+                await sender.send(piece)
+            finally:
+                line.sent = sender.sent
     except (BlockstoreError, CatalogError, ClientStalled) as error:
         _cut(request, str(error))
     except ConnectionError:
-        line.sent -= len(piece)
         line.cut = True
         _log.info("The client went away in the middle of a download.")
         if request.transport is not None:
@@ -79,9 +79,6 @@ async def _joined(
 def _cut(request: web.Request, cause: str) -> None:
     """End the connection so that nobody takes what was sent for whole: no padding, no orderly end."""
     _log.error("Download of %s cut off: %s", request.match_info["image_id"], cause)
-    line = request[ACCESS_LINE]
-    line.cut = True
+    request[ACCESS_LINE].cut = True
     if request.transport is not None:
-        # What waits in our own buffer never leaves.
-        line.sent = max(0, line.sent - request.transport.get_write_buffer_size())
         request.transport.abort()

@@ -41,10 +41,6 @@ class JobQueue(Protocol):
         """
         ...
 
-    def is_waiting(self, kind: str, lock: str) -> bool:
-        """Whether a job of this kind and lock waits, claimed by nobody; only reads."""
-        ...
-
     def is_cancelled(self, claim: Claim) -> bool:
         """Whether the job's end is asked for; only reads. Raises ClaimLost."""
         ...
@@ -87,6 +83,10 @@ class Tasks(Protocol):
 
     def of_image(self, image_id: str) -> Sequence[Task]:
         """The tasks on an image, newest first."""
+        ...
+
+    def own_is_pending(self, kind: str, image_id: str) -> bool:
+        """Whether a task that the service gave itself (`own_task`), of this kind and on this image, is pending."""
         ...
 
     def page(self, owner: str | None, query: TaskQuery, after: Task | None) -> TaskPage:

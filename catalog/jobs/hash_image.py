@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from catalog.blocking import to_its_end
 from catalog.jobs.steps import Done
 from catalog.model.image import CHECKSUM
 from catalog.model.job import JobCancelled
@@ -83,7 +84,11 @@ async def _hashes(context: JobContext, reader: Reader, algorithms: Sequence[str]
 
 async def _update(context: JobContext, updates: Sequence[partial[None]]) -> None:
     """One piece into each hash, side by side."""
-    await asyncio.gather(*(context.services.blocks.compute(update) for update in updates))
+    hashing = asyncio.gather(*map(context.services.blocks.compute, updates), return_exceptions=True)
+    # To their end, also when the job is cancelled or one of them fails: they look at the piece's memory until then.
+    for failure in await to_its_end(hashing):
+        if failure is not None:
+            raise failure
 
 
 def _mib(size: int) -> int:

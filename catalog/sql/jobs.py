@@ -46,11 +46,6 @@ class SqlJobs:
         self._connection.execute(update(jobs).where(jobs.c.id == row.id, jobs.c.claim_id.is_(None)).values(taken))
         return Claim(id=claim_id, job_id=row.id, kind=row.kind, process=process, attempt=attempt)
 
-    def is_waiting(self, kind: str, lock: str) -> bool:
-        """Whether there is one to come."""
-        waiting = select(jobs.c.id).where(jobs.c.lock == lock, jobs.c.kind == kind, jobs.c.claim_id.is_(None))
-        return self._connection.execute(waiting.where(~jobs.c.cancelled).limit(1)).first() is not None
-
     def is_cancelled(self, claim: Claim) -> bool:
         """Whether the job's end is asked for."""
         row = self._connection.execute(select(jobs.c.cancelled).where(*_of(claim))).first()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from blockstore.manifest_reader import ManifestReader
+    from blockstore.pipeline.slabs import SlabShare
     from blockstore.store import BlockStore
 
 AHEAD: Final = 3
@@ -56,7 +57,7 @@ class StoredReader:
         def load(begins: int, ends: int, room: memoryview) -> Future[memoryview]:
             return self._store.crew.call(partial(self._load, begins, ends, room[: ends - begins]))
 
-        return self._pieces(start, stop, self._reader.piece, load)
+        return self._pieces(start, stop, self._reader.piece, load, more=lambda _: 0)
 
     async def read_stored(self) -> AsyncIterator[bytes | memoryview]:
         """Verified frames in order, as `read`; what is small (holes are) goes out together."""
@@ -67,7 +68,7 @@ class StoredReader:
             return lane.call(partial(self._reader.load_stored_into, begins, ends, room))
 
         small = bytearray()
-        loaded = self._pieces(0, self.size, STORED_PIECES * self._reader.piece, load)
+        loaded = self._pieces(0, self.size, STORED_PIECES * self._reader.piece, load, more=self._frames_beyond)
         async with aclosing(loaded) as pieces:
             async for piece in pieces:
                 if len(piece) < SMALLEST_PIECE:
@@ -80,16 +81,27 @@ class StoredReader:
         if small or not self.size:
             yield bytes(small) or frames.zeros(0)
 
+    def _frames_beyond(self, size: int) -> int:
+        """By how much the frames of a span of so many bytes may be longer."""
+        return size // FRAMES_ARE_LONGER + self._reader.overhang
+
     def _load(self, start: int, stop: int, room: memoryview) -> memoryview:
         self._reader.load_into(start, stop, room)
         return room
 
     async def _pieces(
-        self, start: int, stop: int, longest: int, load: Callable[[int, int, memoryview], Future[memoryview]]
+        self,
+        start: int,
+        stop: int,
+        longest: int,
+        load: Callable[[int, int, memoryview], Future[memoryview]],
+        *,
+        more: Callable[[int], int],
     ) -> AsyncGenerator[memoryview, None]:
         """Pieces in order; each counts against the process's budget until the next one is asked for.
 
         A piece is as long as the budget allows, a block at least: with very many readers at once, each holds little.
+        `more` says how many bytes of room a piece needs beyond its own length.
         """
         unit = max(SMALLEST_PIECE, self._reader.longest)
         most = AHEAD * longest // unit
@@ -104,8 +116,7 @@ class StoredReader:
                 units = share.reserve(-(-(ends - at) // unit)) if at < stop else 0
                 if units:
                     ends = min(ends, (at // unit + units) * unit)
-                    room = share.room(units * unit + units * unit // FRAMES_ARE_LONGER)
-                    loading.append(_Piece(load(at, ends, memoryview(room)), units, room))
+                    loading.append(_begin(share, units, units * unit + more(units * unit), partial(load, at, ends)))
                     at = ends
                 else:
                     # Its own pieces are all that it may have: the oldest goes out first. One unit is always sure.
@@ -115,13 +126,25 @@ class StoredReader:
         finally:
             # What is being read right now uses the open files and the counted memory until it is done.
             running = [piece.loaded for piece in loading if not piece.loaded.cancel()]
-            await to_its_end(asyncio.gather(*map(asyncio.wrap_future, running), return_exceptions=True))
-            for piece in loading:
-                share.release(piece.units, piece.room)
-            share.close()
+            try:
+                await to_its_end(asyncio.gather(*map(asyncio.wrap_future, running), return_exceptions=True))
+            finally:
+                for piece in loading:
+                    share.release(piece.units, piece.room)
+                share.close()
 
     def close(self) -> None:
         """Close the manifests."""
         if self._open:
             self._open = False
             self._reader.close()
+
+
+def _begin(share: SlabShare, units: int, size: int, load: Callable[[memoryview], Future[memoryview]]) -> _Piece:
+    """Give a piece room and have it read; what was reserved for it is given back if that cannot even begin."""
+    try:
+        room = share.room(size)
+        return _Piece(load(memoryview(room)), units, room)
+    except BaseException:
+        share.release(units)
+        raise

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 def base_of(uow: UnitOfWork, caller: Caller, image: Image, store: str) -> Sequence[StoredManifest]:
     """The chain that this image's bytes are to be written over, newest first; empty: its manifest will be whole."""
-    return () if image.parent is None else readable_chain(uow, caller, image.parent, store)
+    parent = None if image.parent is None else find_visible(uow, caller, image.parent)
+    if parent is None or not policy.may_inherit(caller, image, parent):
+        return ()
+    return _active_chain(uow, parent, store)
 
 
 def readable_chain(uow: UnitOfWork, caller: Caller, image_id: str, store: str) -> Sequence[StoredManifest]:
@@ -34,10 +37,9 @@ def readable_chain(uow: UnitOfWork, caller: Caller, image_id: str, store: str) -
     Empty, whatever the reason: unknown, invisible, not active, or without bytes in this store.
     """
     image = find_visible(uow, caller, image_id)
-    if image is None or image.status is not Status.ACTIVE or not policy.may_download(caller, image):
+    if image is None or not policy.may_download(caller, image):
         return ()
-    manifest = _manifest_in(image, store)
-    return () if manifest is None else uow.manifests.chain(manifest)
+    return _active_chain(uow, image, store)
 
 
 def our_manifests(uow: UnitOfWork, image: Image, store: str) -> Sequence[StoredManifest]:
@@ -48,6 +50,11 @@ def our_manifests(uow: UnitOfWork, image: Image, store: str) -> Sequence[StoredM
             f"Image {image.id} has no data in block store {store}; was the catalog restored beside another store?"
         )
     return uow.manifests.chain(manifest)
+
+
+def _active_chain(uow: UnitOfWork, image: Image, store: str) -> Sequence[StoredManifest]:
+    manifest = _manifest_in(image, store) if image.status is Status.ACTIVE else None
+    return () if manifest is None else uow.manifests.chain(manifest)
 
 
 def _manifest_in(image: Image, store: str) -> str | None:

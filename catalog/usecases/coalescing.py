@@ -72,6 +72,7 @@ def look_below(uow: UnitOfWork, image_id: str, manifest_id: str, *, at: datetime
 
 
 def _enqueue(uow: UnitOfWork, image_id: str, at: datetime) -> None:
-    # The service's own: an owner who saw it would learn that another image, maybe not theirs, was deleted.
-    if not uow.jobs.is_waiting(COALESCE, image_id):
+    # The service's own: an owner who saw it would learn that another image, maybe not theirs, was deleted. One that a
+    # user asked for does not count: it may be cancelled.
+    if not uow.tasks.own_is_pending(COALESCE, image_id):
         steps.enqueue(uow, own_task(COALESCE, image_id=image_id, at=at), lock=image_id)

@@ -176,6 +176,18 @@ def test_novas_property_is_lineage_and_a_base_and_never_a_reason_to_fail(service
     asyncio.run(scene())
 
 
+def test_an_admin_who_uploads_for_others_makes_them_know_nothing_of_what_they_cannot_see(services: Services) -> None:
+    async def scene() -> None:
+        foreign = await put(services, (await one_of_each_visibility(services))["private"], OLD, caller=BORIS)
+        for of, inherited in ((foreign, False), (await parent(services), True)):
+            new = replace(RAW, name="child", properties={"base_image_ref": of.id})
+            made = await put(services, await images.create(services, ANNA, new), NEW, caller=ADMIN)
+            assert ((await manifest_of(services, made)).base is not None) is inherited
+            assert made.changed_size == (BLOCK if inherited else len(NEW))
+
+    asyncio.run(scene())
+
+
 def test_a_child_that_is_cut_otherwise_is_whole(services: Services) -> None:
     async def scene() -> None:
         old = await parent(services)

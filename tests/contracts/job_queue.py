@@ -97,22 +97,6 @@ class JobQueueContract:
         add(database, *(Job(name, "hash", NOON) for name in "ab"))
         assert [must_claim(database, name).job_id for name in "12"] == ["a", "b"]
 
-    def test_a_job_waits_until_it_is_claimed_or_cancelled(self, database: Database) -> None:
-        def waits(kind: str = "hash", lock: str = "image") -> bool:
-            return read(database, lambda uow: uow.jobs.is_waiting(kind, lock))
-
-        assert not waits()
-        add(database, Job("a", "hash", NOON + SECOND, lock="image"))
-        assert waits()
-        assert not waits("copy")
-        assert not waits(lock="other")
-        taken = must_claim(database, at=NOON + SECOND)
-        assert not waits()
-        write(database, lambda uow: uow.jobs.put_back(taken, run_at=NOON, counts=True))
-        assert waits()
-        write(database, lambda uow: uow.jobs.cancel("a"))
-        assert not waits()
-
     def test_a_job_that_ended_is_gone_and_its_claim_can_do_nothing_more(self, database: Database) -> None:
         add(database, Job("a", "hash", NOON))
         taken = must_claim(database)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 from typing import TYPE_CHECKING
@@ -29,7 +30,7 @@ def hasty(services: Services) -> Iterator[RunningServer]:
 
 
 def begun(server: RunningServer, image_id: str, sent: bytes) -> socket.socket:
-    """An upload under way: what was sent has been taken, so the rest will be received directly."""
+    """An upload under way: the server waits for its body when the first bytes of it are sent."""
     connection = server.connect()
     connection.sendall(head_of(image_id, LENGTH))
     await_status(server, image_id, "saving")
@@ -108,3 +109,28 @@ def test_a_refusal_in_the_middle_arrives_and_ends_the_connection(server: Running
         connection.settimeout(10)
         while connection.recv(65536):
             pass
+
+
+def test_nothing_behind_a_long_body_is_ever_a_request(server: RunningServer) -> None:
+    image_id, victim = server.new_image(), server.new_image()
+    smuggled = f"DELETE /v2/images/{victim} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    with begun(server, image_id, DATA) as connection:
+        connection.sendall(smuggled)
+        answered = b""
+        with contextlib.suppress(ConnectionResetError):
+            while piece := connection.recv(65536):
+                answered += piece
+        assert answered.count(b"HTTP/1.1 ") <= 1
+    await_status(server, image_id, "active")
+    assert server.call("GET", f"/v2/images/{image_id}/file").body == DATA
+    assert server.status_of(victim) == "queued"
+
+
+def test_one_that_waits_to_be_invited_is_invited_once(server: RunningServer) -> None:
+    image_id = server.new_image()
+    with server.connect() as connection:
+        connection.sendall(head_of(image_id, LENGTH, "Expect: 100-continue"))
+        assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(DATA)
+        assert read_head(connection).startswith(b"HTTP/1.1 204 ")
+    assert server.call("GET", f"/v2/images/{image_id}/file").body == DATA

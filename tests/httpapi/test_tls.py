@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import random
 import re
 import shutil
 import signal
@@ -160,7 +161,7 @@ def test_the_command_line_speaks_to_it(authority: Authority, tmp_path: Path) -> 
     pair = authority.sign("127.0.0.1")
     variables = {"DRYSTONE_TLS_CERTIFICATE": str(pair.certificate), "DRYSTONE_TLS_KEY": str(pair.key)}
     source = tmp_path / "source"
-    source.write_bytes(b"an image" * 50_000)
+    source.write_bytes(random.Random(7).randbytes(9_000_001))
     with ServeProcess(tmp_path / "data", **variables) as server:
         url = f"https://127.0.0.1:{server.port}"
 

@@ -110,6 +110,19 @@ def test_what_is_whole_already_stays_as_it_is(services: Services, blocks: Memory
     asyncio.run(scene())
 
 
+def test_a_coalescing_that_the_service_needs_is_not_lost_with_one_that_a_user_takes_back(services: Services) -> None:
+    async def scene() -> None:
+        old, image = await a_line(services, 2)
+        asked = await coalesce(services, ANNA, image.id)
+        await images.delete(services, ANNA, old.id)
+        await tasks.cancel(services, ANNA, asked.id)
+        assert await waiting(services) == [image.id]
+        await until_quiet(services)
+        assert (await manifest(services, image)).depth == 0
+
+    asyncio.run(scene())
+
+
 def test_it_takes_the_rights_to_change_the_image_and_an_image_with_data(services: Services) -> None:
     async def scene() -> None:
         [image] = await a_line(services, 1)
