@@ -29,6 +29,7 @@ class Choices:
     access: Access
     json: bool
     quiet: bool
+    asked: Asked | None = None
 
     @property
     def endpoint(self) -> str:
@@ -86,8 +87,10 @@ def client_verb(function: Callable[..., None]) -> Callable[..., None]:
         before = context.obj or {}
         _refuse_other_encodings(values)
         verbose = values.pop("verbose") or before.get("verbose", False)
-        access = _find(values, before)
+        asked = asked_of(values, before)
+        access = _find(asked)
         choices = Choices(
+            asked=asked,
             access=access,
             json=values.pop("as_json") or before.get("as_json", False),
             quiet=values.pop("quiet") or before.get("quiet", False),
@@ -108,10 +111,10 @@ def asked_of(values: dict[str, Any], before: dict[str, Any]) -> Asked:
     return Asked(given["endpoint"], given["os_cloud"], given["cacert"], bool(given["insecure"]))
 
 
-def _find(values: dict[str, Any], before: dict[str, Any]) -> Access:
+def _find(asked: Asked) -> Access:
     from httpapi.cli.endpoint import find_access
 
-    access = find_access(asked_of(values, before))
+    access = find_access(asked)
     access.check()
     return access
 
@@ -137,6 +140,36 @@ def _refuse_other_encodings(values: dict[str, Any]) -> None:
                 raise click.UsageError(f"{text!r} is not valid UTF-8, and the service takes no other text")
 
 
+async def _log_in_again(choices: Choices) -> Access | None:
+    """Another login for the same service: one that was kept since, or a password from a person at the terminal."""
+    import sys
+    from dataclasses import replace
+
+    from httpapi.client.auth import Login, place_of
+    from httpapi.client.lane import Lane
+
+    login = choices.access.login
+    if login is None or choices.asked is None:
+        return None
+    found = _find(choices.asked)
+    if found.login is not None and found.login != login and place_of(found.endpoint) == place_of(choices.endpoint):
+        return found
+    if not sys.stdin.isatty() or not sys.stderr.isatty():
+        return None
+    user, place = printable(login.user), printable(place_of(choices.endpoint))
+
+    def ask() -> str:
+        answer: str = click.prompt(f"The login was refused. Password of {user} at {place}", hide_input=True, err=True)
+        return answer
+
+    # A lane, as an interruption must not wait for whoever should type.
+    lane = Lane("password")
+    try:
+        return replace(choices.access, login=Login(login.user, await lane.submit(ask)))
+    finally:
+        lane.close(wait=False)
+
+
 def run(choices: Choices, step: Callable[[ImagesApi], Awaitable[T]]) -> T:
     """Runs `step` with a connection to the service.
 
@@ -155,7 +188,7 @@ def run(choices: Choices, step: Callable[[ImagesApi], Awaitable[T]]) -> T:
         task = asyncio.current_task()
         assert task is not None
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        async with ImagesApi(choices.access) as api:
+        async with ImagesApi(choices.access, renew=lambda: _log_in_again(choices)) as api:
             return await step(api)
 
     try:

@@ -58,7 +58,8 @@ async def raise_for_error(response: aiohttp.ClientResponse) -> None:
         raise ApiError(status, f"the server sends us to {to}: name that as --endpoint if you trust it", request_id)
     message = _message(await _read(response, LARGEST_ERROR) or b"") or f"the server answers {_phrase(status)}"
     kind = KeystoneNeeded if _wants_a_token(response) else _CLASSES.get(status, ApiError)
-    raise kind(status, message + _way_out(response, message), request_id)
+    code = response.headers.get("x-drystone-error")
+    raise kind(status, message + _way_out(response, message), request_id, code)
 
 
 def _way_out(response: aiohttp.ClientResponse, message: str) -> str:

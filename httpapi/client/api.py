@@ -25,7 +25,7 @@ from httpapi.client.unpacking import ACCEPT
 from httpapi.wire.sizes import IMAGE_SIZE_HEADER
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from httpapi.wire.images import ImageRecord
@@ -40,7 +40,7 @@ PAGE: Final = 100
 _VERSIONED = re.compile(r"/v2(\.\d+)?$")
 
 
-class _Options(TypedDict, total=False):
+class Options(TypedDict, total=False):
     """What a call hands to aiohttp, by aiohttp's names."""
 
     json: Mapping[str, object]
@@ -55,10 +55,18 @@ class ImagesApi:
 
     `access` says where the service is, with or without /v2, and who asks; an address such as
     http://127.0.0.1:9292 alone is one without a login. EndpointRefused if it cannot be an address,
-    InsecureEndpoint if a password would leave this machine in the clear.
+    InsecureEndpoint if a password would leave this machine in the clear. `renew` finds another login for the same
+    service when this one is refused in the middle of something, or None.
     """
 
-    def __init__(self, access: Access | str, *, stall_seconds: float = STALL_SECONDS) -> None:
+    def __init__(
+        self,
+        access: Access | str,
+        *,
+        stall_seconds: float = STALL_SECONDS,
+        renew: Callable[[], Awaitable[Access | None]] | None = None,
+    ) -> None:
+        self._renew = renew
         self._access = _with_login(access)
         self._access.check()
         # Without the password that an address may hold.
@@ -92,13 +100,22 @@ class ImagesApi:
         await self._http.close()
         await self._sockets.cut()
 
+    async def log_in_again(self) -> bool:
+        """Whether another login was found; it goes with the requests that follow."""
+        assert self._http is not None
+        found = None if self._renew is None else await self._renew()
+        if found is None or found.login is None:
+            return False
+        self._http.headers.update(found.login.headers(found.project))
+        return True
+
     async def discover(self) -> None:
         """Asks which versions there are, once, before the first request: a wrong address is named, not met as a 404."""
         if self._discovered:
             return
         try:
             async with self._send("GET", f"{self._root}/versions") as response:
-                with self._network():
+                with self.network():
                     document = await read_json(response) if response.status in {200, 300} else None
         except Interrupted as failure:
             # What a server of TLS does with a request in the clear.
@@ -140,7 +157,7 @@ class ImagesApi:
 
     async def delete_image(self, image_id: str) -> None:
         """The image and, where nothing else needs them, its bytes."""
-        async with self._request("DELETE", _path(image_id)):
+        async with self.request("DELETE", _path(image_id)):
             pass
 
     async def upload(self, image_id: str, source: AsyncIterator[memoryview], size: int | None) -> None:
@@ -159,7 +176,7 @@ class ImagesApi:
             # With Expect, a refusal (no such image, wrong state, too large) arrives before the bytes leave.
             async with (
                 body.watch(),
-                self._request(
+                self.request(
                     "PUT",
                     f"{_path(image_id)}/file",
                     data=body.pieces(),
@@ -188,35 +205,36 @@ class ImagesApi:
             # If-Range takes strong tags only.
             if etag is not None and not etag.startswith("W/"):
                 headers["If-Range"] = etag
-        async with self._request("GET", f"{_path(image_id)}/file", headers=headers) as response:
+        async with self.request("GET", f"{_path(image_id)}/file", headers=headers) as response:
             if response.status == 204:
                 raise NoData(f"image {image_id} has no data yet: push some, or wait until its upload is complete")
-            yield Incoming.from_response(response, self._network)
+            yield Incoming.from_response(response, self.network)
 
     async def ask(self, method: str, path: str) -> object:
         """Any other operation without a body: the JSON document that answers it; `path` is what follows /v2."""
         return await self._json(method, path)
 
-    async def _json(self, method: str, path: str, **options: Unpack[_Options]) -> object:
-        async with self._request(method, path, **options) as response:
-            with self._network():
+    async def _json(self, method: str, path: str, **options: Unpack[Options]) -> object:
+        async with self.request(method, path, **options) as response:
+            with self.network():
                 return await read_json(response)
 
     @asynccontextmanager
-    async def _request(
-        self, method: str, path: str, **options: Unpack[_Options]
+    async def request(
+        self, method: str, path: str, **options: Unpack[Options]
     ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Any operation, for the modules beside this one: a successful answer, to be read inside `network()`."""
         await self.discover()
         async with self._send(method, f"{self._root}/v2{path}", **options) as response:
-            with self._network():
+            with self.network():
                 await raise_for_error(response)
             yield response
 
     @asynccontextmanager
-    async def _send(self, method: str, url: str, **options: Unpack[_Options]) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _send(self, method: str, url: str, **options: Unpack[Options]) -> AsyncIterator[aiohttp.ClientResponse]:
         """The answer's head; `options` are aiohttp's own keywords."""
         assert self._http is not None, "ImagesApi is used inside `async with`"
-        with self._network():
+        with self.network():
             response = await self._http.request(method, URL(url, encoded=True), allow_redirects=False, **options)
         try:
             yield response
@@ -226,7 +244,8 @@ class ImagesApi:
             raise
         response.release()
 
-    def _network(self) -> AbstractContextManager[None]:
+    def network(self) -> AbstractContextManager[None]:
+        """Around reading an answer: what breaks there is told as this package's errors."""
         return transport_errors(self.endpoint, self._stall)
 
 

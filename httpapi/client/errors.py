@@ -82,14 +82,18 @@ class Interrupted(ClientError):
 
 
 class ApiError(ClientError):
-    """The service answered with an error; `status` is HTTP's, `request_id` finds it in the server's log."""
+    """The service answered with an error; `status` is HTTP's, `request_id` finds it in the server's log.
 
-    def __init__(self, status: int, message: str, request_id: str | None) -> None:
+    `code` is the error's documented name, where the service is a Drystone.
+    """
+
+    def __init__(self, status: int, message: str, request_id: str | None, code: str | None = None) -> None:
         asked = f", request {request_id}" if request_id else ""
         super().__init__(f"{message} (HTTP {status}{asked})")
         self.status = status
         self.message = message
         self.request_id = request_id
+        self.code = code
 
 
 class LoginNeeded(ApiError):

@@ -13,6 +13,7 @@ from blockstore.clock import monotonic
 from httpapi.client.errors import ApiError, Interrupted, Mismatch, NoData, Unreachable
 from httpapi.client.hashing import new_digest, stated_hash
 from httpapi.client.lane import Lane
+from httpapi.client.retrying import BACKOFF_SECONDS, BUSY
 from httpapi.client.target import PIECE
 
 if TYPE_CHECKING:
@@ -23,20 +24,22 @@ if TYPE_CHECKING:
     from httpapi.client.target import Target
     from httpapi.wire.images import ImageRecord
 
-# How long to wait before each try that follows one without a new byte; after the last, give up.
-BACKOFF_SECONDS: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
-_BUSY: Final = frozenset({408, 429, 500, 502, 503, 504})
 _RING: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
 class PullResult:
-    """The image's record; `verified` says whether the record stated a hash to compare with."""
+    """The image's record; `verified` says whether the bytes were compared with what the server states of them.
+
+    `unchanged` are bytes that were here already, `received` bytes that went through the network.
+    """
 
     image: ImageRecord
     size: int
     seconds: float
     verified: bool
+    unchanged: int = 0
+    received: int = 0
 
 
 async def pull(
@@ -57,7 +60,7 @@ async def pull(
         report.begin(size)
         verified = await _transfer(api, image, size, target, report, waits)
         finished = True
-        return PullResult(image, size, monotonic() - began, verified)
+        return PullResult(image, size, monotonic() - began, verified, received=size)
     finally:
         if not finished:
             report.note(target.discard())
@@ -140,7 +143,7 @@ class _Arrival:
 def _is_final(failure: Interrupted | Unreachable | ApiError, *, started: bool) -> bool:
     """Whether trying again is no use: a refusal, or a server that was never reached."""
     if isinstance(failure, ApiError):
-        return failure.status not in _BUSY
+        return failure.status not in BUSY
     return isinstance(failure, Unreachable) and not started
 
 

@@ -13,6 +13,7 @@ import threading
 from pathlib import Path
 from typing import Final, Protocol
 
+from httpapi.client.block_file import BlockFile
 from httpapi.client.errors import SourceRefused
 
 PIECE: Final = 1 << 20
@@ -42,8 +43,11 @@ class Source(Protocol):
         """Frees the descriptor, once no read runs any more."""
 
 
-def open_source(path: str, *, size: int | None = None) -> Source:
-    """`-` is standard input, anything else a path; `size` (bytes) is what a stream is to hold."""
+def open_source(path: str, *, size: int | None = None, live: bool = False) -> Source:
+    """`-` is standard input, anything else a path; `size` (bytes) is what a stream is to hold.
+
+    `live`: a file may change while it is read, though not its size.
+    """
     if path == "-":
         try:
             return StreamSource(0, "standard input", size)
@@ -58,7 +62,7 @@ def open_source(path: str, *, size: int | None = None) -> Source:
     kind = os.fstat(descriptor).st_mode
     if stat.S_ISREG(kind) or stat.S_ISBLK(kind):
         if size is None:
-            return _open_file(descriptor, path)
+            return _open_file(descriptor, path, live=live)
         os.close(descriptor)
         raise SourceRefused(f"--size is for streams: {path} has a size of its own")
     if stat.S_ISDIR(kind):
@@ -67,9 +71,9 @@ def open_source(path: str, *, size: int | None = None) -> Source:
     return StreamSource(descriptor, path, size)
 
 
-def _open_file(descriptor: int, path: str) -> FileSource:
+def _open_file(descriptor: int, path: str, *, live: bool) -> FileSource:
     try:
-        source = FileSource(descriptor, path)
+        source = FileSource(descriptor, path, live=live)
         sized = bool(source.size) or not os.pread(descriptor, 1, 0)
     except OSError as failure:
         os.close(descriptor)
@@ -86,79 +90,47 @@ def _open_file(descriptor: int, path: str) -> FileSource:
 class FileSource:
     """A regular file or a block device; holes of a sparse file are sent as zeros without being read."""
 
-    def __init__(self, descriptor: int, path: str) -> None:
+    def __init__(self, descriptor: int, path: str, *, live: bool = False) -> None:
         self.name = path
-        self._descriptor = descriptor
-        self.size: int | None = self._end()
+        self.file = BlockFile(descriptor, path)
+        self._stamp = None if live else self.file.stamp()
+        self.size: int | None = self.file.size
         self._at = 0
         # The data extent that the file system told last: a hole up to `_data`, data up to `_data_stop`.
         self._data = self._data_stop = 0
 
     def read(self, buffer: memoryview) -> memoryview:
         """The next `len(buffer)` bytes, fewer only at the end."""
-        assert self.size is not None
-        wanted = min(len(buffer), self.size - self._at)
+        wanted = min(len(buffer), self.file.size - self._at)
         if not wanted:
             return buffer[:0]
         if self._is_hole(self._at, self._at + wanted) and wanted <= PIECE:
             piece = ZEROS[:wanted]
         else:
-            piece = self._fill(buffer[:wanted])
+            piece = self.file.fill(buffer[:wanted], self._at)
         self._at += wanted
-        if self._at == self.size and self._end() != self.size:
+        if self._at == self.size and self.file.end() != self.size:
             # Before the last piece leaves, so that the upload fails and not only its check.
-            raise SourceRefused(self._changed())
+            raise SourceRefused(self.file.changed_size())
+        if self._at == self.size and self._stamp is not None and self.file.stamp() != self._stamp:
+            raise SourceRefused(self.file.changed_bytes())
         return piece
 
     def again(self) -> FileSource | None:
         """Opens the same path anew."""
-        return FileSource(os.open(self.name, os.O_RDONLY | os.O_CLOEXEC), self.name)
+        return FileSource(os.open(self.name, os.O_RDONLY | os.O_CLOEXEC), self.name, live=self._stamp is None)
 
     def stop(self) -> None:
         """Reads of files end by themselves."""
 
     def close(self) -> None:
         """Frees the descriptor."""
-        os.close(self._descriptor)
-
-    def _end(self) -> int:
-        # Seeking tells a block device's size too, where fstat says 0.
-        return os.lseek(self._descriptor, 0, os.SEEK_END)
-
-    def _fill(self, piece: memoryview) -> memoryview:
-        done = 0
-        while done < len(piece):
-            try:
-                count = os.preadv(self._descriptor, [piece[done:]], self._at + done)
-            except OSError as failure:
-                at = self._at + done
-                raise SourceRefused(f"cannot read {self.name} at byte {at}: {failure.strerror}") from failure
-            if not count:
-                raise SourceRefused(self._changed())
-            done += count
-        return piece
+        self.file.close()
 
     def _is_hole(self, start: int, stop: int) -> bool:
         if start >= self._data_stop:
-            self._data, self._data_stop = self._next_data(start)
+            self._data, self._data_stop = self.file.next_data(start)
         return stop <= self._data
-
-    def _next_data(self, start: int) -> tuple[int, int]:
-        assert self.size is not None
-        try:
-            data = os.lseek(self._descriptor, start, os.SEEK_DATA)
-            return data, os.lseek(self._descriptor, data, os.SEEK_HOLE)
-        except OSError as failure:
-            if failure.errno == errno.ENXIO:
-                return self.size, self.size
-            # This file system or device knows no holes: all is data.
-            return start, self.size
-
-    def _changed(self) -> str:
-        return (
-            f"{self.name} changed its size while it was read (it had {self.size} bytes): "
-            "stop what writes to it, or push a snapshot of it"
-        )
 
 
 class StreamSource:

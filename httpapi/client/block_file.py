@@ -1,0 +1,111 @@
+"""A file or block device that is read by position: its size, its holes, and whether it stayed as it was.
+
+Safe on several threads, since nothing depends on where another one has read.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from dataclasses import dataclass
+
+from httpapi.client.errors import SourceRefused
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What tells that a regular file is the same file with the same bytes; times in nanoseconds."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+    @property
+    def touched_ns(self) -> int:
+        """When it was last changed, as far as the file system tells."""
+        return max(self.mtime_ns, self.ctime_ns)
+
+
+class BlockFile:
+    """An open regular file or block device; `size` in bytes is what it had when it was opened."""
+
+    def __init__(self, descriptor: int, path: str) -> None:
+        self.name = path
+        self.descriptor = descriptor
+        self.is_device = stat.S_ISBLK(os.fstat(descriptor).st_mode)
+        self.size = self.end()
+
+    def end(self) -> int:
+        """Its size now."""
+        # Seeking tells a block device's size too, where fstat says 0.
+        return os.lseek(self.descriptor, 0, os.SEEK_END)
+
+    def stamp(self) -> Stamp | None:
+        """What it is now; None for a block device, whose times say nothing of its bytes."""
+        if self.is_device:
+            return None
+        found = os.fstat(self.descriptor)
+        return Stamp(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+    def fill(self, piece: memoryview, offset: int) -> memoryview:
+        """Reads all of `piece` from `offset` on; SourceRefused if there are not so many bytes."""
+        done = 0
+        while done < len(piece):
+            try:
+                count = os.preadv(self.descriptor, [piece[done:]], offset + done)
+            except OSError as failure:
+                at = offset + done
+                raise SourceRefused(f"cannot read {self.name} at byte {at}: {failure.strerror}") from failure
+            if not count:
+                raise SourceRefused(self.changed_size())
+            done += count
+        return piece
+
+    def next_data(self, start: int) -> tuple[int, int]:
+        """The next stretch of data from `start` on, as (start, stop): before it lies a hole. Both `size` at the end."""
+        try:
+            data = os.lseek(self.descriptor, start, os.SEEK_DATA)
+            return min(data, self.size), min(os.lseek(self.descriptor, data, os.SEEK_HOLE), self.size)
+        except OSError as failure:
+            if failure.errno == errno.ENXIO:
+                return self.size, self.size
+            # This file system or device knows no holes: all is data.
+            return start, self.size
+
+    def changed_size(self) -> str:
+        """The sentence for a file that did."""
+        return (
+            f"{self.name} changed its size while it was read (it had {self.size} bytes): "
+            "stop what writes to it, or push a snapshot of it"
+        )
+
+    def changed_bytes(self) -> str:
+        """The sentence for a file that was written to."""
+        return (
+            f"{self.name} changed while it was read: stop what writes to it, push a snapshot of it, or say --live "
+            "if a mixture of before and after will do"
+        )
+
+    def close(self) -> None:
+        """Frees the descriptor."""
+        os.close(self.descriptor)
+
+
+def open_block_file(path: str) -> BlockFile:
+    """SourceRefused for what is no regular file or block device, or cannot be read."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as failure:
+        raise SourceRefused(f"cannot read {path}: {failure.strerror}") from failure
+    kind = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(kind) and not stat.S_ISBLK(kind):
+        os.close(descriptor)
+        raise SourceRefused(f"{path} is no regular file and no block device: only those can be read by position")
+    try:
+        return BlockFile(descriptor, path)
+    except OSError as failure:
+        os.close(descriptor)
+        raise SourceRefused(f"cannot read {path}: {failure.strerror}") from failure
