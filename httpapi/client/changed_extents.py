@@ -1,0 +1,76 @@
+"""Which bytes may have changed, as QEMU's and libnbd's tools tell it: then only those are read.
+
+- `qemu-img map --output=json` of an overlay: what its top layer holds (`depth` 0) may have changed.
+- `nbdinfo --map=qemu:dirty-bitmap:NAME --json`: what is not `clean`; of other maps, what is not in a backing file.
+
+Offsets are those of the bytes that are pushed. What a list does not name has not changed; whoever gives one vouches
+for that. Extents need not lie on blocks: a block with one changed byte is read.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from httpapi.client.errors import SourceRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from httpapi.client.block_scan import Geometry
+
+_FORM: Final = "`qemu-img map --output=json` or `nbdinfo --map=qemu:dirty-bitmap:NAME --json` prints one"
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedExtents:
+    """(offset, length) in bytes, in any order."""
+
+    extents: Sequence[tuple[int, int]]
+
+    def blocks(self, cut: Geometry) -> NDArray[np.bool_]:
+        """For each block whether one of its bytes may have changed."""
+        touched = np.zeros(cut.blocks, dtype=np.bool_)
+        for offset, length in self.extents:
+            touched[offset // cut.block_size : -(-(offset + length) // cut.block_size)] = True
+        return touched
+
+
+def parse_extents(text: bytes, name: str) -> ChangedExtents:
+    """Reads a list; SourceRefused, which calls it `name`, for anything else."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, list):
+        raise SourceRefused(f"{name} is no list of extents in JSON: {_FORM}")
+    found = []
+    for entry in document:
+        extent = _read(entry)
+        if extent is None:
+            raise SourceRefused(f"{name} has an extent that is none, {str(entry)[:80]}: {_FORM}")
+        if extent[2] and extent[1]:
+            found.append(extent[:2])
+    return ChangedExtents(found)
+
+
+def _read(entry: object) -> tuple[int, int, bool] | None:
+    """(offset, length, whether it may have changed)."""
+    match entry:
+        case {"start": int(offset), "length": int(length), "depth": int(depth)}:
+            changed = depth == 0
+        case {"offset": int(offset), "length": int(length), "type": int(), **rest}:
+            changed = _may_differ(str(rest.get("description", "")))
+        case _:
+            return None
+    return (offset, length, changed) if offset >= 0 and length >= 0 else None
+
+
+def _may_differ(told: str) -> bool:
+    """By what nbdinfo calls it; of what it has no word for, all but the bitmap's 0 may have changed."""
+    return told not in {"clean", "unallocated"} and not told.startswith("backing")

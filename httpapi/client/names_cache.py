@@ -1,0 +1,79 @@
+"""What a regular file's blocks were called when it was scanned last, so that an unchanged file need not be read again.
+
+Kept by device and inode, and taken only when size, mtime and ctime are the same to the nanosecond. A file that was
+changed less than two seconds before its scan is not kept: another change could leave the same times. Block devices
+have no times and are never kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from contextlib import suppress
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Final
+
+from blockstore.clock import now_us
+from httpapi.client.block_names import NamesFile
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from httpapi.client.block_file import Stamp
+
+QUIET_SECONDS: Final = 2.0
+MOST_KEPT: Final = 64
+_TEXT: Final = ".json"
+
+
+class NamesCache:
+    """A directory of names' files, each with a text beside it that says of what. Whatever fails, nothing is cached."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def find(self, stamp: Stamp, block_size: int) -> NamesFile | None:
+        """The names of a file that is still as it was."""
+        path = self._path(stamp, block_size)
+        try:
+            text = json.loads(path.with_suffix(_TEXT).read_bytes())
+            if text["stamp"] != asdict(stamp) or text["names"] != _sum_of(path):
+                return None
+            os.utime(path)
+            return NamesFile(path)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def keep(self, stamp: Stamp, block_size: int, names: Path, *, began_us: int) -> None:
+        """Takes a copy of `names`, found by a scan that began then, unless the file had been changed just before."""
+        if began_us * 1000 - stamp.touched_ns < QUIET_SECONDS * 1e9 or now_us() < began_us:
+            return
+        path = self._path(stamp, block_size)
+        new = path.with_suffix(".new")
+        with suppress(OSError):
+            self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            path.with_suffix(_TEXT).unlink(missing_ok=True)
+            shutil.copyfile(names, new)
+            new.replace(path)
+            new.write_text(json.dumps({"stamp": asdict(stamp), "names": _sum_of(path)}), encoding="utf-8")
+            new.replace(path.with_suffix(_TEXT))
+            self._sweep()
+
+    def _path(self, stamp: Stamp, block_size: int) -> Path:
+        return self._directory / f"{stamp.device:x}-{stamp.inode:x}-{block_size}"
+
+    def _sweep(self) -> None:
+        """Forgets those that were not used for the longest."""
+        kept = [path for path in self._directory.iterdir() if not path.suffix]
+        kept.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+        for path in kept[MOST_KEPT:]:
+            path.unlink(missing_ok=True)
+            path.with_suffix(_TEXT).unlink(missing_ok=True)
+
+
+def _sum_of(path: Path) -> str:
+    """Of a cache's own file, against damage; not of an image's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()

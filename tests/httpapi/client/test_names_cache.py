@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from blockstore.clock import now_us
+from httpapi.client import names_cache
+from httpapi.client.block_file import Stamp
+from httpapi.client.block_names import NamesFile
+from httpapi.client.names_cache import NamesCache
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STAMP = Stamp(1, 2, 3, 1_000_000_000, 1_000_000_000)
+
+
+def kept(tmp_path: Path, stamp: Stamp = STAMP) -> NamesCache:
+    names = NamesFile(tmp_path / "names")
+    names.write(3, np.full((2, 32), 7, dtype=np.uint8))
+    cache = NamesCache(tmp_path / "cache")
+    cache.keep(stamp, 4096, names.path, began_us=now_us())
+    names.close()
+    return cache
+
+
+def test_names_are_found_again_for_the_same_file_only(tmp_path: Path) -> None:
+    cache = kept(tmp_path)
+    found = cache.find(STAMP, 4096)
+    assert found is not None
+    assert found.names(2, 4).any(axis=1).tolist() == [False, True, True, False]
+    for other in (replace(STAMP, size=4), replace(STAMP, mtime_ns=5), replace(STAMP, ctime_ns=5)):
+        assert cache.find(other, 4096) is None
+    assert cache.find(STAMP, 8192) is None
+
+
+def test_what_was_changed_less_than_two_seconds_before_is_not_kept(tmp_path: Path) -> None:
+    for field in ("mtime_ns", "ctime_ns"):
+        young = replace(STAMP, **{field: now_us() * 1000 - 1_900_000_000})
+        assert kept(tmp_path, young).find(young, 4096) is None
+        old = replace(STAMP, **{field: now_us() * 1000 - 2_100_000_000})
+        assert kept(tmp_path, old).find(old, 4096) is not None
+        future = replace(STAMP, **{field: now_us() * 1000 + 3_600_000_000_000})
+        assert kept(tmp_path, future).find(future, 4096) is None
+
+
+@pytest.mark.parametrize("damage", ["names", "text", "no text"])
+def test_a_damaged_cache_is_no_cache(tmp_path: Path, damage: str) -> None:
+    cache = kept(tmp_path)
+    text = next((tmp_path / "cache").glob("*.json"))
+    if damage == "names":
+        path = text.with_suffix("")
+        path.write_bytes(path.read_bytes()[:-1] + b"x")
+    elif damage == "text":
+        text.write_text("[]")
+    else:
+        text.unlink()
+    assert cache.find(STAMP, 4096) is None
+
+
+def test_those_that_were_not_used_for_the_longest_are_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(names_cache, "MOST_KEPT", 2)
+    for inode in range(4):
+        kept(tmp_path, replace(STAMP, inode=inode))
+        path = next(each for each in (tmp_path / "cache").iterdir() if each.name.startswith(f"1-{inode}-4096"))
+        os.utime(path.with_suffix(""), (inode + 1, inode + 1))
+    cache = NamesCache(tmp_path / "cache")
+    assert [cache.find(replace(STAMP, inode=inode), 4096) is not None for inode in range(4)] == [
+        False,
+        False,
+        True,
+        True,
+    ]
+
+
+def test_a_directory_that_cannot_be_written_keeps_nothing(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file")
+    assert kept(tmp_path).find(STAMP, 4096) is None
