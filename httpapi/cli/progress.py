@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from httpapi.cli.output import printable
+from httpapi.cli.output import human_size, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +40,7 @@ def reporting(verb: str, *, quiet: bool) -> Iterator[Report]:
         DownloadColumn(binary_units=True),
         TransferSpeedColumn(),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[compared]}"),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         yield _Bar(progress, verb)
@@ -52,6 +53,9 @@ class _NoBar:
     def moved(self, done: int) -> None:
         """Nothing to show."""
 
+    def compared(self, unchanged: int, moved: int) -> None:
+        """Nothing to show."""
+
     def note(self, sentence: str) -> None:
         """One line."""
         click.echo(f"drystone: {printable(sentence)}", err=True)
@@ -61,7 +65,7 @@ class _Bar:
     def __init__(self, progress: Progress, verb: str) -> None:
         self._progress = progress
         # The total comes with `begin`; until then, and for streams of unknown size, the bar pulses.
-        self._task = progress.add_task(verb, total=None)
+        self._task = progress.add_task(verb, total=None, compared="")
 
     def begin(self, total: int | None) -> None:
         """Now the bar knows its length."""
@@ -70,6 +74,11 @@ class _Bar:
     def moved(self, done: int) -> None:
         """Draws at its own pace, however often it is told."""
         self._progress.update(self._task, completed=done)
+
+    def compared(self, unchanged: int, moved: int) -> None:
+        """What need not move, and what has moved of the rest, compressed."""
+        told = f"{human_size(unchanged)} unchanged, {human_size(moved)} moved"
+        self._progress.update(self._task, compared=told)
 
     def note(self, sentence: str) -> None:
         """One line above the bar."""

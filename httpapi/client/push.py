@@ -39,12 +39,17 @@ _WAY_OUT: Final = (
 
 @dataclass(frozen=True, slots=True)
 class PushResult:
-    """The image as the server records it; `verified` says whether its hash was compared with the source's."""
+    """The image as the server records it; `verified` says whether it was compared with the source by a hash.
+
+    `unchanged` are bytes that an older image had already, `sent` bytes that went through the network.
+    """
 
     image: ImageRecord
     size: int
     seconds: float
     verified: bool
+    unchanged: int = 0
+    sent: int = 0
 
 
 async def push(
@@ -74,7 +79,7 @@ async def push(
         feed.close()
     if not verified:
         report.note("the server states no hash that could be compared: the upload is not verified")
-    return PushResult(image, feed.done, monotonic() - began, verified)
+    return PushResult(image, feed.done, monotonic() - began, verified, sent=feed.done)
 
 
 async def _create(api: ImagesApi, want: Mapping[str, object], report: Report, *, keep: bool) -> str:

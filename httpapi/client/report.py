@@ -9,10 +9,13 @@ class Report(Protocol):
     """Called on the event loop; must return at once."""
 
     def begin(self, total: int | None) -> None:
-        """The transfer starts; `total` bytes are to move, None if that is not known."""
+        """The transfer starts, or once more from its beginning; `total` bytes are to move, None if not known."""
 
     def moved(self, done: int) -> None:
         """So many bytes have moved since the beginning."""
+
+    def compared(self, unchanged: int, moved: int) -> None:
+        """Of a transfer of what differs: so many bytes need not move, so many have gone through the network."""
 
     def note(self, sentence: str) -> None:
         """Something the user should know, although the transfer goes on."""
@@ -25,6 +28,9 @@ class NoReport:
         """Nothing."""
 
     def moved(self, done: int) -> None:
+        """Nothing."""
+
+    def compared(self, unchanged: int, moved: int) -> None:
         """Nothing."""
 
     def note(self, sentence: str) -> None:

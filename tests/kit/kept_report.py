@@ -9,14 +9,19 @@ from dataclasses import dataclass, field
 class KeptReport:
     total: int | None = None
     done: int = 0
+    unchanged: int = 0
+    network: int = 0
     notes: list[str] = field(default_factory=list)
 
     def begin(self, total: int | None) -> None:
-        self.total = total
+        self.total, self.done = total, 0
 
     def moved(self, done: int) -> None:
         assert done >= self.done
         self.done = done
+
+    def compared(self, unchanged: int, moved: int) -> None:
+        self.unchanged, self.network = unchanged, moved
 
     def note(self, sentence: str) -> None:
         self.notes.append(sentence)

@@ -1,0 +1,76 @@
+"""Which image a push is compared with: the one that was named, or the newest own one of the same name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from httpapi.client.delta_api import is_no_route
+from httpapi.client.errors import ApiError
+from httpapi.client.names import find_image, name_filter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from httpapi.client.api import ImagesApi
+    from httpapi.client.report import Report
+    from httpapi.wire.images import ImageRecord
+
+NO_PARENT: Final = "none"
+
+
+async def find_parent(
+    api: ImagesApi, asked: str | None, want: Mapping[str, object], project: str | None, report: Report
+) -> ImageRecord | None:
+    """The parent of an image with the attributes `want`, None for none; `asked` is what the user said of it.
+
+    Without a word from the user it is the newest active image of the same name and formats that is the caller's own,
+    and `report` is told. `project` is the caller's; without it, images of one name in several projects are none's own.
+    None with a note, too, on a server that knows nothing of parents. Raises as `find_image` does.
+    """
+    if asked == NO_PARENT:
+        return None
+    if asked is not None:
+        parent: ImageRecord | None = await find_image(api, asked, project=project)
+    else:
+        parent = await _newest(api, want, project)
+    if parent is None:
+        return None
+    if not await _knows_parents(api, parent):
+        report.note("the server has no delta sync: the whole image is sent")
+        return None
+    if asked is None:
+        report.note(
+            f"only what differs from {parent.name} of {parent.created_at} ({parent.id}) is stored; "
+            "--parent names another image, or none"
+        )
+    return parent
+
+
+async def _newest(api: ImagesApi, want: Mapping[str, object], project: str | None) -> ImageRecord | None:
+    name = want.get("name")
+    if not isinstance(name, str) or not name:
+        return None
+    formats = (want.get("disk_format"), want.get("container_format"))
+    found = [
+        image
+        async for image in api.list_images([name_filter(name), ("status", "active")])
+        if image.name == name
+        and image.status == "active"
+        and (image.disk_format, image.container_format) == formats
+        and project in {None, image.owner}
+    ]
+    if len({image.owner for image in found}) > 1:
+        return None
+    # The list is newest first: of two in one second, the server knows which.
+    return found[0] if found else None
+
+
+async def _knows_parents(api: ImagesApi, image: ImageRecord) -> bool:
+    try:
+        await api.ask("GET", f"/lineage?limit=1&id={quote(image.id, safe='')}")
+    except ApiError as failure:
+        if is_no_route(failure):
+            return False
+        raise
+    return True

@@ -1,0 +1,130 @@
+"""What a delta push remembers on this machine, so that the same command goes on after it was interrupted.
+
+One directory a push, below the user's own state directory: `push.json` says which image and upload it is, `base` is the
+manifest that the file is compared with, `sent` holds the name of each block that was sent, written before it is sent.
+So whatever was killed, a block that has arrived is known by name, and one that has changed since is noticed. `names`
+is the scan's. Nothing in it is needed when it is lost: the push begins anew then.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from blockstore.clock import now_us
+from httpapi.client.block_names import NamesFile
+from httpapi.client.errors import SourceRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+FORGOTTEN_DAYS: Final = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A push under way: the image, its upload (None until it has begun), what it is compared with; sizes in bytes.
+
+    `stamp` is the regular file's, from the moment when all has arrived and the commit is asked for.
+    """
+
+    image: str
+    upload: str | None
+    base: str
+    manifest: str
+    size: int
+    block_size: int
+    stamp: list[int] | None = None
+
+
+class PushState:
+    """One push's directory, while its lock is held."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.base = directory / "base"
+        self.sent = NamesFile(directory / "sent")
+        self.names = NamesFile(directory / "names")
+
+    def load(self) -> Begun | None:
+        """What the last push of the same kind left; None if nothing, or nothing that can be read."""
+        try:
+            return Begun(**json.loads((self._directory / "push.json").read_bytes()))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def save(self, begun: Begun) -> None:
+        """Replaces what was there."""
+        new = self._directory / "push.new"
+        new.write_text(json.dumps(asdict(begun)), encoding="utf-8")
+        new.replace(self._directory / "push.json")
+
+    def forget(self) -> None:
+        """Nothing is under way any more."""
+        (self._directory / "push.json").unlink(missing_ok=True)
+        self.sent.clear()
+
+    def close(self) -> None:
+        """Closes the files, and removes them when nothing is under way."""
+        self.sent.close()
+        self.names.close()
+        if not (self._directory / "push.json").exists():
+            shutil.rmtree(self._directory, ignore_errors=True)
+
+
+@contextmanager
+def open_state(root: Path, what: Sequence[str], name: str) -> Iterator[PushState]:
+    """The state of the push that `what` tells apart from others, below `root`; messages call its file `name`.
+
+    SourceRefused while another push of the same kind runs. Where nothing can be written, what is kept ends with this.
+    """
+    directory = root / hashlib.sha256("\0".join(what).encode(errors="surrogateescape")).hexdigest()[:32]
+    with tempfile.TemporaryDirectory(prefix="drystone-") as elsewhere:
+        try:
+            _sweep(root)
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = _lock(directory)
+        except OSError:
+            directory = Path(elsewhere)
+            lock = _lock(directory)
+        if lock is None:
+            raise SourceRefused(f"another push of {name} is under way: wait for it, or stop it")
+        try:
+            state = PushState(directory)
+            try:
+                yield state
+            finally:
+                state.close()
+        finally:
+            os.close(lock)
+
+
+def _lock(directory: Path) -> int | None:
+    descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _sweep(root: Path) -> None:
+    """Removes what no command has come back to."""
+    with suppress(FileNotFoundError):
+        for directory in root.iterdir():
+            with suppress(OSError):
+                if now_us() / 1e6 - directory.stat().st_mtime < FORGOTTEN_DAYS * 86400:
+                    continue
+                lock = _lock(directory)
+                if lock is not None:
+                    shutil.rmtree(directory, ignore_errors=True)
+                    os.close(lock)

@@ -1,0 +1,60 @@
+"""What a push of changes is asked for, and when a parent's blocks can be those of a new image."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import astuple, dataclass
+from typing import TYPE_CHECKING
+
+from chunker.cutting import Cutting, CuttingRefused
+from httpapi.wire.images import CUTTING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from httpapi.client.block_file import Stamp
+    from httpapi.client.block_names import ImageNames
+    from httpapi.client.changed_extents import ChangedExtents
+    from httpapi.client.names_cache import NamesCache
+    from httpapi.wire.images import ImageRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """What a push keeps and what it trusts.
+
+    `directory` is where pushes under way are remembered, `what` tells this one from others: the same texts mean the
+    same push. `cache` has the names of files that were scanned before. `touched` says which bytes may differ from the
+    parent, None if all may. `others` are further images with blocks of the file, wherever these are in them. `live`:
+    the file may change while it is read.
+    """
+
+    directory: Path
+    what: tuple[str, ...]
+    cache: NamesCache | None = None
+    touched: ChangedExtents | None = None
+    others: Sequence[ImageRecord] = ()
+    live: bool = False
+
+
+def unfit(base: ImageNames, parent: ImageRecord, want: Mapping[str, object]) -> str | None:
+    """Why this parent's blocks can't be those of the new image, as a sentence's beginning; None if they can."""
+    if not base.header.is_fixed:
+        return f"image {parent.id} is cut where its content says so"
+    formats = (parent.disk_format, parent.container_format)
+    if formats != (want.get("disk_format"), want.get("container_format")):
+        return f"image {parent.id} has other formats"
+    wish = want.get(CUTTING)
+    if wish is None:
+        return None
+    with suppress(CuttingRefused):
+        cutting = Cutting.parse(str(wish))
+        if cutting.is_fixed and cutting.size == base.header.block_size:
+            return None
+    return f"image {parent.id} is cut otherwise than {wish}"
+
+
+def plain(stamp: Stamp | None) -> list[int] | None:
+    """A stamp as it is written down."""
+    return None if stamp is None else list(astuple(stamp))

@@ -1,0 +1,374 @@
+"""Delta pushes against a real server in this process, with what passes between them counted."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from httpapi.client import comparison, delta_api, names_cache
+from httpapi.client.api import ImagesApi
+from httpapi.client.block_file import open_block_file
+from httpapi.client.changed_extents import ChangedExtents
+from httpapi.client.delta_push import push_changes
+from httpapi.client.errors import Interrupted, Mismatch, SourceRefused
+from httpapi.client.names_cache import NamesCache
+from httpapi.client.push_terms import Keeping
+from tests.kit.changing_disk import BLOCK, ChangingDisk
+from tests.kit.counting_proxy import CountingProxy
+from tests.kit.image_service import image_service
+from tests.kit.kept_report import KeptReport
+from tests.kit.running_server import RunningServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from httpapi.client.push import PushResult
+
+WANT = {"name": "disk", "disk_format": "raw", "container_format": "bare"}
+MIB = 1 << 20
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("httpapi.client.retrying.BACKOFF_SECONDS", (0.01,))
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RunningServer]:
+    with image_service(tmp_path / "data", block_size=BLOCK) as service, RunningServer(service.services) as running:
+        yield running
+
+
+@pytest.fixture
+def wire(server: RunningServer) -> Iterator[CountingProxy]:
+    with CountingProxy(server.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> ChangingDisk:
+    return ChangingDisk(tmp_path / "disk.raw", 8 * MIB + 1234, random.Random(1))
+
+
+class Pusher:
+    """Pushes the same file again and again, each time over the last image."""
+
+    def __init__(self, server: RunningServer, wire: CountingProxy, disk: ChangingDisk, state: Path) -> None:
+        self.server, self.wire, self.disk = server, wire, disk
+        self.report = KeptReport()
+        self.cache: NamesCache | None = NamesCache(state / "names")
+        self.state = state / "pushes"
+        self.terms: dict[str, Any] = {}
+
+    def whole(self) -> str:
+        image_id = self.server.new_image(name="disk")
+        assert self.server.call("PUT", f"/v2/images/{image_id}/file", bytes(self.disk.held), RAW).status == 204
+        return image_id
+
+    def push(self, parent: str, **want: object) -> PushResult:
+        async def connected() -> PushResult | None:
+            async with ImagesApi(self.wire.url) as api:
+                keeping = Keeping(self.state, (str(self.disk.path),), self.cache, **self.terms)
+                record = await api.get_image(parent)
+                return await push_changes(api, file, WANT | want, record, self.report, keeping)
+
+        self.report = KeptReport()
+        file = open_block_file(str(self.disk.path))
+        self.wire.taken()
+        try:
+            done = asyncio.run(connected())
+        finally:
+            file.close()
+        assert done is not None, self.report.notes
+        return done
+
+    def is_right(self, image_id: str) -> None:
+        answer = self.server.call("GET", f"/v2/images/{image_id}/file")
+        assert answer.body == bytes(self.disk.held)
+
+    def begun(self) -> list[str]:
+        """Images that are under way."""
+        listed = self.server.call("GET", "/v2/images").json["images"]
+        return [image["id"] for image in listed if image["status"] != "active"]
+
+
+RAW = {"Content-Type": "application/octet-stream"}
+
+
+@pytest.fixture
+def pusher(server: RunningServer, wire: CountingProxy, disk: ChangingDisk, tmp_path: Path) -> Pusher:
+    return Pusher(server, wire, disk, tmp_path / "state")
+
+
+def test_only_the_blocks_that_differ_are_sent(pusher: Pusher, disk: ChangingDisk) -> None:
+    parent = pusher.whole()
+    disk.write(2 * MIB + 5, os.urandom(10))
+    disk.write(5 * MIB, os.urandom(BLOCK))
+    done = pusher.push(parent)
+    assert pusher.wire.taken()[0] < 2 * BLOCK + 8000
+    assert (done.verified, done.size, done.image.parent_image_ref) == (True, len(disk.held), parent)
+    assert done.unchanged == done.size - 2 * BLOCK
+    assert pusher.report.done == pusher.report.total == done.size
+    pusher.is_right(done.image.id)
+    assert list(pusher.state.iterdir()) == []
+
+
+def test_random_edits_growth_and_shrinkage_are_pushed_right(pusher: Pusher, disk: ChangingDisk) -> None:
+    image = pusher.whole()
+    for _ in range(12):
+        disk.edit()
+        image = pusher.push(image).image.id
+        pusher.is_right(image)
+
+
+def test_an_emptied_file_and_a_file_that_grows_from_nothing_are_pushed(pusher: Pusher, disk: ChangingDisk) -> None:
+    image = pusher.whole()
+    for size in (0, 5 * BLOCK + 7, 5 * BLOCK + 7, 2 * BLOCK):
+        disk.resize(size)
+        image = pusher.push(image).image.id
+        pusher.is_right(image)
+
+
+def test_zeros_over_data_travel_as_holes(pusher: Pusher, disk: ChangingDisk) -> None:
+    parent = pusher.whole()
+    disk.write(2 * MIB, bytes(2 * MIB))
+    done = pusher.push(parent)
+    assert pusher.wire.taken()[0] < 8000
+    pusher.is_right(done.image.id)
+
+
+def test_an_unchanged_file_is_not_read_again(
+    pusher: Pusher, disk: ChangingDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(names_cache, "QUIET_SECONDS", 0)
+    first = pusher.push(pusher.whole())
+    disk.path.chmod(0o600)
+    pusher.push(first.image.id)  # another ctime: read, and kept
+    monkeypatch.setattr("httpapi.client.block_file.BlockFile.fill", None)
+    done = pusher.push(first.image.id)
+    assert (done.sent, done.unchanged) == (0, len(disk.held))
+    assert pusher.wire.taken()[0] < 5000
+    pusher.is_right(done.image.id)
+
+
+def test_a_cached_file_is_read_where_it_differs_from_another_parent(
+    pusher: Pusher, disk: ChangingDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(names_cache, "QUIET_SECONDS", 0)
+    old = pusher.whole()
+    disk.write(3 * MIB, os.urandom(3 * BLOCK))
+    for _ in range(2):
+        done = pusher.push(old)
+        assert 3 * BLOCK < done.sent < 5 * BLOCK
+        pusher.is_right(done.image.id)
+
+
+def test_a_file_that_was_changed_a_moment_before_is_not_cached(pusher: Pusher, disk: ChangingDisk) -> None:
+    done = pusher.push(pusher.whole())
+    stamp = open_block_file(str(disk.path)).stamp()
+    assert stamp is not None
+    assert pusher.cache is not None
+    assert pusher.cache.find(stamp, BLOCK) is None
+    assert done.verified
+
+
+def changing(pusher: Pusher, monkeypatch: pytest.MonkeyPatch, change: Callable[[], None]) -> None:
+    """Has `change` happen in the middle of the next scan."""
+    plain, once = comparison.Comparison.unchanged, [change]
+
+    def unchanged(self: Any, looked: Any) -> int:
+        if once:
+            once.pop()()
+        return plain(self, looked)
+
+    monkeypatch.setattr(comparison.Comparison, "unchanged", unchanged)
+
+
+def test_a_file_that_changes_while_it_is_read_is_noticed_and_leaves_nothing(
+    pusher: Pusher, disk: ChangingDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = pusher.whole()
+    changing(pusher, monkeypatch, lambda: disk.write(100, b"new"))
+    with pytest.raises(SourceRefused, match="changed while it was read"):
+        pusher.push(parent)
+    assert pusher.begun() == []
+    changing(pusher, monkeypatch, lambda: disk.write(100, b"newer"))
+    pusher.terms["live"] = True
+    assert pusher.push(parent).verified
+
+
+def test_only_touched_extents_are_read(pusher: Pusher, disk: ChangingDisk) -> None:
+    parent = pusher.whole()
+    before = bytes(disk.held)
+    disk.write(2 * MIB, os.urandom(10))
+    disk.write(4 * MIB, os.urandom(10))
+    pusher.terms["touched"] = ChangedExtents([(4 * MIB, 10)])
+    done = pusher.push(parent)
+    answer = pusher.server.call("GET", f"/v2/images/{done.image.id}/file").body
+    assert answer == before[: 4 * MIB] + disk.held[4 * MIB :]
+    disk.resize(len(disk.held) + 3 * BLOCK)
+    disk.write(len(disk.held) - BLOCK, os.urandom(BLOCK))
+    pusher.terms["touched"] = ChangedExtents([(2 * MIB, 10)])
+    pusher.is_right(pusher.push(done.image.id).image.id)
+
+
+@pytest.mark.parametrize("after", [100, 300_000, 1_200_000])
+def test_a_push_that_was_broken_off_goes_on_and_sends_little_twice(
+    pusher: Pusher, disk: ChangingDisk, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    parent = pusher.whole()
+    disk.write(2 * MIB, os.urandom(2 * MIB))
+    monkeypatch.setattr("httpapi.client.block_sender.FULL", 256 * 1024)
+    plain = comparison.Comparison.has_arrived
+    arrived = 0
+
+    def has_arrived(self: Any, which: Any) -> None:
+        nonlocal arrived
+        which = list(which)
+        plain(self, which)
+        arrived += sum(each.count for each in which) * BLOCK
+        if arrived > after:
+            raise Interrupted("the machine is switched off")
+
+    with monkeypatch.context() as broken, pytest.raises(Interrupted):
+        broken.setattr(comparison.Comparison, "has_arrived", has_arrived)
+        pusher.push(parent)
+    (begun,) = pusher.begun()
+    assert any("the same command goes on" in note for note in pusher.report.notes)
+    sent = pusher.wire.taken()[0]
+    done = pusher.push(parent)
+    assert done.image.id == begun
+    assert sent + pusher.wire.taken()[0] < 1.2 * 2 * MIB + 4 * 256 * 1024
+    pusher.is_right(done.image.id)
+
+
+def test_a_file_that_changed_since_the_push_was_broken_off_is_pushed_as_it_is_now(
+    pusher: Pusher, disk: ChangingDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = pusher.whole()
+    before = bytes(disk.held[2 * MIB : 3 * MIB])
+    for now in (os.urandom(MIB), before, bytes(MIB)):
+        disk.write(2 * MIB, os.urandom(MIB))
+        with monkeypatch.context() as broken, pytest.raises(Interrupted):
+            broken.setattr("httpapi.client.delta_api.DeltaApi.commit", refuse)
+            pusher.push(parent)
+        disk.write(2 * MIB, now)
+        done = pusher.push(parent)
+        assert any("has changed since" in note for note in pusher.report.notes)
+        pusher.is_right(done.image.id)
+        assert pusher.begun() == []
+
+
+async def refuse(*_: object) -> None:
+    raise Interrupted("the machine is switched off")
+
+
+def test_a_commit_whose_answer_was_lost_is_found_done(
+    pusher: Pusher, disk: ChangingDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = pusher.whole()
+    disk.write(2 * MIB, os.urandom(MIB))
+    with monkeypatch.context() as broken, pytest.raises(Interrupted):
+        broken.setattr("httpapi.client.delta_api.DeltaApi.manifest_digest", refuse)
+        pusher.push(parent)
+    done = pusher.push(parent)
+    assert (done.sent, done.verified) == (0, True)
+    pusher.is_right(done.image.id)
+    assert len(pusher.server.call("GET", "/v2/images").json["images"]) == 2
+
+
+def test_an_upload_that_expired_is_begun_anew(
+    pusher: Pusher, disk: ChangingDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = pusher.whole()
+    disk.write(2 * MIB, os.urandom(MIB))
+    with monkeypatch.context() as broken, pytest.raises(Interrupted):
+        broken.setattr("httpapi.client.delta_api.DeltaApi.commit", refuse)
+        pusher.push(parent)
+    (begun,) = pusher.begun()
+    found = pusher.server.call("GET", f"/v2/images/{begun}/deltas").json["deltas"][0]["id"]
+    assert pusher.server.call("DELETE", f"/v2/images/{begun}/deltas/{found}").status == 204
+    done = pusher.push(parent)
+    assert done.image.id == begun
+    pusher.is_right(begun)
+
+
+def test_a_parent_that_is_gone_meanwhile_is_not_missed(
+    pusher: Pusher, disk: ChangingDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = pusher.whole()
+    other = pusher.whole()
+    disk.write(2 * MIB, os.urandom(MIB))
+    with monkeypatch.context() as broken, pytest.raises(Interrupted):
+        broken.setattr("httpapi.client.delta_api.DeltaApi.commit", refuse)
+        pusher.push(parent)
+    assert pusher.server.call("DELETE", f"/v2/images/{parent}").status == 204
+    pusher.is_right(pusher.push(other).image.id)
+
+
+def test_other_blocks_at_the_server_are_noticed(
+    pusher: Pusher, disk: ChangingDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = pusher.whole()
+    disk.write(2 * MIB, os.urandom(MIB))
+
+    async def another(*_: object) -> bytes:
+        return bytes(32)
+
+    monkeypatch.setattr("httpapi.client.delta_api.DeltaApi.manifest_digest", another)
+    with pytest.raises(Mismatch, match="other blocks than were read"):
+        pusher.push(parent)
+    assert len(pusher.server.call("GET", "/v2/images").json["images"]) == 1
+
+
+def test_another_cutting_means_a_whole_image(pusher: Pusher, disk: ChangingDisk) -> None:
+    parent = pusher.whole()
+    with pytest.raises(AssertionError, match="the whole image is sent"):
+        pusher.push(parent, drystone_cutting="fixed:128KiB")
+    pusher.is_right(pusher.push(parent, drystone_cutting="fixed:64KiB", id=str(uuid.uuid4())).image.id)
+
+
+def test_blocks_of_other_images_are_named_and_not_sent(pusher: Pusher, disk: ChangingDisk) -> None:
+    parent = pusher.whole()
+    other = os.urandom(3 * MIB)
+    image_id = pusher.server.new_image(name="other")
+    assert pusher.server.call("PUT", f"/v2/images/{image_id}/file", other, RAW).status == 204
+    disk.write(4 * MIB, other[: 2 * MIB])
+    disk.write(2 * MIB, other[BLOCK : 2 * BLOCK])
+    record = asyncio.run(record_of(pusher.wire.url, image_id))
+    pusher.terms["others"] = [record]
+    done = pusher.push(parent)
+    assert done.sent < 5000
+    pusher.is_right(done.image.id)
+
+
+async def record_of(url: str, image_id: str) -> Any:
+    async with ImagesApi(url) as api:
+        return await api.get_image(image_id)
+
+
+def test_a_block_that_another_image_does_not_have_any_more_is_sent(
+    pusher: Pusher, disk: ChangingDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = pusher.whole()
+    other = os.urandom(MIB)
+    image_id = pusher.server.new_image(name="other")
+    assert pusher.server.call("PUT", f"/v2/images/{image_id}/file", other, RAW).status == 204
+    disk.write(4 * MIB, other)
+    pusher.terms["others"] = [asyncio.run(record_of(pusher.wire.url, image_id))]
+    plain = delta_api.DeltaApi.begin
+
+    async def begin(self: Any, image: str, new: Any) -> Any:
+        pusher.server.call("DELETE", f"/v2/images/{image_id}")
+        return await plain(self, image, new)
+
+    monkeypatch.setattr(delta_api.DeltaApi, "begin", begin)
+    done = pusher.push(parent)
+    assert done.sent > MIB
+    pusher.is_right(done.image.id)
