@@ -27,13 +27,13 @@ class FileTarget:
 
     patient = False
 
-    def __init__(self, path: Path, *, force: bool) -> None:
+    def __init__(self, path: Path, *, force: bool, part: tuple[Path, int] | None = None) -> None:
         self.name = str(path)
         # Through a symlink, so that the file it points to is replaced and not the link.
         self._path = Path(os.path.realpath(path))
         self._force = force
         self._placed = self._finished = False
-        self._part, self._descriptor = make_part(self._path, name=self.name)
+        self._part, self._descriptor = part or make_part(self._path, name=self.name)
 
     def begin(self, size: int) -> None:
         """Gives the part its whole length; what is never written stays a hole."""

@@ -2,7 +2,7 @@
 
 It is always a new file, so that nothing of the user's is ever written over. A lock on it says that its pull
 lives; one whose lock can be taken was left by a pull that was killed, and the next pull of the same file
-removes it.
+removes it, or takes it over when it can tell by itself what is right in it.
 """
 
 from __future__ import annotations
@@ -32,6 +32,22 @@ def make_part(path: Path, *, name: str) -> tuple[Path, int]:
     Raises TargetRefused when another pull is writing the same file, or the directory takes no files.
     """
     _sweep(path, name)
+    return _new_part(path, name)
+
+
+def take_part(path: Path, *, name: str) -> tuple[Path, int, bool]:
+    """As `make_part`, but a part that a killed pull left is taken as it is; the last value says so."""
+    taken: tuple[Path, int] | None = None
+    for part in _parts(path):
+        descriptor = _open_dead(part, name) if taken is None else None
+        if descriptor is None:
+            _remove_dead(part)
+        else:
+            taken = part, descriptor
+    return (*taken, True) if taken else (*_new_part(path, name), False)
+
+
+def _new_part(path: Path, name: str) -> tuple[Path, int]:
     for _ in range(_TRIES):
         part = path.with_name(f".{_label(path)}.{secrets.token_hex(8)}{SUFFIX}")
         descriptor = open_to_write(str(part), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, name=name)
@@ -49,14 +65,44 @@ def _label(path: Path) -> str:
 
 def _sweep(path: Path, name: str) -> None:
     """Removes what killed pulls of the same file left; TargetRefused for one that is alive."""
+    for part in _parts(path):
+        if not _remove_dead(part):
+            raise _alive(name)
+
+
+def _alive(name: str) -> TargetRefused:
+    return TargetRefused(f"another pull is writing {name}: wait for it, or choose another name")
+
+
+def _parts(path: Path) -> list[Path]:
     ours = re.compile(rf"\.{re.escape(_label(path))}\.[0-9a-f]{{16}}{re.escape(SUFFIX)}")
     found: list[Path] = []
     # A directory that may be written but not listed is not swept.
     with suppress(OSError), os.scandir(path.parent) as entries:
         found = [Path(entry.path) for entry in entries if ours.fullmatch(entry.name)]
-    for part in found:
-        if not _remove_dead(part):
-            raise TargetRefused(f"another pull is writing {name}: wait for it, or choose another name")
+    return found
+
+
+def _open_dead(part: Path, name: str) -> int | None:
+    """A locked descriptor of a part without an owner, None if it can't be had; TargetRefused for one that is alive."""
+    try:
+        descriptor = os.open(part, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise _alive(name) from None
+    except OSError:
+        os.close(descriptor)
+        return None
+    found = os.fstat(descriptor)
+    # With a second name it may be a file that is complete, or one that was never ours.
+    if _is_at(descriptor, part) and found.st_uid == os.geteuid() and found.st_nlink == 1:
+        return descriptor
+    os.close(descriptor)
+    return None
 
 
 def _remove_dead(part: Path) -> bool:

@@ -79,11 +79,12 @@ class DeviceTarget:
 
     patient = False
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, readable: bool = False) -> None:
         self.name = path
         self._finished = self._touched = False
         # O_EXCL refuses a device that is mounted or otherwise in use.
-        self._descriptor = open_to_write(path, os.O_WRONLY | os.O_EXCL, name=path)
+        way = os.O_RDWR if readable else os.O_WRONLY
+        self._descriptor = open_to_write(path, way | os.O_EXCL, name=path)
 
     def begin(self, size: int) -> None:
         """TargetRefused for a device that is too small."""
