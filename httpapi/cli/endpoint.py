@@ -62,6 +62,12 @@ def credentials_path(environment: Mapping[str, str] | None = None) -> Path:
     return _configuration(variables) / "drystone" / "credentials.toml"
 
 
+def state_path(environment: Mapping[str, str] | None = None) -> Path:
+    """The directory of what the verbs remember from one call to the next; nothing in it is missed when it is gone."""
+    variables = os.environ if environment is None else environment
+    return (_path("XDG_STATE_HOME", variables) or _home(variables) / ".local/state") / "drystone"
+
+
 def user_name(environment: Mapping[str, str] | None = None) -> str | None:
     """How this machine calls whoever sits before it."""
     variables = os.environ if environment is None else environment

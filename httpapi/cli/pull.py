@@ -27,7 +27,8 @@ EXAMPLES: Final = """
 \b
 Examples:
   drystone pull debian
-  drystone pull 3f9a02 disk.raw --force
+  drystone pull 3f9a02 disk.raw --force              (gets only what differs)
+  drystone pull debian new.raw --seed old.raw
   drystone pull debian - | dd of=/dev/vdb bs=4M
 """
 
@@ -36,8 +37,9 @@ Examples:
 @click.argument("image")
 @click.argument("file", required=False)
 @click.option("--force", "-f", is_flag=True, help="Replace an existing file; write to a block device.")
+@click.option("--seed", "seeds", metavar="OTHER", multiple=True, help="A file with blocks of the image; repeatable.")
 @client_verb
-def pull(choices: Choices, image: str, file: str | None, *, force: bool) -> None:
+def pull(choices: Choices, image: str, file: str | None, *, force: bool, seeds: tuple[str, ...]) -> None:
     """Download IMAGE to FILE; without FILE, to its name and format in this directory, such as debian.raw.
 
     IMAGE is an id, the first 6 or more digits of one, or a name: your newest active image of that name. FILE `-`
@@ -46,14 +48,20 @@ def pull(choices: Choices, image: str, file: str | None, *, force: bool) -> None
     permissions. A broken connection is continued. A block device is written in place, zeros too. A named pipe is
     waited for until somebody reads it.
 
+    Only the blocks that differ are fetched, each checked by its BLAKE3, where something is here already: the FILE that
+    --force replaces, a block device, a --seed, or what an interrupted pull of the same FILE has left. FILE stays as it
+    was until the new one is whole. Interrupted, the same command goes on.
+
     Prints the file's path where no person reads, a summary on a terminal, and with --json an object with id,
-    name, size, seconds, rate (bytes a second), verified and file (on standard error if the data goes to `-`).
+    name, size, seconds, rate (bytes a second), verified, unchanged and received (bytes), and file (on standard error
+    if the data goes to `-`).
     """
     from httpapi.cli.progress import reporting
     from httpapi.client.names import find_image
-    from httpapi.client.pull import pull as fetch
-    from httpapi.client.target import open_target
+    from httpapi.client.transfers import pull_disk
 
+    if file == "-" and seeds:
+        raise click.UsageError("--seed is for files: standard output gets the whole image")
     if file == "-" and sys.stdout.isatty():
         raise click.UsageError("standard output is a terminal: redirect it, or name a file")
 
@@ -62,7 +70,7 @@ def pull(choices: Choices, image: str, file: str | None, *, force: bool) -> None
         async def step(api: ImagesApi) -> tuple[str, PullResult]:
             record = await find_image(api, image, project=choices.project)
             path = file if file is not None else file_name_for(record)
-            return path, await fetch(api, record.id, open_target(path, force=force), report)
+            return path, await pull_disk(api, record.id, path, report, force=force, seeds=seeds)
 
         path, result = run(choices, step)
     _print_result(choices, path, result)
@@ -85,7 +93,7 @@ def _stem(text: str) -> str:
 def _print_result(choices: Choices, path: str, result: PullResult) -> None:
     import os
 
-    from httpapi.cli.output import is_terminal, json_text, print_json, printable, summary
+    from httpapi.cli.output import human_size, is_terminal, json_text, print_json, printable, summary
 
     image, streamed = result.image, path == "-"
     if choices.json:
@@ -96,6 +104,8 @@ def _print_result(choices: Choices, path: str, result: PullResult) -> None:
             "seconds": round(result.seconds, 3),
             "rate": round(result.size / result.seconds) if result.seconds > 0 else None,
             "verified": result.verified,
+            "unchanged": result.unchanged,
+            "received": result.received,
             "file": path,
         }
         if streamed:
@@ -108,4 +118,5 @@ def _print_result(choices: Choices, path: str, result: PullResult) -> None:
         # As the file system has it, in whatever encoding.
         click.echo(os.fsencode(path))
     else:
-        click.echo(f"{summary('Pulled', image, result.size, result.seconds)}\n{printable(path)}")
+        came = f", {human_size(result.received)} received" if result.unchanged else ""
+        click.echo(f"{summary('Pulled', image, result.size, result.seconds)}{came}\n{printable(path)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -15,7 +15,7 @@ from httpapi.wire.images import CUTTING, ImageRecord
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from httpapi.client.api import ImagesApi
+    from httpapi.client.changed_extents import ChangedExtents
     from httpapi.client.push import PushResult
 
 _FORMATS: Final = {".qcow2", ".vmdk", ".vhd", ".vhdx", ".vdi", ".iso"}
@@ -27,6 +27,8 @@ EXAMPLES: Final = """
 \b
 Examples:
   drystone push debian-12.raw --name debian --tag nightly
+  drystone push debian-12.raw --name debian          (again: sends what changed)
+  drystone push /dev/vg/snap --name vm --parent 3f9a02
   drystone push disk.qcow2 --property os_distro=debian --min-disk 10
   drystone push backup.tar --cutting content-defined
   zstd -dc disk.raw.zst | drystone push - --name disk
@@ -49,13 +51,48 @@ Examples:
 @click.option("--min-ram", type=click.IntRange(0), metavar="MB", help="The least memory it boots with.")
 @click.option("--cutting", metavar="HOW", help="How to cut it into blocks, as below. [default: by its formats]")
 @click.option("--size", type=click.IntRange(0), metavar="BYTES", help="What a stream must hold; else refused.")
+@click.option(
+    "--parent",
+    metavar="IMAGE|none",
+    help="Send only what differs from IMAGE; none: a full image. [default: your newest of that name and format]",
+)
+@click.option(
+    "--base", "bases", metavar="IMAGE", multiple=True, help="With a parent: IMAGE has blocks of FILE, too; repeatable."
+)
+@click.option(
+    "--changed-extents", metavar="FILE|-", help="A list of what may differ from the parent: the rest is not read."
+)
+@click.option("--live", is_flag=True, help="Push a file that a virtual machine, or something else, is writing to.")
 @click.option("--keep", is_flag=True, help="After a failure, don't delete the image again.")
 @client_verb
-def push(choices: Choices, file: str, *, size: int | None, keep: bool, **attributes: object) -> None:
+def push(
+    choices: Choices,
+    file: str,
+    *,
+    parent: str | None,
+    bases: tuple[str, ...],
+    changed_extents: str | None,
+    size: int | None,
+    live: bool,
+    keep: bool,
+    **attributes: object,
+) -> None:
     """Upload FILE, a disk image or block device, as a new image; `-` reads standard input.
 
-    Holes of a sparse file are not read. What arrived is compared with what was read by its SHA-512. When
-    anything fails, the new image is deleted again, which a service refuses where it was to be --protected.
+    Where you have an image of that name already, only the blocks that differ from it are sent, compressed, and it
+    becomes the new one's parent; the new image is a full disk of its own all the same. --parent names another image, or
+    none. Interrupted, the same command goes on where it stopped. A regular file that was pushed before and has not
+    changed is not read again.
+
+    A full image is compared with what was read by its SHA-512; when anything fails, it is deleted again, which a
+    service refuses where it was to be --protected. Holes of a sparse file are not read. A file that changes meanwhile,
+    or that a QEMU has open to write, is refused without --live.
+
+    --base names images that have blocks of FILE at other places, such as the one that was installed in it: what they
+    have is named and not sent.
+
+    --changed-extents takes the JSON of `qemu-img map --output=json` for an overlay, or of `nbdinfo
+    --map=qemu:dirty-bitmap:NAME --json`: only those bytes are read, all others are taken to be the parent's.
 
     The service stores blocks, each once. `--cutting fixed` suits disks, whose bytes keep their places, and is the
     default for them; `content-defined` finds what is the same although it was shifted, and is the default for iso,
@@ -63,24 +100,39 @@ def push(choices: Choices, file: str, *, size: int | None, keep: bool, **attribu
     content-defined:1MiB. Smaller blocks find more, and cost more.
 
     Prints the new image's id where no person reads, a summary on a terminal, and with --json an object with id,
-    name, size, seconds, rate (bytes a second), verified, os_hash_algo and os_hash_value.
+    name, size, seconds, rate (bytes a second), verified, parent, unchanged and sent (bytes), os_hash_algo and
+    os_hash_value.
     """
+    from httpapi.cli.endpoint import state_path
     from httpapi.cli.progress import reporting
-    from httpapi.client.push import push as send
     from httpapi.client.source import open_source
+    from httpapi.client.transfers import PushWish, push_disk
 
     want = _wanted(file, attributes)
-    source = open_source(file, size=size)
+    touched = _changed_extents(changed_extents, file, parent)
+    wish = PushWish(state_path(), parent, choices.project, bases, touched, live=live, keep=keep)
+    source = open_source(file, size=size, live=live)
     try:
         with reporting("push", quiet=choices.quiet) as report:
-
-            async def step(api: ImagesApi) -> PushResult:
-                return await send(api, source, want, report, keep=keep)
-
-            result = run(choices, step)
+            result = run(choices, lambda api: push_disk(api, source, want, wish, report))
     finally:
         source.close()
     _print_result(choices, result)
+
+
+def _changed_extents(given: str | None, file: str, parent: str | None) -> ChangedExtents | None:
+    import sys
+
+    from httpapi.client.changed_extents import parse_extents
+    from httpapi.client.parents import NO_PARENT
+
+    if given is None:
+        return None
+    if file == "-" or parent == NO_PARENT:
+        raise click.UsageError("--changed-extents needs a FILE that can be read by position, and a parent")
+    if given == "-":
+        return parse_extents(sys.stdin.buffer.read(), "standard input")
+    return parse_extents(Path(given).read_bytes(), given)
 
 
 def _wanted(file: str, attributes: dict[str, object]) -> dict[str, object]:
@@ -137,7 +189,7 @@ def _guess(suffix: str) -> str:
 
 
 def _print_result(choices: Choices, result: PushResult) -> None:
-    from httpapi.cli.output import is_terminal, print_json, summary
+    from httpapi.cli.output import human_size, is_terminal, print_json, summary
 
     image = result.image
     if choices.json:
@@ -149,6 +201,9 @@ def _print_result(choices: Choices, result: PushResult) -> None:
                 "seconds": round(result.seconds, 3),
                 "rate": round(result.size / result.seconds) if result.seconds > 0 else None,
                 "verified": result.verified,
+                "parent": image.parent_image_ref,
+                "unchanged": result.unchanged,
+                "sent": result.sent,
                 "os_hash_algo": image.os_hash_algo,
                 "os_hash_value": image.os_hash_value,
             },
@@ -156,4 +211,5 @@ def _print_result(choices: Choices, result: PushResult) -> None:
     elif choices.quiet or not is_terminal():
         click.echo(image.id)
     else:
-        click.echo(f"{summary('Pushed', image, result.size, result.seconds)}\n{image.id}")
+        sent = f", {human_size(result.sent)} sent" if result.unchanged else ""
+        click.echo(f"{summary('Pushed', image, result.size, result.seconds)}{sent}\n{image.id}")

@@ -31,6 +31,7 @@ VERBS: Final = {
     "show": ("httpapi.cli.show", "show", "Show everything known of an image."),
     "push": ("httpapi.cli.push", "push", "Upload a disk image."),
     "pull": ("httpapi.cli.pull", "pull", "Download an image."),
+    "diff": ("httpapi.cli.diff", "diff", "Tell where two images or files differ."),
     "tree": ("httpapi.cli.tree", "tree", "Draw which image came from which."),
     "coalesce": ("httpapi.cli.coalesce", "coalesce", "Make an image independent of its ancestors."),
     "rm": ("httpapi.cli.rm", "rm", "Delete images."),

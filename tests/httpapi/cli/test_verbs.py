@@ -333,7 +333,7 @@ def test_a_servers_message_cannot_command_the_terminal(small: SmallServer, dryst
     assert err == "drystone: no\\x1b]0;owned\\x07\\u202e\\x9b2J (HTTP 403, request req-7)\n"
     Path("disk").write_bytes(b"0123456789")
     small.faults.refuse_upload = 413
-    err = drystone("push", "disk", "--protected")[2]
+    err = drystone("push", "disk", "--protected", "--parent", "none")[2]
     assert len(err.splitlines()) == 2
     assert all(each.isprintable() for each in err.replace("\n", ""))
 

@@ -1,0 +1,227 @@
+"""Push, pull and diff as one call each, by the best way that the server and what is here allow; what the verbs do.
+
+For programs without an event loop each has a sync face: `push_sync`, `pull_sync`, `diff_sync`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from httpapi.client.api import ImagesApi
+from httpapi.client.auth import place_of
+from httpapi.client.block_file import BlockFile, open_block_file
+from httpapi.client.block_names import fetch_names
+from httpapi.client.delta_api import DeltaApi
+from httpapi.client.delta_pull import pull_changes
+from httpapi.client.delta_push import push_changes
+from httpapi.client.diff import Totals, changes, image_changes
+from httpapi.client.errors import NoData, NotAnImageService, SourceRefused
+from httpapi.client.names import find_image
+from httpapi.client.names_cache import NamesCache
+from httpapi.client.open_files import writer_of
+from httpapi.client.parents import find_parent
+from httpapi.client.pull import pull
+from httpapi.client.push import push
+from httpapi.client.push_terms import Keeping
+from httpapi.client.report import NoReport
+from httpapi.client.source import FileSource, open_source
+from httpapi.client.target import open_target
+from httpapi.client.update_target import open_update
+from httpapi.wire.images import PARENT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from blockstore.diff import Extent
+    from httpapi.client.auth import Access
+    from httpapi.client.changed_extents import ChangedExtents
+    from httpapi.client.diff import Side
+    from httpapi.client.pull import PullResult
+    from httpapi.client.push import PushResult
+    from httpapi.client.report import Report
+    from httpapi.client.source import Source
+    from httpapi.wire.images import ImageRecord
+
+
+@dataclass(frozen=True, slots=True)
+class PushWish:
+    """How a push is to be done.
+
+    `state` is a directory of the user's own, for what is remembered from one call to the next. `parent` is what the
+    user says of it: an image, `none`, or nothing, which means the newest own image of the same name. `project` is the
+    caller's, if known. `bases` are images with blocks of the file at other places; `touched` says which bytes may
+    differ from the parent. `live` allows a file that is written to meanwhile. `keep`: after a failure a whole image
+    that was begun is not deleted.
+    """
+
+    state: Path
+    parent: str | None = None
+    project: str | None = None
+    bases: Sequence[str] = ()
+    touched: ChangedExtents | None = None
+    live: bool = False
+    keep: bool = False
+
+
+async def push_disk(
+    api: ImagesApi, source: Source, want: Mapping[str, object], wish: PushWish, report: Report
+) -> PushResult:
+    """Creates an image with the attributes `want` and the bytes of `source`: what differs from a parent, else all.
+
+    Raises SourceRefused, Mismatch, NoSuchImage, Ambiguous and whatever `api` raises.
+    """
+    await api.discover()
+    file = source.file if isinstance(source, FileSource) else None
+    if file is not None and not wish.live and (who := writer_of(file)) is not None:
+        raise SourceRefused(
+            f"{who} has {source.name} open to write: stop the virtual machine, push a snapshot of it, or say --live "
+            "if a mixture of before and after will do"
+        )
+    parent = await find_parent(api, wish.parent, want, wish.project, report)
+    if wish.touched is not None and (parent is None or file is None):
+        raise SourceRefused("a list of changed extents says what differs from a parent, and there is none")
+    if parent is not None and file is not None:
+        others = [await find_image(api, each, project=wish.project) for each in wish.bases]
+        keeping = _keeping(api, file, want, wish, others)
+        if (done := await push_changes(api, file, want, parent, report, keeping)) is not None:
+            return done
+        if wish.touched is not None:
+            raise SourceRefused(
+                "only a part of the file is known, and the whole would have to be sent: push it without"
+            )
+    lineage = {} if parent is None else {PARENT: parent.id}
+    return await push(api, source, {**want, **lineage}, report, keep=wish.keep)
+
+
+def _keeping(
+    api: ImagesApi, file: BlockFile, want: Mapping[str, object], wish: PushWish, others: Sequence[ImageRecord]
+) -> Keeping:
+    path = os.path.realpath(file.name)
+    return Keeping(
+        directory=wish.state / "pushes",
+        what=(place_of(api.endpoint), path, json.dumps(want, sort_keys=True), wish.parent or ""),
+        cache=NamesCache(wish.state / "names"),
+        touched=wish.touched,
+        others=others,
+        live=wish.live,
+    )
+
+
+async def pull_disk(
+    api: ImagesApi, image_id: str, path: str, report: Report, *, force: bool = False, seeds: Sequence[str] = ()
+) -> PullResult:
+    """Downloads the image to `path`: what differs from what is here, else all. Raises as `pull` does."""
+    if (update := open_update(path, seeds, force=force)) is not None:
+        done = await pull_changes(api, image_id, update, report)
+        if done is not None:
+            return done
+    return await pull(api, image_id, open_target(path, force=force), report)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Where `b` differs from `a`: files by their path, images by their id; sizes in bytes."""
+
+    a: str
+    b: str
+    size_a: int
+    size_b: int
+    extents: Sequence[Extent]
+    totals: Totals
+
+
+async def diff_disks(api: ImagesApi, a: str, b: str, report: Report, *, project: str | None = None) -> Difference:
+    """Compares two images or files; what names a file that exists is that file. Raises as `find_image` does."""
+    delta = DeltaApi(api)
+    totals, extents = Totals(), []
+    with ExitStack() as stack:
+        operands = [await _operand(api, each, project, stack) for each in (a, b)]
+        (label_a, size_a, file_a), (label_b, size_b, file_b) = operands
+        if file_a is None and file_b is None:
+            found = image_changes(delta, label_b, label_a)
+        else:
+            since = file_a or await _names(delta, label_a, stack)
+            here = file_b or await _names(delta, label_b, stack)
+            found = changes(since, here, report)
+        async for extent in found:
+            extents.append(extent)
+            totals.add(extent)
+    return Difference(label_a, label_b, size_a, size_b, extents, totals)
+
+
+async def _operand(
+    api: ImagesApi, text: str, project: str | None, stack: ExitStack
+) -> tuple[str, int, BlockFile | None]:
+    """(what it is called, its size, the open file if it is one)."""
+    if _is_there(text):
+        file = open_block_file(text)
+        stack.callback(file.close)
+        return text, file.size, file
+    image = await find_image(api, text, project=project)
+    if image.size is None or image.status != "active":
+        raise NoData(f"image {image.id} has no data yet, it is {image.status}: wait for its upload")
+    return image.id, image.size, None
+
+
+def _is_there(text: str) -> bool:
+    return bool(text) and os.path.lexists(text)
+
+
+async def _names(delta: DeltaApi, image_id: str, stack: ExitStack) -> Side:
+    names = await fetch_names(delta, image_id)
+    if names is None:
+        raise NotAnImageService("the server does not tell which blocks an image has: pull it and compare files")
+    stack.callback(names.close)
+    return names
+
+
+def push_sync(
+    access: Access | str, path: str, want: Mapping[str, object], wish: PushWish, report: Report | None = None
+) -> PushResult:
+    """`push_disk` of a file, device or `-`; `want` has at least `disk_format` and `container_format`."""
+
+    async def connected() -> PushResult:
+        async with ImagesApi(access) as api:
+            return await push_disk(api, source, want, wish, report or NoReport())
+
+    source = open_source(path, live=wish.live)
+    try:
+        return asyncio.run(connected())
+    finally:
+        source.close()
+
+
+def pull_sync(
+    access: Access | str,
+    image: str,
+    path: str,
+    *,
+    force: bool = False,
+    seeds: Sequence[str] = (),
+    project: str | None = None,
+    report: Report | None = None,
+) -> PullResult:
+    """`pull_disk` of whatever `image` means."""
+
+    async def connected() -> PullResult:
+        async with ImagesApi(access) as api:
+            found = await find_image(api, image, project=project)
+            return await pull_disk(api, found.id, path, report or NoReport(), force=force, seeds=seeds)
+
+    return asyncio.run(connected())
+
+
+def diff_sync(access: Access | str, a: str, b: str, *, project: str | None = None) -> Difference:
+    """`diff_disks`."""
+
+    async def connected() -> Difference:
+        async with ImagesApi(access) as api:
+            return await diff_disks(api, a, b, NoReport(), project=project)
+
+    return asyncio.run(connected())

@@ -1,0 +1,240 @@
+"""push, pull and diff of versions of a disk, each verb and the server a process of its own, the wire counted."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.kit.changing_disk import BLOCK, ChangingDisk
+from tests.kit.counting_proxy import CountingProxy
+from tests.kit.serve_process import ServeProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PROGRAM = (sys.executable, "-c", "from httpapi.cli.root import main; main()")
+ROOT = Path(__file__).parents[3]
+MIB = 1 << 20
+
+
+class Session:
+    """A server on a data directory behind a proxy, and a disk that is pushed to it."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.tmp_path = tmp_path
+        self.disk = ChangingDisk(tmp_path / "disk.raw", 8 * MIB + 1234, random.Random(4))
+        self.server = ServeProcess(tmp_path / "data")
+        self.server.__enter__()
+        self.wire = CountingProxy(self.server.port)
+        self.wire.__enter__()
+
+    def close(self) -> None:
+        self.wire.__exit__(None, None, None)
+        self.server.__exit__(None, None, None)
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [*PROGRAM, "--endpoint", self.wire.url, *arguments],
+            env={**os.environ, "PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(self.tmp_path / "state")},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def run(self, *arguments: str, code: int = 0) -> tuple[str, str]:
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == code, err.decode()
+        return out.decode(), err.decode()
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self.run(*arguments, "--json")[0])
+
+    def push(self, *arguments: str) -> Any:
+        return self.json("push", str(self.disk.path), "--name", "vm", *arguments)
+
+    def is_right(self, image: str) -> None:
+        assert subprocess.run(
+            [*PROGRAM, "--endpoint", f"http://127.0.0.1:{self.server.port}", "pull", image, "-"],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            check=True,
+        ).stdout == bytes(self.disk.held)
+
+    def restart(self) -> None:
+        """kill -9 of the server, and a new one on the same data."""
+        self.server.__exit__(None, None, None)
+        self.wire.cut()
+        self.server = ServeProcess(self.tmp_path / "data")
+        self.server.__enter__()
+        self.wire.target = self.server.port
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Iterator[Session]:
+    session = Session(tmp_path)
+    yield session
+    session.close()
+
+
+def test_the_second_push_of_a_name_sends_what_changed_and_says_so(session: Session) -> None:
+    first = session.push()
+    assert (first["parent"], first["sent"]) == (None, first["size"])
+    session.disk.write(2 * MIB, os.urandom(BLOCK))
+    session.wire.taken()
+    out, err = session.run("push", str(session.disk.path), "--name", "vm")
+    assert session.wire.taken()[0] < BLOCK + 10_000
+    assert "only what differs from vm of" in err
+    assert first["id"] in err
+    session.is_right(out.strip())
+    assert session.push("--parent", "none")["parent"] is None
+    assert session.push("--parent", first["id"])["parent"] == first["id"]
+
+
+def test_an_unchanged_file_sends_and_reads_next_to_nothing(session: Session) -> None:
+    time.sleep(2.1)
+    session.push()
+    session.push()
+    began = time.monotonic()
+    session.wire.taken()
+    done = session.push()
+    seconds = time.monotonic() - began
+    assert session.wire.taken()[0] < 20_000
+    assert (done["sent"], done["unchanged"], done["verified"]) == (0, done["size"], True)
+    assert seconds < 5
+    session.is_right(done["id"])
+
+
+@pytest.mark.parametrize("part", [0.2, 0.7])
+def test_a_push_whose_client_is_killed_goes_on(session: Session, part: float) -> None:
+    session.push()
+    session.disk.resize(40 * MIB)
+    session.disk.write(10 * MIB, os.urandom(20 * MIB))
+    session.wire.taken()
+    session.wire.rate = 20 * MIB
+    process = session.start("push", str(session.disk.path), "--name", "vm")
+    session.wire.wait_for(up=int(20 * MIB * part))
+    process.kill()
+    process.communicate()
+    session.wire.rate = None
+    out, err = session.run("push", str(session.disk.path), "--name", "vm")
+    assert "going on with image" in err
+    # What was under way when it died is sent twice: at most four requests.
+    assert session.wire.taken()[0] < 20 * MIB * 1.02 + 4 * 4 * MIB
+    session.is_right(out.strip())
+    assert session.run("ls", "-q")[0].count("\n") == 2
+
+
+def test_a_push_whose_server_is_killed_waits_for_the_next_one(session: Session) -> None:
+    session.push()
+    session.disk.resize(40 * MIB)
+    session.disk.write(10 * MIB, os.urandom(20 * MIB))
+    session.wire.taken()
+    session.wire.rate = 20 * MIB
+    process = session.start("push", str(session.disk.path), "--name", "vm")
+    session.wire.wait_for(up=8 * MIB)
+    session.restart()
+    session.wire.rate = None
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err.decode()
+    assert b"trying again" in err
+    assert session.wire.taken()[0] < 20 * MIB * 1.02 + 4 * 4 * MIB
+    session.is_right(out.decode().strip())
+
+
+def test_a_pull_onto_the_previous_version_fetches_what_differs_and_goes_on_when_killed(session: Session) -> None:
+    copy = session.tmp_path / "copy.raw"
+    session.run("pull", session.push()["id"], str(copy))
+    old = bytes(session.disk.held)
+    session.disk.resize(30 * MIB)
+    session.disk.write(2 * MIB, os.urandom(20 * MIB))
+    new = session.push()["id"]
+    session.wire.taken()
+    session.wire.rate = 20 * MIB
+    process = session.start("pull", new, str(copy), "--force")
+    session.wire.wait_for(down=12 * MIB)
+    process.kill()
+    process.communicate()
+    assert copy.read_bytes() == old
+    session.wire.rate = None
+    done = session.json("pull", new, str(copy), "--force")
+    assert copy.read_bytes() == bytes(session.disk.held)
+    assert session.wire.taken()[1] < 20 * MIB * 1.02 + 4 * 8 * MIB
+    assert done["unchanged"] > 10 * MIB
+    assert [path.name for path in session.tmp_path.iterdir() if "part" in path.name] == []
+
+
+def test_diff_tells_the_same_of_images_and_files(session: Session) -> None:
+    session.disk.resize(8 * MIB)
+    first = session.push()["id"]
+    old = session.tmp_path / "old.raw"
+    old.write_bytes(bytes(session.disk.held))
+    session.disk.write(BLOCK * 40 + 5, b"new")
+    session.disk.write(BLOCK * 50, bytes(2 * BLOCK))
+    session.disk.resize(9 * MIB)
+    second = session.push()["id"]
+    expected: Any = None
+    for a in (first, str(old)):
+        for b in (second, str(session.disk.path)):
+            found = session.json("diff", a, b)
+            told = (found["changed"], found["zeros"], found["extents"])
+            expected = expected or told
+            assert told == expected
+    assert {"offset": 40 * BLOCK, "length": BLOCK, "zero": False} in expected[2]
+    assert {"offset": 50 * BLOCK, "length": 2 * BLOCK, "zero": True} in expected[2]
+    assert session.json("diff", second, str(session.disk.path))["changed"] == 0
+    assert session.run("diff", str(old), str(old))[0] == ""
+
+
+def test_changed_extents_are_read_and_bad_ones_refused(session: Session) -> None:
+    session.push()
+    listed = session.tmp_path / "map.json"
+    session.disk.write(2 * MIB, os.urandom(BLOCK))
+    listed.write_text(
+        json.dumps(
+            [
+                {"start": 0, "length": 2 * MIB, "depth": 1, "present": True, "zero": False, "data": True},
+                {"start": 2 * MIB, "length": BLOCK, "depth": 0, "present": True, "zero": False, "data": True},
+            ]
+        )
+    )
+    session.is_right(session.push("--changed-extents", str(listed))["id"])
+    session.disk.write(4 * MIB, os.urandom(10))
+    listed.write_text(
+        json.dumps(
+            [
+                {"offset": 0, "length": 4 * MIB, "type": 0, "description": "clean"},
+                {"offset": 4 * MIB, "length": BLOCK, "type": 1, "description": "dirty"},
+            ]
+        )
+    )
+    session.is_right(session.push("--changed-extents", str(listed))["id"])
+    listed.write_text("[1]")
+    assert (
+        "extent that is none"
+        in session.run("push", str(session.disk.path), "--name", "vm", "--changed-extents", str(listed), code=1)[1]
+    )
+
+
+def test_twenty_versions_are_all_right(session: Session) -> None:
+    ids = []
+    kept = []
+    for _ in range(20):
+        ids.append(session.push()["id"])
+        kept.append(bytes(session.disk.held))
+        if len(ids) > 3:
+            victim = session.disk.random.randrange(len(ids) - 1)
+            session.run("rm", "--yes", ids.pop(victim))
+            del kept[victim]
+        session.disk.edit()
+    for image, data in zip(ids, kept, strict=True):
+        session.disk.held = bytearray(data)
+        session.is_right(image)
