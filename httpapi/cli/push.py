@@ -29,6 +29,7 @@ Examples:
   drystone push debian-12.raw --name debian --tag nightly
   drystone push debian-12.raw --name debian          (again: sends what changed)
   drystone push /dev/vg/snap --name vm --parent 3f9a02
+  drystone push --nbd 'nbd+unix:///vda?socket=/run/vm' --bitmap nightly --name vm
   drystone push disk.qcow2 --property os_distro=debian --min-disk 10
   drystone push backup.tar --cutting content-defined
   zstd -dc disk.raw.zst | drystone push - --name disk
@@ -37,7 +38,7 @@ Examples:
 
 
 @click.command(epilog=EXAMPLES)
-@click.argument("file")
+@click.argument("file", required=False)
 @click.option("--name", help="The image's name. [default: the file's, without its suffix]")
 @click.option("--id", "image_id", metavar="UUID", help="The image's id. [default: a random one]")
 @click.option("--disk-format", help="[default: by suffix, qcow2 vmdk vhd vhdx vdi iso, else raw]")
@@ -62,16 +63,20 @@ Examples:
 @click.option(
     "--changed-extents", metavar="FILE|-", help="A list of what may differ from the parent: the rest is not read."
 )
+@click.option("--nbd", metavar="URI", help="Push an NBD export, such as a running machine's disk, in place of a FILE.")
+@click.option("--bitmap", metavar="NAME", help="With --nbd: read only what this dirty bitmap says has changed.")
 @click.option("--live", is_flag=True, help="Push a file that a virtual machine, or something else, is writing to.")
 @click.option("--keep", is_flag=True, help="After a failure, don't delete the image again.")
 @client_verb
 def push(
     choices: Choices,
-    file: str,
+    file: str | None,
     *,
     parent: str | None,
     bases: tuple[str, ...],
     changed_extents: str | None,
+    nbd: str | None,
+    bitmap: str | None,
     size: int | None,
     live: bool,
     keep: bool,
@@ -87,6 +92,10 @@ def push(
     A full image is compared with what was read by its SHA-512; when anything fails, it is deleted again, which a
     service refuses where it was to be --protected. Holes of a sparse file are not read. A file that changes meanwhile,
     or that a QEMU has open to write, is refused without --live.
+
+    --nbd pushes the export at nbd://HOST:PORT/EXPORT or nbd+unix:///EXPORT?socket=PATH, and with --bitmap, over a
+    parent, only what that bitmap of a QEMU has dirty; the bitmap is asked for by nbdinfo (libnbd). What it does not
+    have must be the parent's.
 
     --base names images that have blocks of FILE at other places, such as the one that was installed in it: what they
     have is named and not sent.
@@ -105,13 +114,14 @@ def push(
     """
     from httpapi.cli.endpoint import state_path
     from httpapi.cli.progress import reporting
-    from httpapi.client.source import open_source
+    from httpapi.client.source import open_export, open_source
     from httpapi.client.transfers import PushWish, push_disk
 
-    want = _wanted(file, attributes)
-    touched = _changed_extents(changed_extents, file, parent)
+    _check_source(file, nbd, bitmap, changed_extents, size)
+    want = _wanted(file or "-", attributes)
+    touched = _touched(file, parent, changed_extents, nbd, bitmap)
     wish = PushWish(state_path(), parent, choices.project, bases, touched, live=live, keep=keep)
-    source = open_source(file, size=size, live=live)
+    source = open_export(nbd) if nbd is not None else open_source(file or "-", size=size, live=live)
     try:
         with reporting("push", quiet=choices.quiet) as report:
             result = run(choices, lambda api: push_disk(api, source, want, wish, report))
@@ -120,16 +130,39 @@ def push(
     _print_result(choices, result)
 
 
-def _changed_extents(given: str | None, file: str, parent: str | None) -> ChangedExtents | None:
+def _check_source(
+    file: str | None, nbd: str | None, bitmap: str | None, changed_extents: str | None, size: int | None
+) -> None:
+    if file is None and nbd is None:
+        raise click.UsageError("Missing argument 'FILE': name what to push, or an export with --nbd")
+    if file is not None and nbd is not None:
+        raise click.UsageError("FILE and --nbd both say what to push: give one of them")
+    if bitmap is not None and nbd is None:
+        raise click.UsageError("--bitmap is one of the export that --nbd names")
+    if bitmap is not None and changed_extents is not None:
+        raise click.UsageError("--bitmap and --changed-extents say the same: give one of them")
+    if nbd is not None and size is not None:
+        raise click.UsageError("--size is for streams: an export has a size of its own")
+
+
+def _touched(
+    file: str | None, parent: str | None, given: str | None, nbd: str | None, bitmap: str | None
+) -> ChangedExtents | None:
+    """What may differ from the parent, as far as the options say so."""
     import sys
 
     from httpapi.client.changed_extents import parse_extents
     from httpapi.client.parents import NO_PARENT
 
-    if given is None:
+    if given is None and bitmap is None:
         return None
     if file == "-" or parent == NO_PARENT:
-        raise click.UsageError("--changed-extents needs a FILE that can be read by position, and a parent")
+        raise click.UsageError("what has changed can be said of a FILE that is read by position, and over a parent")
+    if nbd is not None and bitmap is not None:
+        from httpapi.client.nbd_bitmap import dirty_extents
+
+        return dirty_extents(nbd, bitmap)
+    assert given is not None
     if given == "-":
         return parse_extents(sys.stdin.buffer.read(), "standard input")
     return parse_extents(Path(given).read_bytes(), given)

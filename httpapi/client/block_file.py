@@ -9,6 +9,7 @@ import errno
 import os
 import stat
 from dataclasses import dataclass
+from typing import Protocol
 
 from httpapi.client.errors import SourceRefused
 
@@ -27,6 +28,34 @@ class Stamp:
     def touched_ns(self) -> int:
         """When it was last changed, as far as the file system tells."""
         return max(self.mtime_ns, self.ctime_ns)
+
+
+class Readable(Protocol):
+    """Bytes of a known size that are read by position, on several threads. Reading raises SourceRefused."""
+
+    name: str
+    size: int  # bytes
+
+    def end(self) -> int:
+        """Its size now."""
+
+    def stamp(self) -> Stamp | None:
+        """What it is now, None if nothing tells."""
+
+    def fill(self, piece: memoryview, offset: int) -> memoryview:
+        """Reads all of `piece` from `offset` on."""
+
+    def next_data(self, start: int) -> tuple[int, int]:
+        """The next stretch of data from `start` on, as (start, stop): before it lies a hole. Both `size` at the end."""
+
+    def changed_size(self) -> str:
+        """The sentence for one that did."""
+
+    def changed_bytes(self) -> str:
+        """The sentence for one that was written to."""
+
+    def close(self) -> None:
+        """Frees what it has open."""
 
 
 class BlockFile:

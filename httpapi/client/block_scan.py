@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from blockstore.block import Frame
-    from httpapi.client.block_file import BlockFile
+    from httpapi.client.block_file import Readable
     from httpapi.client.block_names import Names
 
 WINDOW: Final = 4 << 20
@@ -99,7 +99,7 @@ class Wish(Protocol):
 class BlockScan:
     """Looks at `file` as `geometry` cuts it. Reading raises SourceRefused in the windows' iterator."""
 
-    def __init__(self, file: BlockFile, geometry: Geometry) -> None:
+    def __init__(self, file: Readable, geometry: Geometry) -> None:
         self._file = file
         self._cut = geometry
 

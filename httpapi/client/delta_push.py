@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from httpapi.client.api import ImagesApi
-    from httpapi.client.block_file import BlockFile
+    from httpapi.client.block_file import Readable
     from httpapi.client.block_names import NamesFile
     from httpapi.client.other_bases import OtherBases
     from httpapi.client.push_state import PushState
@@ -48,7 +48,7 @@ _BEGIN_ANEW: Final = frozenset({"block-conflict", "delta-incomplete", "gone", "n
 
 
 async def push_changes(
-    api: ImagesApi, file: BlockFile, want: Mapping[str, object], parent: ImageRecord, report: Report, keeping: Keeping
+    api: ImagesApi, file: Readable, want: Mapping[str, object], parent: ImageRecord, report: Report, keeping: Keeping
 ) -> PushResult | None:
     """Creates an image with the attributes `want` and the bytes of `file`, of which only what differs is sent.
 
@@ -64,7 +64,7 @@ class _DeltaPush:
     def __init__(
         self,
         api: ImagesApi,
-        file: BlockFile,
+        file: Readable,
         want: Mapping[str, object],
         report: Report,
         keeping: Keeping,

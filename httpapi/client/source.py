@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 from typing import Final, Protocol
 
-from httpapi.client.block_file import BlockFile
+from httpapi.client.block_file import BlockFile, Readable
 from httpapi.client.errors import SourceRefused
 
 PIECE: Final = 1 << 20
@@ -87,14 +87,21 @@ def _open_file(descriptor: int, path: str, *, live: bool) -> FileSource:
     return source
 
 
-class FileSource:
-    """A regular file or a block device; holes of a sparse file are sent as zeros without being read."""
+def open_export(uri: str) -> Source:
+    """An NBD export, see `nbd_file.py`."""
+    from httpapi.client.nbd_file import NbdFile
 
-    def __init__(self, descriptor: int, path: str, *, live: bool = False) -> None:
-        self.name = path
-        self.file = BlockFile(descriptor, path)
-        self._stamp = None if live else self.file.stamp()
-        self.size: int | None = self.file.size
+    return PositionedSource(NbdFile(uri), live=True)
+
+
+class PositionedSource:
+    """What can be read by position; holes are sent as zeros without being read."""
+
+    def __init__(self, file: Readable, *, live: bool) -> None:
+        self.name = file.name
+        self.file = file
+        self.size: int | None = file.size
+        self._stamp = None if live else file.stamp()
         self._at = 0
         # The data extent that the file system told last: a hole up to `_data`, data up to `_data_stop`.
         self._data = self._data_stop = 0
@@ -116,21 +123,33 @@ class FileSource:
             raise SourceRefused(self.file.changed_bytes())
         return piece
 
-    def again(self) -> FileSource | None:
-        """Opens the same path anew."""
-        return FileSource(os.open(self.name, os.O_RDONLY | os.O_CLOEXEC), self.name, live=self._stamp is None)
+    def again(self) -> PositionedSource | None:
+        """None: what is at an address may be something else by now."""
+        return None
 
     def stop(self) -> None:
-        """Reads of files end by themselves."""
+        """Reads end by themselves."""
 
     def close(self) -> None:
-        """Frees the descriptor."""
+        """Frees what is open."""
         self.file.close()
 
     def _is_hole(self, start: int, stop: int) -> bool:
         if start >= self._data_stop:
             self._data, self._data_stop = self.file.next_data(start)
         return stop <= self._data
+
+
+class FileSource(PositionedSource):
+    """A regular file or a block device, by its open descriptor."""
+
+    def __init__(self, descriptor: int, path: str, *, live: bool = False) -> None:
+        super().__init__(BlockFile(descriptor, path), live=live)
+        self._live = live
+
+    def again(self) -> FileSource | None:
+        """Opens the same path anew."""
+        return FileSource(os.open(self.name, os.O_RDONLY | os.O_CLOEXEC), self.name, live=self._live)
 
 
 class StreamSource:

@@ -29,7 +29,7 @@ from httpapi.client.pull import pull
 from httpapi.client.push import push
 from httpapi.client.push_terms import Keeping
 from httpapi.client.report import NoReport
-from httpapi.client.source import FileSource, open_source
+from httpapi.client.source import PositionedSource, open_source
 from httpapi.client.target import open_target
 from httpapi.client.update_target import open_update
 from httpapi.wire.images import PARENT
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from blockstore.diff import Extent
     from httpapi.client.auth import Access
+    from httpapi.client.block_file import Readable
     from httpapi.client.changed_extents import ChangedExtents
     from httpapi.client.diff import Side
     from httpapi.client.pull import PullResult
@@ -77,8 +78,8 @@ async def push_disk(
     Raises SourceRefused, Mismatch, NoSuchImage, Ambiguous and whatever `api` raises.
     """
     await api.discover()
-    file = source.file if isinstance(source, FileSource) else None
-    if file is not None and not wish.live and (who := writer_of(file)) is not None:
+    file = source.file if isinstance(source, PositionedSource) else None
+    if isinstance(file, BlockFile) and not wish.live and (who := writer_of(file)) is not None:
         raise SourceRefused(
             f"{who} has {source.name} open to write: stop the virtual machine, push a snapshot of it, or say --live "
             "if a mixture of before and after will do"
@@ -100,9 +101,9 @@ async def push_disk(
 
 
 def _keeping(
-    api: ImagesApi, file: BlockFile, want: Mapping[str, object], wish: PushWish, others: Sequence[ImageRecord]
+    api: ImagesApi, file: Readable, want: Mapping[str, object], wish: PushWish, others: Sequence[ImageRecord]
 ) -> Keeping:
-    path = os.path.realpath(file.name)
+    path = os.path.realpath(file.name) if isinstance(file, BlockFile) else file.name
     return Keeping(
         directory=wish.state / "pushes",
         what=(place_of(api.endpoint), path, json.dumps(want, sort_keys=True), wish.parent or ""),

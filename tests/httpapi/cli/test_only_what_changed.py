@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ import pytest
 
 from tests.kit.changing_disk import BLOCK, ChangingDisk
 from tests.kit.counting_proxy import CountingProxy
+from tests.kit.nbd_server import NbdServer
 from tests.kit.serve_process import ServeProcess
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ class Session:
 
     def __init__(self, tmp_path: Path) -> None:
         self.tmp_path = tmp_path
+        self.path = os.environ["PATH"]
         self.disk = ChangingDisk(tmp_path / "disk.raw", 8 * MIB + 1234, random.Random(4))
         self.server = ServeProcess(tmp_path / "data")
         self.server.__enter__()
@@ -43,7 +46,12 @@ class Session:
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [*PROGRAM, "--endpoint", self.wire.url, *arguments],
-            env={**os.environ, "PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(self.tmp_path / "state")},
+            env={
+                **os.environ,
+                "PYTHONPATH": str(ROOT),
+                "XDG_STATE_HOME": str(self.tmp_path / "state"),
+                "PATH": self.path,
+            },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -131,6 +139,21 @@ def test_a_push_whose_client_is_killed_goes_on(session: Session, part: float) ->
     assert session.wire.taken()[0] < 20 * MIB * 1.02 + 4 * 4 * MIB
     session.is_right(out.strip())
     assert session.run("ls", "-q")[0].count("\n") == 2
+
+
+def test_an_interrupted_push_says_how_to_go_on(session: Session) -> None:
+    session.push()
+    session.disk.write(2 * MIB, os.urandom(5 * MIB))
+    session.wire.taken()
+    session.wire.rate = 4 * MIB
+    process = session.start("push", str(session.disk.path), "--name", "vm")
+    session.wire.wait_for(up=MIB)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert b"the same command goes on where this one stopped" in err
+    session.wire.rate = None
+    session.is_right(session.push()["id"])
 
 
 def test_a_push_whose_server_is_killed_waits_for_the_next_one(session: Session) -> None:
@@ -224,6 +247,27 @@ def test_changed_extents_are_read_and_bad_ones_refused(session: Session) -> None
     )
 
 
+def test_an_export_is_pushed_by_its_bitmap(session: Session) -> None:
+    program = session.tmp_path / "bin" / "nbdinfo"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\ncat {session.tmp_path}/map.json\n")
+    program.chmod(0o755)
+    session.push()
+    session.disk.write(2 * MIB + 5, os.urandom(BLOCK))
+    rows = [
+        {"offset": 0, "length": 2 * MIB, "type": 0, "description": "clean"},
+        {"offset": 2 * MIB, "length": 2 * BLOCK, "type": 1, "description": "dirty"},
+    ]
+    (session.tmp_path / "map.json").write_text(json.dumps(rows))
+    with NbdServer(session.tmp_path / "socket", session.disk.held) as server:
+        session.path = f"{program.parent}:{os.environ['PATH']}"
+        done = session.json("push", "--nbd", server.uri, "--bitmap", "b0", "--name", "vm")
+        assert server.read == 2 * BLOCK
+        session.is_right(done["id"])
+        session.is_right(session.json("push", "--nbd", server.uri, "--name", "whole")["id"])
+    assert session.run("push", "--nbd", server.uri, code=2)[1]
+
+
 def test_twenty_versions_are_all_right(session: Session) -> None:
     ids = []
     kept = []
@@ -238,3 +282,37 @@ def test_twenty_versions_are_all_right(session: Session) -> None:
     for image, data in zip(ids, kept, strict=True):
         session.disk.held = bytearray(data)
         session.is_right(image)
+
+
+@pytest.mark.serial
+def test_a_block_device_is_read_each_time_and_written_where_it_differs(session: Session) -> None:
+    session.disk.resize(8 * MIB)
+    made = subprocess.run(
+        ["losetup", "--show", "--find", str(session.disk.path)], capture_output=True, text=True, check=False
+    )
+    if made.returncode:
+        pytest.skip("no loop device can be made here")
+    device = made.stdout.strip()
+    try:
+        assert session.json("push", device, "--name", "dev")["size"] == 8 * MIB
+        data = os.urandom(BLOCK)
+        with Path(device).open("r+b") as file:
+            file.seek(3 * MIB)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        session.disk.held[3 * MIB : 3 * MIB + BLOCK] = data
+        session.wire.taken()
+        done = session.json("push", device, "--name", "dev")
+        assert BLOCK < session.wire.taken()[0] < BLOCK + 10_000
+        session.is_right(done["id"])
+        with Path(device).open("r+b") as file:
+            file.seek(5 * MIB)
+            file.write(os.urandom(100))
+            os.fsync(file.fileno())
+        session.wire.taken()
+        session.run("pull", done["id"], device, "--force")
+        assert session.wire.taken()[1] < BLOCK + 20_000
+        assert Path(device).read_bytes() == bytes(session.disk.held)
+    finally:
+        subprocess.run(["losetup", "--detach", device], check=True)

@@ -1,0 +1,31 @@
+"""What a QEMU's dirty bitmap says has changed on an NBD export, asked by libnbd's nbdinfo."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from typing import TYPE_CHECKING, Final
+
+from httpapi.client.changed_extents import parse_extents
+from httpapi.client.errors import SourceRefused
+
+if TYPE_CHECKING:
+    from httpapi.client.changed_extents import ChangedExtents
+
+_SECONDS: Final = 300
+
+
+def dirty_extents(uri: str, bitmap: str) -> ChangedExtents:
+    """The extents that `bitmap` has dirty; SourceRefused where nbdinfo is missing, or finds no such bitmap."""
+    program = shutil.which("nbdinfo")
+    if program is None:
+        raise SourceRefused("nbdinfo is not installed: it comes with libnbd (Debian and Ubuntu call it libnbd-bin)")
+    command = [program, f"--map=qemu:dirty-bitmap:{bitmap}", "--json", "--", uri]
+    try:
+        done = subprocess.run(command, capture_output=True, check=False, timeout=_SECONDS)  # noqa: S603 - no shell
+    except subprocess.TimeoutExpired:
+        raise SourceRefused(f"nbdinfo has not answered for {_SECONDS} s: is {uri} still served?") from None
+    if done.returncode:
+        told = done.stderr.decode(errors="replace").strip().splitlines()
+        raise SourceRefused(f"the bitmap {bitmap} cannot be read: {told[-1] if told else 'nbdinfo fails'}")
+    return parse_extents(done.stdout, "what nbdinfo prints")

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from httpapi.client.errors import SourceRefused
+from httpapi.client.nbd_bitmap import dirty_extents
+from httpapi.client.nbd_file import NbdFile, NbdPlace, parse_uri
+from tests.kit.nbd_server import NbdServer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_an_export_is_read_by_position(tmp_path: Path) -> None:
+    data = bytearray(os.urandom(10_000_001))
+    with NbdServer(tmp_path / "socket", data) as server:
+        file = NbdFile(server.uri)
+        assert (file.size, file.stamp()) == (len(data), None)
+        piece = memoryview(bytearray(9_000_000))
+        file.fill(piece, 1_000_001)
+        assert piece == data[1_000_001:]
+        file.close()
+
+
+def test_what_goes_wrong_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SourceRefused, match="cannot reach"):
+        NbdFile(f"nbd+unix:///disk?socket={tmp_path}/none")
+    with NbdServer(tmp_path / "socket", bytearray(100), error=5) as server:
+        with pytest.raises(SourceRefused, match="not to be had: no such export"):
+            NbdFile(server.uri.replace("/disk", "/other"))
+        file = NbdFile(server.uri)
+        with pytest.raises(SourceRefused, match="its error 5"):
+            file.fill(memoryview(bytearray(10)), 0)
+        file.close()
+
+
+def test_addresses() -> None:
+    assert parse_uri("nbd://host/a%20b") == NbdPlace("a b", host="host", port=10809)
+    assert parse_uri("nbd://[::1]:7") == NbdPlace("", host="::1", port=7)
+    assert parse_uri("nbd+unix:///x?socket=/run/s") == NbdPlace("x", path="/run/s")
+    for uri in ("", "nbds://host/x", "nbd+unix:///x", "nbd://host:99999/x", "/dev/nbd0", "http://host/x"):
+        with pytest.raises(SourceRefused, match="is no NBD address"):
+            parse_uri(uri)
+
+
+def fake_nbdinfo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    program = tmp_path / "bin" / "nbdinfo"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+
+
+def test_a_bitmap_is_asked_for_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"offset": 0, "length": 5, "type": 0, "description": "clean"}, {"offset": 5, "length": 7, "type": 1}]
+    fake_nbdinfo(tmp_path, monkeypatch, f"echo \"$@\" > {tmp_path}/said; echo '{json.dumps(rows)}'")
+    assert list(dirty_extents("nbd://host/x", "b0").extents) == [(5, 7)]
+    assert (tmp_path / "said").read_text() == "--map=qemu:dirty-bitmap:b0 --json -- nbd://host/x\n"
+
+
+def test_a_bitmap_that_is_not_there_and_a_missing_tool_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_nbdinfo(tmp_path, monkeypatch, "echo 'nbdinfo: no such context' >&2; exit 1")
+    with pytest.raises(SourceRefused, match="bitmap b0 cannot be read: nbdinfo: no such context"):
+        dirty_extents("nbd://host/x", "b0")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SourceRefused, match="nbdinfo is not installed"):
+        dirty_extents("nbd://host/x", "b0")
