@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def reporting(verb: str, *, quiet: bool) -> Iterator[Report]:
     """The report for one transfer; `verb` stands before the bar."""
     if quiet or not sys.stderr.isatty():
-        yield _NoBar()
+        yield _NoBar(quiet=quiet)
         return
     from rich.console import Console
     from rich.progress import (
@@ -47,6 +47,9 @@ def reporting(verb: str, *, quiet: bool) -> Iterator[Report]:
 
 
 class _NoBar:
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+
     def begin(self, total: int | None) -> None:
         """Nothing to show."""
 
@@ -55,6 +58,11 @@ class _NoBar:
 
     def compared(self, unchanged: int, moved: int) -> None:
         """Nothing to show."""
+
+    def tell(self, sentence: str) -> None:
+        """One line, for whoever did not ask for less."""
+        if not self._quiet:
+            self.note(sentence)
 
     def note(self, sentence: str) -> None:
         """One line."""
@@ -79,6 +87,10 @@ class _Bar:
         """What need not move, and what has moved of the rest, compressed."""
         told = f"{human_size(unchanged)} unchanged, {human_size(moved)} moved"
         self._progress.update(self._task, compared=told)
+
+    def tell(self, sentence: str) -> None:
+        """One line above the bar."""
+        self.note(sentence)
 
     def note(self, sentence: str) -> None:
         """One line above the bar."""

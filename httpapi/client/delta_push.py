@@ -18,7 +18,7 @@ from httpapi.client.block_names import ImageNames, fetch_names, flat_digest
 from httpapi.client.block_scan import BlockScan, Geometry
 from httpapi.client.block_sender import BlockSender
 from httpapi.client.comparison import ChangedSince, Comparison
-from httpapi.client.delta_api import DeltaApi, is_no_route
+from httpapi.client.delta_api import DeltaApi
 from httpapi.client.errors import ApiError, ClientError, Conflict, LoginNeeded, Mismatch, NotFound, SourceRefused
 from httpapi.client.other_bases import fetch_others
 from httpapi.client.push import PushResult
@@ -81,6 +81,8 @@ class _DeltaPush:
         self._sent = self._unchanged = 0
         self._began_us = now_us()
         self._others: OtherBases | None = None
+        # Whether this call has made the image just now, and the upload: then nothing of them need be asked for.
+        self._created = self._new = False
         self._stamp = file.stamp()
 
     async def run(self, parent: ImageRecord) -> PushResult | None:
@@ -95,8 +97,6 @@ class _DeltaPush:
                     self._deltas, self._keeping.others, base, self._retrying, self._report
                 )
                 image = await self._transfer(begun, base)
-                if image is None:
-                    return None
                 verified = await self._verify(image, base)
         finally:
             base.close()
@@ -119,7 +119,7 @@ class _DeltaPush:
             return None
         committed = image.status == "active" and begun.stamp is not None and begun.stamp == plain(self._stamp)
         if begun.size == self._file.size and (image.status in {"queued", "saving"} or committed):
-            self._report.note(f"going on with image {begun.image}, which an interrupted push began")
+            self._report.tell(f"going on with image {begun.image}, which an interrupted push began")
             return begun, base
         base.close()
         self._state.forget()
@@ -149,24 +149,19 @@ class _DeltaPush:
             if not may_pass(failure):
                 self._state.forget()
             raise
+        self._created = True
         return begun, base
 
-    async def _transfer(self, begun: Begun, base: ImageNames) -> ImageRecord | None:
+    async def _transfer(self, begun: Begun, base: ImageNames) -> ImageRecord:
         """The image of what the file has now; as many uploads as it takes."""
         for last in (*[False] * (_TRIES - 1), True):
-            image = await self._image(begun.image)
-            if image.status == "active":
-                # The answer to an earlier commit was lost.
-                return image
-            try:
-                delta, begun = await self._upload(begun)
-            except ApiError as failure:
-                if not is_no_route(failure):
-                    raise
-                self._report.note("the server takes no delta uploads: the whole image is sent")
-                self._state.forget()
-                await self._api.delete_image(begun.image)
-                return None
+            if not self._created:
+                image = await self._image(begun.image)
+                if image.status == "active":
+                    # The answer to an earlier commit was lost.
+                    return image
+            delta, begun = await self._upload(begun)
+            self._created = False
             try:
                 return await self._send(begun, base, delta)
             except ChangedSince as failure:
@@ -189,13 +184,14 @@ class _DeltaPush:
 
     async def _upload(self, begun: Begun) -> tuple[DeltaRecord, Begun]:
         """The upload under way, or a new one."""
-        delta = await self._retrying(lambda: self._deltas.under_way(begun.image))
+        delta = None if self._created else await self._retrying(lambda: self._deltas.under_way(begun.image))
         wanted = (begun.size, begun.block_size, begun.base)
         if delta is not None and (delta.size, delta.block_size, delta.base) != wanted:
             await self._deltas.give_up(delta)
             delta = None
         if delta is None or delta.id != begun.upload:
             self._state.sent.clear()
+        self._new = delta is None
         if delta is None:
             delta = await self._new_upload(begun)
         begun = replace(begun, upload=delta.id)
@@ -210,6 +206,7 @@ class _DeltaPush:
             # Ours, if the answer to a first request was lost.
             if (delta := await self._deltas.under_way(begun.image)) is None:
                 raise
+            self._new = False
             return delta
 
     async def _send(self, begun: Begun, base: ImageNames, delta: DeltaRecord) -> ImageRecord:
@@ -220,7 +217,8 @@ class _DeltaPush:
         comparison = Comparison(cut, base, self._state.sent, cached=cached, touched=touched, others=self._others)
         sender = BlockSender(self._deltas, delta, comparison, self._retrying, self._count)
         try:
-            comparison.has_arrived([each async for each in self._deltas.arrived(delta)])
+            if not self._new:
+                comparison.has_arrived([each async for each in self._deltas.arrived(delta)])
             await self._scan(cut, comparison, sender)
             await sender.finish()
         finally:

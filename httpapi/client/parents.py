@@ -40,7 +40,7 @@ async def find_parent(
         report.note("the server has no delta sync: the whole image is sent")
         return None
     if asked is None:
-        report.note(
+        report.tell(
             f"only what differs from {parent.name} of {parent.created_at} ({parent.id}) is stored; "
             "--parent names another image, or none"
         )

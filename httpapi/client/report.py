@@ -17,6 +17,9 @@ class Report(Protocol):
     def compared(self, unchanged: int, moved: int) -> None:
         """Of a transfer of what differs: so many bytes need not move, so many have gone through the network."""
 
+    def tell(self, sentence: str) -> None:
+        """What is being done, for whoever wants to know."""
+
     def note(self, sentence: str) -> None:
         """Something the user should know, although the transfer goes on."""
 
@@ -31,6 +34,9 @@ class NoReport:
         """Nothing."""
 
     def compared(self, unchanged: int, moved: int) -> None:
+        """Nothing."""
+
+    def tell(self, sentence: str) -> None:
         """Nothing."""
 
     def note(self, sentence: str) -> None:

@@ -1,6 +1,7 @@
 """Push, pull and diff as one call each, by the best way that the server and what is here allow; what the verbs do.
 
-For programs without an event loop each has a sync face: `push_sync`, `pull_sync`, `diff_sync`.
+Each loads only what it needs, so that a push of an unchanged file is quick. For programs without an event loop each has
+a sync face: `push_sync`, `pull_sync`, `diff_sync`.
 """
 
 from __future__ import annotations
@@ -17,21 +18,16 @@ from httpapi.client.auth import place_of
 from httpapi.client.block_file import BlockFile, open_block_file
 from httpapi.client.block_names import fetch_names
 from httpapi.client.delta_api import DeltaApi
-from httpapi.client.delta_pull import pull_changes
 from httpapi.client.delta_push import push_changes
-from httpapi.client.diff import Totals, changes, image_changes
 from httpapi.client.errors import NoData, NotAnImageService, SourceRefused
 from httpapi.client.names import find_image
 from httpapi.client.names_cache import NamesCache
 from httpapi.client.open_files import writer_of
 from httpapi.client.parents import find_parent
-from httpapi.client.pull import pull
 from httpapi.client.push import push
 from httpapi.client.push_terms import Keeping
 from httpapi.client.report import NoReport
 from httpapi.client.source import PositionedSource, open_source
-from httpapi.client.target import open_target
-from httpapi.client.update_target import open_update
 from httpapi.wire.images import PARENT
 
 if TYPE_CHECKING:
@@ -42,7 +38,7 @@ if TYPE_CHECKING:
     from httpapi.client.auth import Access
     from httpapi.client.block_file import Readable
     from httpapi.client.changed_extents import ChangedExtents
-    from httpapi.client.diff import Side
+    from httpapi.client.diff import Side, Totals
     from httpapi.client.pull import PullResult
     from httpapi.client.push import PushResult
     from httpapi.client.report import Report
@@ -118,6 +114,11 @@ async def pull_disk(
     api: ImagesApi, image_id: str, path: str, report: Report, *, force: bool = False, seeds: Sequence[str] = ()
 ) -> PullResult:
     """Downloads the image to `path`: what differs from what is here, else all. Raises as `pull` does."""
+    from httpapi.client.delta_pull import pull_changes
+    from httpapi.client.pull import pull
+    from httpapi.client.target import open_target
+    from httpapi.client.update_target import open_update
+
     if (update := open_update(path, seeds, force=force)) is not None:
         done = await pull_changes(api, image_id, update, report)
         if done is not None:
@@ -139,6 +140,8 @@ class Difference:
 
 async def diff_disks(api: ImagesApi, a: str, b: str, report: Report, *, project: str | None = None) -> Difference:
     """Compares two images or files; what names a file that exists is that file. Raises as `find_image` does."""
+    from httpapi.client.diff import Totals, changes, image_changes
+
     delta = DeltaApi(api)
     totals, extents = Totals(), []
     with ExitStack() as stack:

@@ -23,5 +23,8 @@ class KeptReport:
     def compared(self, unchanged: int, moved: int) -> None:
         self.unchanged, self.network = unchanged, moved
 
+    def tell(self, sentence: str) -> None:
+        self.notes.append(sentence)
+
     def note(self, sentence: str) -> None:
         self.notes.append(sentence)
