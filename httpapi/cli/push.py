@@ -149,13 +149,13 @@ def _touched(
     file: str | None, parent: str | None, given: str | None, nbd: str | None, bitmap: str | None
 ) -> ChangedExtents | None:
     """What may differ from the parent, as far as the options say so."""
+    if given is None and bitmap is None:
+        return None
     import sys
 
     from httpapi.client.changed_extents import parse_extents
     from httpapi.client.parents import NO_PARENT
 
-    if given is None and bitmap is None:
-        return None
     if file == "-" or parent == NO_PARENT:
         raise click.UsageError("what has changed can be said of a FILE that is read by position, and over a parent")
     if nbd is not None and bitmap is not None:

@@ -84,6 +84,9 @@ def client_verb(function: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(function)
     # click hands over whatever options the verb declares.
     def command(context: click.Context, /, **values: Any) -> None:  # noqa: ANN401 - values of any option type
+        from httpapi.client.quick_loading import load_aiohttp
+
+        load_aiohttp()
         before = context.obj or {}
         _refuse_other_encodings(values)
         verbose = values.pop("verbose") or before.get("verbose", False)

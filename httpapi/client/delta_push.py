@@ -79,6 +79,7 @@ class _DeltaPush:
         self._keeping = keeping
         self._state = state
         self._sent = self._unchanged = 0
+        self._manifest = b""
         self._began_us = now_us()
         self._others: OtherBases | None = None
         # Whether this call has made the image just now, and the upload: then nothing of them need be asked for.
@@ -264,8 +265,8 @@ class _DeltaPush:
                 f"{self._file.size} bytes were pushed, but the server has image {image.id} as {image.status} "
                 f"with {image.size} bytes: push it again",
             )
-        ours = flat_digest(base.header, self._state.names, self._file.size)
-        if ours != await self._retrying(lambda: self._deltas.manifest_digest(image.id)):
+        self._manifest = flat_digest(base.header, self._state.names, self._file.size)
+        if self._manifest != await self._retrying(lambda: self._deltas.manifest_digest(image.id)):
             raise Mismatch(f"the server has image {image.id} with other blocks than were read: push it again")
         return True
 
@@ -273,7 +274,8 @@ class _DeltaPush:
         stamp = self._stamp
         if self._keeping.cache is None or stamp is None or self._file.stamp() != stamp or self._keeping.touched:
             return
-        self._keeping.cache.keep(stamp, block_size, self._state.names.path, began_us=self._began_us)
+        names, manifest = self._state.names.path, self._manifest.hex()
+        self._keeping.cache.keep(stamp, block_size, names, manifest, began_us=self._began_us)
 
     @asynccontextmanager
     async def _kept_or_taken_back(self, image_id: str) -> AsyncIterator[None]:

@@ -16,12 +16,12 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 from blockstore.clock import now_us
-from httpapi.client.block_names import NamesFile
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from httpapi.client.block_file import Stamp
+    from httpapi.client.block_names import NamesFile
 
 QUIET_SECONDS: Final = 2.0
 MOST_KEPT: Final = 64
@@ -42,12 +42,28 @@ class NamesCache:
             if text["stamp"] != asdict(stamp) or text["names"] != _sum_of(path):
                 return None
             os.utime(path)
+            # Late: a push that need not read names need not load what reads them.
+            from httpapi.client.block_names import NamesFile
+
             return NamesFile(path)
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def keep(self, stamp: Stamp, block_size: int, names: Path, *, began_us: int) -> None:
-        """Takes a copy of `names`, found by a scan that began then, unless the file had been changed just before."""
+    def manifests_of(self, stamp: Stamp) -> list[str]:
+        """The digests of manifests of images with the bytes of a file that is still as it was, in hex."""
+        found = []
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            for path in self._directory.glob(f"{stamp.device:x}-{stamp.inode:x}-*{_TEXT}"):
+                text = json.loads(path.read_bytes())
+                if text["stamp"] == asdict(stamp):
+                    found.append(str(text["manifest"]))
+        return found
+
+    def keep(self, stamp: Stamp, block_size: int, names: Path, manifest: str, *, began_us: int) -> None:
+        """Takes a copy of `names`, found by a scan that began then, unless the file had been changed just before.
+
+        `manifest` is the digest of the manifest of the image that was made of them.
+        """
         if began_us * 1000 - stamp.touched_ns < QUIET_SECONDS * 1e9 or now_us() < began_us:
             return
         path = self._path(stamp, block_size)
@@ -57,7 +73,8 @@ class NamesCache:
             path.with_suffix(_TEXT).unlink(missing_ok=True)
             shutil.copyfile(names, new)
             new.replace(path)
-            new.write_text(json.dumps({"stamp": asdict(stamp), "names": _sum_of(path)}), encoding="utf-8")
+            text = {"stamp": asdict(stamp), "names": _sum_of(path), "manifest": manifest}
+            new.write_text(json.dumps(text), encoding="utf-8")
             new.replace(path.with_suffix(_TEXT))
             self._sweep()
 

@@ -7,7 +7,7 @@ the image's manifest.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from httpapi.client.report import Report
     from httpapi.client.retrying import Retrying
     from httpapi.wire.images import ImageRecord
-
-MOST_BASES: Final = 16
-"""So many images may be named in one request."""
 
 
 class OtherBases:

@@ -73,7 +73,7 @@ async def push(
             if keep:
                 report.note(f"image {image_id} is kept as it is")
             else:
-                await _take_back(api, image_id, failure, report)
+                await take_back(api, image_id, failure, report)
             raise
     finally:
         feed.close()
@@ -94,7 +94,7 @@ async def _create(api: ImagesApi, want: Mapping[str, object], report: Report, *,
             # An id that somebody else chose may have belonged to another image all along.
             report.note(f"image {image_id} may have been created: `drystone show {image_id}` tells")
         else:
-            await _take_back(api, image_id, failure, report, waits=_UNSURE_SECONDS)
+            await take_back(api, image_id, failure, report, waits=_UNSURE_SECONDS)
         raise
 
 
@@ -135,7 +135,7 @@ async def _verify(image: ImageRecord, feed: _Feed) -> bool:
     return True
 
 
-async def _take_back(
+async def take_back(
     api: ImagesApi, image_id: str, failure: BaseException, report: Report, *, waits: Sequence[float] = (0.0,)
 ) -> None:
     """Deletes what this push created; a failure to do so is told, the first failure is what counts.

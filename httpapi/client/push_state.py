@@ -9,7 +9,6 @@ is the scan's. Nothing in it is needed when it is lost: the push begins anew the
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import shutil
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 from blockstore.clock import now_us
 from httpapi.client.block_names import NamesFile
 from httpapi.client.errors import SourceRefused
+from httpapi.client.push_terms import key_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -86,7 +86,7 @@ def open_state(root: Path, what: Sequence[str], name: str) -> Iterator[PushState
 
     SourceRefused while another push of the same kind runs. Where nothing can be written, what is kept ends with this.
     """
-    directory = root / hashlib.sha256("\0".join(what).encode(errors="surrogateescape")).hexdigest()[:32]
+    directory = root / key_of(what)
     with tempfile.TemporaryDirectory(prefix="drystone-") as elsewhere:
         try:
             _sweep(root)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from contextlib import suppress
 from dataclasses import astuple, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from chunker.cutting import Cutting, CuttingRefused
 from httpapi.wire.images import CUTTING
 
 if TYPE_CHECKING:
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from httpapi.client.changed_extents import ChangedExtents
     from httpapi.client.names_cache import NamesCache
     from httpapi.wire.images import ImageRecord
+
+
+MOST_BASES: Final = 16
+"""So many further images may be named in one request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,8 @@ def unfit(base: ImageNames, parent: ImageRecord, want: Mapping[str, object]) -> 
     wish = want.get(CUTTING)
     if wish is None:
         return None
+    from chunker.cutting import Cutting, CuttingRefused
+
     with suppress(CuttingRefused):
         cutting = Cutting.parse(str(wish))
         if cutting.is_fixed and cutting.size == base.header.block_size:
@@ -58,3 +64,8 @@ def unfit(base: ImageNames, parent: ImageRecord, want: Mapping[str, object]) -> 
 def plain(stamp: Stamp | None) -> list[int] | None:
     """A stamp as it is written down."""
     return None if stamp is None else list(astuple(stamp))
+
+
+def key_of(what: Sequence[str]) -> str:
+    """The name under which a push is remembered."""
+    return hashlib.sha256("\0".join(what).encode(errors="surrogateescape")).hexdigest()[:32]

@@ -16,18 +16,17 @@ from typing import TYPE_CHECKING
 from httpapi.client.api import ImagesApi
 from httpapi.client.auth import place_of
 from httpapi.client.block_file import BlockFile, open_block_file
-from httpapi.client.block_names import fetch_names
 from httpapi.client.delta_api import DeltaApi
-from httpapi.client.delta_push import push_changes
 from httpapi.client.errors import NoData, NotAnImageService, SourceRefused
 from httpapi.client.names import find_image
 from httpapi.client.names_cache import NamesCache
 from httpapi.client.open_files import writer_of
 from httpapi.client.parents import find_parent
 from httpapi.client.push import push
-from httpapi.client.push_terms import Keeping
+from httpapi.client.push_terms import MOST_BASES, Keeping
 from httpapi.client.report import NoReport
 from httpapi.client.source import PositionedSource, open_source
+from httpapi.client.unchanged_push import push_unchanged
 from httpapi.wire.images import PARENT
 
 if TYPE_CHECKING:
@@ -83,9 +82,15 @@ async def push_disk(
     parent = await find_parent(api, wish.parent, want, wish.project, report)
     if wish.touched is not None and (parent is None or file is None):
         raise SourceRefused("a list of changed extents says what differs from a parent, and there is none")
+    if len(wish.bases) > MOST_BASES:
+        raise SourceRefused(f"blocks may be taken from {MOST_BASES} further images, not from {len(wish.bases)}")
     if parent is not None and file is not None:
         others = [await find_image(api, each, project=wish.project) for each in wish.bases]
         keeping = _keeping(api, file, want, wish, others)
+        if (done := await push_unchanged(api, file, want, parent, report, keeping)) is not None:
+            return done
+        from httpapi.client.delta_push import push_changes
+
         if (done := await push_changes(api, file, want, parent, report, keeping)) is not None:
             return done
         if wish.touched is not None:
@@ -178,6 +183,8 @@ def _is_there(text: str) -> bool:
 
 
 async def _names(delta: DeltaApi, image_id: str, stack: ExitStack) -> Side:
+    from httpapi.client.block_names import fetch_names
+
     names = await fetch_names(delta, image_id)
     if names is None:
         raise NotAnImageService("the server does not tell which blocks an image has: pull it and compare files")

@@ -18,6 +18,7 @@ from httpapi.client.delta_push import push_changes
 from httpapi.client.errors import Interrupted, Mismatch, SourceRefused
 from httpapi.client.names_cache import NamesCache
 from httpapi.client.push_terms import Keeping
+from httpapi.client.unchanged_push import push_unchanged
 from tests.kit.changing_disk import BLOCK, ChangingDisk
 from tests.kit.counting_proxy import CountingProxy
 from tests.kit.image_service import image_service
@@ -87,6 +88,20 @@ class Pusher:
             file.close()
         assert done is not None, self.report.notes
         return done
+
+    def push_unchanged(self, parent: str) -> PushResult | None:
+        async def connected() -> PushResult | None:
+            async with ImagesApi(self.wire.url) as api:
+                keeping = Keeping(self.state, (str(self.disk.path),), self.cache, **self.terms)
+                record = await api.get_image(parent)
+                return await push_unchanged(api, file, WANT, record, self.report, keeping)
+
+        file = open_block_file(str(self.disk.path))
+        self.wire.taken()
+        try:
+            return asyncio.run(connected())
+        finally:
+            file.close()
 
     def is_right(self, image_id: str) -> None:
         answer = self.server.call("GET", f"/v2/images/{image_id}/file")
@@ -372,3 +387,67 @@ def test_a_block_that_another_image_does_not_have_any_more_is_sent(
     done = pusher.push(parent)
     assert done.sent > MIB
     pusher.is_right(done.image.id)
+
+
+def test_a_file_that_is_known_to_be_its_parent_becomes_an_image_without_being_read(
+    pusher: Pusher, disk: ChangingDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(names_cache, "QUIET_SECONDS", 0)
+    first = pusher.whole()
+    assert pusher.push_unchanged(first) is None, "nobody has scanned it"
+    known = pusher.push(first).image.id
+    monkeypatch.setattr("httpapi.client.block_file.BlockFile.fill", None)
+    done = pusher.push_unchanged(known)
+    assert done is not None
+    assert (done.verified, done.unchanged, done.sent) == (True, len(disk.held), 0)
+    assert sum(pusher.wire.taken()) < 12_000
+    assert done.image.parent_image_ref == known
+    pusher.is_right(done.image.id)
+    other = pusher.server.new_image(name="disk")
+    assert pusher.server.call("PUT", f"/v2/images/{other}/file", bytes(9), RAW).status == 204
+    assert pusher.push_unchanged(other) is None
+    disk.path.chmod(0o600)
+    assert pusher.push_unchanged(known) is None, "its ctime is another"
+
+
+@pytest.mark.parametrize("step", ["begin", "commit", "manifest_digest"])
+def test_a_push_of_an_unchanged_file_that_fails_leaves_nothing(
+    pusher: Pusher, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    monkeypatch.setattr(names_cache, "QUIET_SECONDS", 0)
+    known = pusher.push(pusher.whole()).image.id
+    plain = getattr(delta_api.DeltaApi, step)
+    asked = 0
+
+    async def failing(self: Any, *arguments: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        # The first question for a manifest is whether it is the parent's.
+        if step == "manifest_digest" and asked == 1:
+            return await plain(self, *arguments)
+        raise Interrupted("the machine is switched off")
+
+    with monkeypatch.context() as broken, pytest.raises(Interrupted):
+        broken.setattr(delta_api.DeltaApi, step, failing)
+        pusher.push_unchanged(known)
+    assert pusher.begun() == []
+    assert len(pusher.server.call("GET", "/v2/images").json["images"]) == 2
+
+
+def test_what_a_killed_push_of_an_unchanged_file_left_is_deleted_by_the_next(
+    pusher: Pusher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(names_cache, "QUIET_SECONDS", 0)
+    known = pusher.push(pusher.whole()).image.id
+    for name in ("begin", "commit"):
+        with monkeypatch.context() as broken, pytest.raises(Interrupted):
+            broken.setattr(delta_api.DeltaApi, name, refuse)
+            broken.setattr("httpapi.client.unchanged_push.take_back", nothing)
+            pusher.push_unchanged(known)
+        assert len(pusher.begun()) == 1
+        assert pusher.push_unchanged(known) is not None
+        assert pusher.begun() == []
+
+
+async def nothing(*_: object) -> None:
+    """As if the machine had been switched off."""

@@ -23,7 +23,7 @@ def kept(tmp_path: Path, stamp: Stamp = STAMP) -> NamesCache:
     names = NamesFile(tmp_path / "names")
     names.write(3, np.full((2, 32), 7, dtype=np.uint8))
     cache = NamesCache(tmp_path / "cache")
-    cache.keep(stamp, 4096, names.path, began_us=now_us())
+    cache.keep(stamp, 4096, names.path, "ab", began_us=now_us())
     names.close()
     return cache
 
@@ -35,7 +35,9 @@ def test_names_are_found_again_for_the_same_file_only(tmp_path: Path) -> None:
     assert found.names(2, 4).any(axis=1).tolist() == [False, True, True, False]
     for other in (replace(STAMP, size=4), replace(STAMP, mtime_ns=5), replace(STAMP, ctime_ns=5)):
         assert cache.find(other, 4096) is None
+        assert cache.manifests_of(other) == []
     assert cache.find(STAMP, 8192) is None
+    assert cache.manifests_of(STAMP) == ["ab"]
 
 
 def test_what_was_changed_less_than_two_seconds_before_is_not_kept(tmp_path: Path) -> None:
