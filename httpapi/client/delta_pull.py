@@ -61,7 +61,9 @@ async def pull_changes(api: ImagesApi, image_id: str, target: UpdateTarget, repo
                 names.close()
             seconds = monotonic() - began
             return PullResult(image, names.size, seconds, verified=True, unchanged=pull.here, received=pull.received)
-    report.note(f"the server has no delta sync: the whole image comes ({target.discard()})")
+    if target.can_gain:
+        report.note("the server has no delta sync: the whole image comes")
+    target.discard()
     return None
 
 

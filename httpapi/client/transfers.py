@@ -120,11 +120,14 @@ async def pull_disk(
 ) -> PullResult:
     """Downloads the image to `path`: what differs from what is here, else all. Raises as `pull` does."""
     from httpapi.client.delta_pull import pull_changes
+    from httpapi.client.hashing import stated_hash
     from httpapi.client.pull import pull
     from httpapi.client.target import open_target
     from httpapi.client.update_target import open_update
 
-    if (update := open_update(path, seeds, force=force)) is not None:
+    # Where the server states no hash of the whole, each block is proved by its own.
+    unproved = stated_hash(await api.get_image(image_id)) is None
+    if (update := open_update(path, seeds, force=force, empty=unproved)) is not None:
         done = await pull_changes(api, image_id, update, report)
         if done is not None:
             return done

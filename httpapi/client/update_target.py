@@ -42,6 +42,10 @@ class UpdateTarget(Protocol):
     def seeds(self) -> Sequence[BlockFile]:
         """Other files that may have blocks of the image at the same place."""
 
+    @property
+    def can_gain(self) -> bool:
+        """Whether a block of the image may be here already."""
+
     def prepare(self, size: int) -> BlockFile:
         """What the image of `size` bytes is to become of; TargetRefused if there is no room."""
 
@@ -61,10 +65,11 @@ class UpdateTarget(Protocol):
         """Takes back what can be taken back; a sentence that says what is left."""
 
 
-def open_update(path: str, seeds: Sequence[str], *, force: bool) -> UpdateTarget | None:
+def open_update(path: str, seeds: Sequence[str], *, force: bool, empty: bool = False) -> UpdateTarget | None:
     """None where a whole download is as good: nothing is there yet that could have a block of the image.
 
-    TargetRefused, also for what `open_target` would refuse, is left to that. SourceRefused for a seed.
+    With `empty` a file of which nothing is there is an update, too. What `open_target` would refuse is left to that.
+    TargetRefused when another pull is writing the same file; SourceRefused for a seed.
     """
     if path == "-" or not path:
         return None
@@ -78,7 +83,7 @@ def open_update(path: str, seeds: Sequence[str], *, force: bool) -> UpdateTarget
             return UpdatedDevice(path, opened)
         if kind is None or (stat.S_ISREG(kind) and force):
             target = UpdatedFile(Path(path), opened, force=force)
-            if target.can_gain:
+            if empty or target.can_gain:
                 return target
             target.discard()
     except BaseException:
@@ -151,6 +156,8 @@ class UpdatedFile(FileTarget):
 
 class UpdatedDevice(DeviceTarget):
     """A block device in place."""
+
+    can_gain = True
 
     def __init__(self, path: str, seeds: Sequence[BlockFile]) -> None:
         super().__init__(path, readable=True)

@@ -195,6 +195,15 @@ def test_a_pull_onto_the_previous_version_fetches_what_differs_and_goes_on_when_
     assert [path.name for path in session.tmp_path.iterdir() if "part" in path.name] == []
 
 
+def test_an_image_without_hashes_is_proved_by_its_blocks(session: Session) -> None:
+    session.push()
+    session.disk.write(2 * MIB, os.urandom(BLOCK))
+    image = session.push()["id"]
+    done = session.json("pull", image, str(session.tmp_path / "new.raw"))
+    assert done["verified"]
+    assert (session.tmp_path / "new.raw").read_bytes() == bytes(session.disk.held)
+
+
 def test_diff_tells_the_same_of_images_and_files(session: Session) -> None:
     session.disk.resize(8 * MIB)
     first = session.push()["id"]
