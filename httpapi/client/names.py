@@ -93,7 +93,8 @@ def _choose(named: Sequence[ImageRecord], *, project: str | None, newest: bool) 
         return mine
     active = [image for image in mine if image.status == "active"]
     if len({image.owner for image in active}) == 1:
-        return [max(active, key=_age)]
+        # The first of several of one second: a list is newest first, and the server's clock is finer than its text.
+        return [max(active, key=lambda image: image.created_at)]
     return active or mine
 
 

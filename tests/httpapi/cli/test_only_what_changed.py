@@ -107,6 +107,12 @@ def test_the_second_push_of_a_name_sends_what_changed_and_says_so(session: Sessi
     assert session.push("--parent", first["id"])["parent"] == first["id"]
 
 
+def test_of_two_images_of_one_second_a_name_means_the_newer(session: Session) -> None:
+    for _ in range(4):
+        newest = session.push()["id"]
+        assert session.json("show", "vm")["id"] == newest
+
+
 def test_an_unchanged_file_sends_and_reads_next_to_nothing(session: Session) -> None:
     time.sleep(2.1)
     session.push()
