@@ -35,7 +35,7 @@ Chain = list[tuple[str, bytes]]
 """An image's manifests, newest first: file name and digest."""
 _CUTTING = Cutting(size=65536)
 _AHEAD = 3  # pieces read at once, as the catalog's reader does
-_SWITCH_SECONDS = 0.0005  # as the server sets it
+_SWITCH_SECONDS = 0.0001  # as the server sets it
 
 
 class Store:

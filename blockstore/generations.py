@@ -2,7 +2,7 @@
 
     admit (lease open) → look up → append → … → close: wait for those admitted · sync packs · rows · journals · lease
 
-A generation closes every 256 MiB or 2 s, or when somebody asks for it. While it closes, the next one is open; so two
+A generation closes every 64 MiB or 2 s, or when somebody asks for it. While it closes, the next one is open; so two
 leases may be live. Appended blocks that no row names yet are *pending*: another upload that brings the same bytes
 refers to them, and its generation then syncs the same pack and puts the same row, so it depends on nobody else's luck.
 A generation whose pack was poisoned meanwhile is lost already: nobody joins it any more, it is set aside to be closed.

@@ -70,7 +70,7 @@ class StoreOptions:
 
     slab: int = SLAB
     slab_budget: int = BUDGET
-    generation_bytes: int = 256 * 1024 * 1024
+    generation_bytes: int = 64 * 1024 * 1024
     generation_seconds: float = 2.0
     pack_full: int = FULL
     index_map: int = MAP_SIZE

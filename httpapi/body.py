@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 LONG: Final = 4 * 1024 * 1024
 """A body with so many bytes left is worth a connection of its own."""
-WORTH_WAKING: Final = 256 * 1024
+WORTH_WAKING: Final = 1024 * 1024
 """Bytes that should wait in the socket before anybody is woken for them."""
 _BROKEN = (OSError, web.RequestPayloadError, http_exceptions.HttpProcessingError)
 

@@ -50,7 +50,8 @@ _log = logging.getLogger("drystone.server")
 
 # Beside one busy pure-Python thread, each time a thread takes the GIL again costs up to this; Python's own 5 ms make
 # a held slab hundreds of times slower.
-_SWITCH_SECONDS = 0.0005
+# A thread of the crew takes the interpreter back twice a block; beside one that computes in Python it waits so long.
+_SWITCH_SECONDS = 0.0001
 
 
 def run(settings: Settings, link: Link | None = None) -> None:

@@ -55,7 +55,7 @@ class Settings:
     insecure: bool = False
     block_size: int = 64 << 10
     slab_budget: int = 96 << 20
-    generation_bytes: int = 256 << 20
+    generation_bytes: int = 64 << 20
     generation_seconds: float = 2.0
     image_size_cap: int = 1 << 40
     identity: str = "none"
