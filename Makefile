@@ -9,7 +9,7 @@ LISTEN ?= 127.0.0.1:9292
 DATA ?= ./data
 WORKERS ?= 2
 
-.PHONY: help serve test test-unit test-crashes test-serial test-clients lint format show show-main-job show-bound bench clients wheel clean
+.PHONY: help serve test test-unit test-crashes test-serial test-clients lint format show show-main-job show-bound show-increments bench clients wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -78,6 +78,9 @@ show-main-job: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients ## a disk image 
 
 show-bound: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients ## to the bound, and fit to be run
 	$(VENV)/bin/python -m bench.show bound
+
+show-increments: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients ## increments: only what changed is moved, and chains read as full disks
+	$(VENV)/bin/python -m bench.show increments
 
 bench: $(STAMPS)/dev $(STAMPS)/system ## the benchmarks, with their share of this machine's limit
 	$(VENV)/bin/python -m pytest bench --benchmark-only -p no:cacheprovider -o python_files='bench_*.py' -s

@@ -1,4 +1,4 @@
-"""A TCP proxy before a server, that counts what passes and can be slow or deaf, so that tests see the wire."""
+"""A TCP proxy before a server, that counts what passes and can be slow or deaf, so that one sees the wire."""
 
 from __future__ import annotations
 

@@ -22,7 +22,10 @@ _STOP_WITHIN = 60.0
 
 
 class Server:
-    """A server on a data directory and a free loopback port; `settings` by the names that httpapi/README.md lists."""
+    """A server on a data directory and a free loopback port; `settings` by the names that httpapi/README.md lists.
+
+    `prefix` goes before the command, and before what asks whether it answers: a network namespace, say.
+    """
 
     def __init__(
         self,
@@ -31,13 +34,15 @@ class Server:
         settings: Mapping[str, object] | None = None,
         command: Sequence[str] = (),
         cwd: Path = ROOT,
+        prefix: Sequence[str] = (),
     ) -> None:
         self.data = data
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = data.parent / f"{data.name}-{self.port}.log"
         listen = f"127.0.0.1:{self.port}"
-        self._command = [*(command or drystone()), "serve", "--data", str(data), "--listen", listen]
+        self._prefix = prefix
+        self._command = [*prefix, *(command or drystone()), "serve", "--data", str(data), "--listen", listen]
         self._environment = environment(
             {f"DRYSTONE_{key.upper()}": str(value) for key, value in (settings or {}).items()}
         )
@@ -92,6 +97,9 @@ class Server:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
     def _answers(self) -> bool:
+        if self._prefix:
+            asking = [*self._prefix, "curl", "--silent", "--fail", "--output", "/dev/null", f"{self.url}/versions"]
+            return subprocess.run(asking, check=False).returncode == 0
         try:
             with urllib.request.urlopen(f"{self.url}/versions", timeout=5) as response:
                 return bool(response.status == 200)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bench.counting_proxy import CountingProxy
 from tests.kit.changing_disk import BLOCK, ChangingDisk
-from tests.kit.counting_proxy import CountingProxy
 from tests.kit.nbd_server import NbdServer
 from tests.kit.serve_process import ServeProcess
 

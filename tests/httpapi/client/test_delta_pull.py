@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bench.counting_proxy import CountingProxy
 from httpapi.client.api import ImagesApi
 from httpapi.client.delta_pull import pull_changes
 from httpapi.client.errors import Interrupted, Mismatch
 from httpapi.client.update_target import UpdatedFile, make_zeros, open_update
 from tests.kit.changing_disk import BLOCK, ChangingDisk
-from tests.kit.counting_proxy import CountingProxy
 from tests.kit.image_service import image_service
 from tests.kit.kept_report import KeptReport
 from tests.kit.running_server import RunningServer

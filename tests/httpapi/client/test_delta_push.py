@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bench.counting_proxy import CountingProxy
 from httpapi.client import comparison, delta_api, names_cache
 from httpapi.client.api import ImagesApi
 from httpapi.client.block_file import open_block_file
@@ -20,7 +21,6 @@ from httpapi.client.names_cache import NamesCache
 from httpapi.client.push_terms import Keeping
 from httpapi.client.unchanged_push import push_unchanged
 from tests.kit.changing_disk import BLOCK, ChangingDisk
-from tests.kit.counting_proxy import CountingProxy
 from tests.kit.image_service import image_service
 from tests.kit.kept_report import KeptReport
 from tests.kit.running_server import RunningServer
