@@ -2,8 +2,9 @@
 
     store ─ prepare (free task: unpack, BLAKE3, look-up) ─ append lane ─ note │ finish: the generation closes ─ journal
 
-Windows may be prepared in any order, since each block has its number. What a window holds in memory is its slab's, and
-one unpacked block for each thread of the crew.
+Windows may be prepared in any order, since each block has its number. What a window holds in memory is its slab's, the
+frames of what is new in it, and one unpacked block for each thread of the crew. The frames are the server's own: so a
+window has no more bytes of image than its slab is long, however small they were sent.
 """
 
 from __future__ import annotations
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 MOST_ITEMS: Final = 1024
 """Blocks and runs of holes in one window."""
-MOST_UNPACKED: Final = 32 << 20
-"""Bytes of image in one window: what a small frame unpacks to takes time, though no memory."""
 
 
 @dataclass(slots=True)
@@ -40,16 +39,18 @@ class SentWindow:
     blocks: list[SentBlock] = field(default_factory=list)
     holes: list[NumberRange] = field(default_factory=list)
     unpacked: int = 0
+    """Bytes of image in its entries."""
 
     def add(self, block: SentBlock) -> None:
         """One more block."""
         self.blocks.append(block)
-        self.unpacked += block.length
+        if block.entry is not None:
+            self.unpacked += block.length
 
     @property
     def is_full(self) -> bool:
         """Whether nothing more should be added."""
-        return len(self.blocks) + len(self.holes) >= MOST_ITEMS or self.unpacked >= MOST_UNPACKED
+        return len(self.blocks) + len(self.holes) >= MOST_ITEMS
 
 
 class DeltaWriter:

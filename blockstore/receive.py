@@ -80,8 +80,9 @@ class Door:
         return self._looked_up(scanned, inherited, entry_of)
 
     def prepare_sent(self, blocks: Sequence[SentBlock]) -> Prepared:
-        """Unpack and check what was sent as entries, look up, and keep the frames as they are.
+        """Unpack and check what was sent as entries, look up, and compress anew what must be stored.
 
+        Never the sender's frame: by an unusual one, who reads it back would learn whether the block was held before.
         As `prepare`. BlockRefused names the first block that is not what its entry says; BlockNotHeld those that were
         said to be held and that nothing can be built on now.
         """
@@ -96,7 +97,10 @@ class Door:
                     f"Block {blocks[at].number} cannot be taken from another image now: send its bytes.",
                     [NumberRange(blocks[at].number, 1)],
                 )
-            return make_entry(name, block.length, block.entry[HEADER_SIZE:])
+            # Unpacked once more, rather than all of a window's blocks kept in memory until they are looked up.
+            return make_entry(
+                name, block.length, frames.compress(frames.decompress(block.entry[HEADER_SIZE:], block.length))
+            )
 
         return self._looked_up(Scanned(ends, names), frozenset(), entry_of)
 

@@ -133,25 +133,28 @@ class _Request:
                 f"A request may have {MOST_BLOCKS_SENT} blocks and runs of holes; send the others in another one."
             )
         if isinstance(part, EntryBegins):
-            self._unpacked += self._session.length_of(part.number)
+            length = self._session.length_of(part.number)
+            self._unpacked += length
             if self._unpacked > MOST_UNPACKED:
                 raise LimitExceeded(
                     f"A request's frames may hold {MOST_UNPACKED} bytes; send the others in another one."
                 )
-            await self._room(part.length)
+            await self._room(part.length, length)
             self._entry, self._begun = part, self._filled
         elif isinstance(part, SentHoles):
-            await self._room(0)
+            await self._room()
             self._window.holes.append(part.numbers)
         else:
             for block in await self._held(part):
-                await self._room(0)
+                await self._room()
                 self._window.add(block)
 
-    async def _room(self, length: int) -> None:
-        """A window that is not full, with a slab that has room for so many bytes."""
-        if self._slab is not None and (self._window.is_full or self._filled + length > len(self._slab.view)):
-            self._submit()
+    async def _room(self, length: int = 0, unpacked: int = 0) -> None:
+        """A window that is not full, with a slab that has room for so many bytes, sent and unpacked."""
+        if self._slab is not None:
+            most = max(self._filled + length, self._window.unpacked + unpacked)
+            if self._window.is_full or most > len(self._slab.view):
+                self._submit()
         while self._slab is None:
             freed = when_free(self._store.slabs)
             self._slab = self._share.acquire()

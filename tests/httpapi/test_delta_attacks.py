@@ -289,3 +289,19 @@ def test_nothing_tells_whether_another_project_has_the_bytes(served: TwoProjects
         told = {key: image[key] for key in ("status", "size", "os_hash_value", "checksum")}
         answers.append((sent.status, sent.body, headers, shown, told))
     assert answers[0] == answers[1]
+
+
+def test_nor_does_the_frame_that_is_read_back(served: TwoProjects) -> None:
+    theirs = TEXT[::-1]
+    served.bob.put_image(theirs)
+    for block in (TEXT, theirs):
+        odd = by_hand(block, claims=BLOCK)
+        assert odd != frames.compress(block)
+        delta = SentDelta.begin(served.ann, BLOCK, block_size=BLOCK)
+        assert delta.put(raw_item(0, entry(block, odd))).status == 204
+        image = delta.finish(1)
+        stored = served.ann.call("POST", f"/v2/images/{image}/blocks", json_body={"blocks": [[0, 1]]})
+        assert stored.body[16:] == entry(block)
+        whole = served.ann.call("GET", f"/v2/images/{image}/file", headers={"Accept": "application/zstd"})
+        assert frames.compress(block) in whole.body
+        assert served.ann.bytes_of(image) == block

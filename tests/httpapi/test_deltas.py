@@ -10,7 +10,7 @@ import pytest
 
 from blockstore import names
 from httpapi.wire.changes import parse_extents
-from tests.kit.sent_deltas import SentDelta, blocks_of, entry, held, holes, item, raw_item
+from tests.kit.sent_deltas import SentDelta, blocks_of, held, holes, item
 from tests.kit.two_projects import two_projects
 
 if TYPE_CHECKING:
@@ -225,19 +225,6 @@ def test_two_commits_at_once_make_one_image(served: TwoProjects, tmp_path: Path)
     assert served.ann.bytes_of(delta.image) == b"x" * BLOCK + DATA[BLOCK:]
     # The base's and the image's: whatever else was built is gone.
     assert len(list((tmp_path / "data" / "manifests").rglob("*.manifest"))) == 2
-
-
-def test_frames_are_stored_as_they_were_sent(served: TwoProjects) -> None:
-    import zstandard
-
-    block = b"each stone fits. " * 300
-    block = block[:BLOCK]
-    frame = zstandard.ZstdCompressor(level=19, write_checksum=True, write_content_size=True).compress(block)
-    delta = SentDelta.begin(served.ann, BLOCK, block_size=BLOCK)
-    sent = entry(block, frame)
-    assert delta.put(raw_item(0, sent)).status == 204
-    answer = served.ann.call("POST", f"/v2/images/{delta.finish()}/blocks", json_body={"blocks": [[0, 1]]})
-    assert answer.body[16:] == sent
 
 
 def test_an_image_that_is_not_queued_takes_no_delta(served: TwoProjects) -> None:
