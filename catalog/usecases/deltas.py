@@ -77,12 +77,16 @@ async def begin(
         expires_at=now + timedelta(seconds=services.delta_expiry),
     )
 
+    recorded = False
+
     def record(uow: UnitOfWork) -> None:
+        nonlocal recorded
         chain = () if base is None else _chain_of(uow, caller, base, services.blocks.store)
         mine = Upload(id=delta.id, kind=UploadKind.SESSION, process=services.blocks.process)
         bases = [each.name for each in chain[:1]]
         uploads.begin(uow, caller, image.id, mine, at=now, bases=bases, expires_at=delta.expires_at)
         uow.deltas.add(delta)
+        recorded = True
 
     # The journal first: whatever comes for a pin finds it.
     await services.blocks.deltas.begin(delta)
@@ -90,7 +94,9 @@ async def begin(
         # To its end, since a journal must not go whose pin was recorded all the same.
         await to_its_end(services.database.write(record))
     except (CatalogError, BlockstoreError):
-        uploads.forget(services, delta.id)
+        # What fails after that may be committed in spite of it: then the journal is the pin's, else gc's.
+        if not recorded:
+            uploads.forget(services, delta.id)
         raise
     return delta
 
@@ -262,16 +268,13 @@ async def _commit(services: Services, delta: Delta, written: Written, by: Reques
             return None
         return uploads.commit(uow, work, at=services.clock())
 
-    image = None
-    try:
-        image = await services.database.write(settle)
-    finally:
-        mine = image is not None and any(each.manifest == written.manifest for each in image.locations)
-        if not mine:
-            services.blocks.forget_manifest(written.manifest)
-    if mine:
+    # After an exception it may be the image's all the same, committed in spite of it: then it is left to gc.
+    image = await services.database.write(settle)
+    if image is not None and any(each.manifest == written.manifest for each in image.locations):
         services.on_upload(written)
         services.bell.ring()
+    else:
+        services.blocks.forget_manifest(written.manifest)
     if image is not None:
         uploads.forget(services, delta.id)
     return image

@@ -7,7 +7,7 @@ import random
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
@@ -16,7 +16,7 @@ from blockstore.garbage import Collecting
 from blockstore.progress import Silent
 from blockstore.sent_blocks import EntryBegins, NumberRange, SentHoles
 from blockstore.verify import Wanted
-from catalog.model.errors import Conflict, Gone, NotFound
+from catalog.model.errors import CatalogUnavailable, Conflict, Gone, NotFound
 from catalog.usecases import administration, deltas, image_data, images
 from catalog.usecases.deltas import Named
 from tests.kit.filled_store import looked_after
@@ -31,10 +31,11 @@ if TYPE_CHECKING:
     from catalog.delta_ports import Part
     from catalog.model.delta import Delta
     from catalog.model.manifest import StoredManifest
-    from catalog.ports import Written
+    from catalog.ports import UnitOfWork, Written
     from catalog.usecases.services import Services
     from tests.kit.image_service import ImageService
 
+T = TypeVar("T")
 BLOCK = 4096
 DATA = random.Random(3).randbytes(20 * BLOCK)
 
@@ -191,6 +192,52 @@ def test_a_commit_gives_up_when_blocks_keep_arriving(tmp_path: Path) -> None:
             services.blocks.deltas = plain  # type: ignore[misc]
             assert await service.status(named.image_id) == "saving"
             await deltas.commit(services, named, expected=3)
+
+    asyncio.run(scenario())
+
+
+class Unsure:
+    """A database whose writes are committed and fail all the same."""
+
+    def __init__(self, services: Services, error: BaseException) -> None:
+        self._database = services.database
+        self.error = error
+
+    async def read(self, step: Callable[[UnitOfWork], T]) -> T:
+        return await self._database.read(step)
+
+    async def write(self, step: Callable[[UnitOfWork], T]) -> T:
+        await self._database.write(step)
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [CatalogUnavailable("disk I/O error"), asyncio.CancelledError()])
+def test_what_was_committed_in_spite_of_an_error_keeps_its_files(tmp_path: Path, error: BaseException) -> None:
+    async def scenario() -> None:
+        with served(tmp_path) as (service, services, _):
+            unsure = replace(services, database=Unsure(services, error))
+            image_id = await service.new()
+            with pytest.raises(type(error)):
+                await begun(unsure, image_id)
+            [delta] = await deltas.of_image(services, CALLER, image_id)
+            named = Named(CALLER, image_id, delta.id)
+            await send(services, named, (0, b"x" * BLOCK))
+            with pytest.raises(type(error)):
+                await deltas.commit(unsure, named, expected=1)
+            assert (await deltas.commit(services, named, expected=1)).status.value == "active"
+            assert await service.get(image_id) == b"x" * BLOCK + bytes(19 * BLOCK)
+
+    asyncio.run(scenario())
+
+
+def test_what_was_never_begun_leaves_no_journal(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with served(tmp_path) as (service, services, _):
+            image_id = await service.new()
+            await service.put(image_id, DATA)
+            with pytest.raises(Conflict):
+                await begun(services, image_id)
+            assert not list((tmp_path / "journals").iterdir())
 
     asyncio.run(scenario())
 
