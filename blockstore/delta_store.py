@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from blockstore.manifest_builder import BuiltManifest
     from blockstore.store import BlockStore
 
+TRIES: Final = 3
+"""Times that a manifest is built again because blocks arrived meanwhile."""
 KEPT: Final = 8
 """Journals whose contents a process remembers; the others are read again when they are needed."""
 
@@ -110,6 +112,16 @@ class DeltaStore:
         return self._store.sync(lambda: self._build(session, base, expected))
 
     def _build(self, session: Session, base: Sequence[tuple[str, bytes]], expected: int | None) -> BuiltDelta:
+        for _ in range(TRIES):
+            built = self._build_once(session, base, expected)
+            if built is not None:
+                return built
+        raise BlocksMissing("Blocks keep arriving: wait for the answers to all requests, then commit again.")
+
+    def _build_once(
+        self, session: Session, base: Sequence[tuple[str, bytes]], expected: int | None
+    ) -> BuiltDelta | None:
+        """None when more arrived meanwhile: it may have some of that, which nobody has counted."""
         journal = self.journal(session)
         arrived = journal.count()
         if expected is not None and arrived != expected:
@@ -124,6 +136,9 @@ class DeltaStore:
             try:
                 for first, names in journal.leaves():
                     self._add(builder, first, names)
+                if journal.count() != arrived:
+                    builder.abandon()
+                    return None
                 built = builder.finish(session.size)
             except BaseException:
                 builder.abandon()

@@ -109,7 +109,11 @@ class _Request:
         self._running: deque[asyncio.Future[None]] = deque()
 
     async def run(self, parts: AsyncIterator[Part]) -> None:
-        """Take all parts in, to the journal. What was handed to the crew ends before this does, whatever happens."""
+        """Take all parts in, to the journal.
+
+        What was handed to the crew is journaled, or has failed, before this ends, whatever happens: nothing arrives
+        after the answer, when a commit has counted.
+        """
         try:
             async for part in parts:
                 await self._take(part)
@@ -119,8 +123,9 @@ class _Request:
         finally:
             if self._slab is not None:
                 self._slab.drop()
-            await to_its_end(self._end())
-        await asyncio.wrap_future(self._writer.finish())
+            error = await to_its_end(self._end())
+        if error is not None:
+            raise error
 
     async def _take(self, part: Part) -> None:
         if isinstance(part, memoryview):
@@ -185,14 +190,17 @@ class _Request:
         self._running.append(asyncio.wrap_future(stored))
 
     async def _next(self) -> None:
-        await self._running[0]
+        # Shielded, for a cancelled caller must not make it look done: `_end` waits for it.
+        await asyncio.shield(self._running[0])
         self._running.popleft()
 
-    async def _end(self) -> None:
+    async def _end(self) -> BaseException | None:
         await asyncio.gather(*self._running, return_exceptions=True)
         for reader in self._readers.values():
             if reader is not None:
                 reader.close()
+        [error] = await asyncio.gather(asyncio.wrap_future(self._writer.finish()), return_exceptions=True)
+        return error
 
     async def _held(self, held: SentHeld) -> list[SentBlock]:
         """The blocks of another image; BlockRefused, in one sentence, for all that cannot be had."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,15 +13,18 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 
 from blockstore import clock
+from blockstore.errors import BlocksMissing
 from blockstore.garbage import Collecting
+from blockstore.journal import hole_run
 from blockstore.progress import Silent
 from blockstore.sent_blocks import EntryBegins, NumberRange, SentHoles
+from blockstore.session_journal import SessionJournal
 from blockstore.verify import Wanted
-from catalog.model.errors import CatalogUnavailable, Conflict, Gone, NotFound
+from catalog.model.errors import CatalogUnavailable, Conflict, Gone, NotFound, SourceLost
 from catalog.usecases import administration, deltas, image_data, images
 from catalog.usecases.deltas import Named
 from tests.kit.filled_store import looked_after
-from tests.kit.image_service import CALLER, image_service
+from tests.kit.image_service import CALLER, SMALL, image_service
 from tests.kit.sent_deltas import entry
 
 if TYPE_CHECKING:
@@ -262,6 +266,62 @@ def test_a_request_that_is_cancelled_leaves_an_upload_that_goes_on(tmp_path: Pat
             assert service.store.slabs.taken == 0
             await send(services, named, (0, b"x" * BLOCK), (1, b"y" * BLOCK))
             await deltas.commit(services, named, expected=2)
+
+    asyncio.run(scenario())
+
+
+def test_after_a_request_failed_nothing_of_it_arrives_any_more(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        slow = replace(SMALL, generation_seconds=60.0)
+        with image_service(tmp_path, options=slow) as service:
+            named = await begun(service.services, await service.new())
+
+            async def fail() -> None:
+                raise SourceLost("the sender went away")
+
+            def cut_off(_: Delta) -> AsyncGenerator[Part, None]:
+                return parts(*((n, DATA[n * BLOCK : (n + 1) * BLOCK]) for n in range(19)), then=fail)
+
+            with pytest.raises(SourceLost):
+                await deltas.take(service.services, named, cut_off)
+            _, before = await deltas.show(service.services, named, start=0, most=1)
+            assert before.blocks
+            await send(service.services, named, (19, b"x" * BLOCK))
+            await deltas.commit(service.services, named, expected=before.blocks + 1)
+
+    asyncio.run(scenario())
+
+
+class Filling(SessionJournal):
+    """A journal into which a block comes whenever a leaf of it was read, for as long as there are `late` ones."""
+
+    late: Iterator[int] = iter(())
+
+    def leaves(self) -> Iterator[tuple[int, list[bytes | None]]]:
+        for leaf in super().leaves():
+            for number in itertools.islice(self.late, 1):
+                self.append([hole_run(NumberRange(number, 1))])
+            yield leaf
+
+
+def test_a_commit_has_counted_all_that_the_image_is_made_of(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with served(tmp_path) as (service, services, _):
+            named = await begun(services, await service.new())
+            await send(services, named, (0, b"x" * BLOCK))
+            [path] = (tmp_path / "journals").iterdir()
+            journal = Filling(path, 20, service.store.disk)
+            service.store.deltas._known[named.upload_id] = journal
+            for late, expected, refusal in (
+                (range(5, 6), 1, "2 blocks have arrived, not 1"),
+                (range(6, 20), None, "keep"),
+            ):
+                journal.late = iter(late)
+                with pytest.raises(BlocksMissing, match=refusal):
+                    await deltas.commit(services, named, expected=expected)
+            journal.late = iter([19])
+            await deltas.commit(services, named, expected=None)
+            assert len(list((tmp_path / "manifests").rglob("*.manifest"))) == 1
 
     asyncio.run(scenario())
 
