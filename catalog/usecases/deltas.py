@@ -145,21 +145,27 @@ async def commit(services: Services, named: Named, *, expected: int | None, requ
     """Make the image of what has arrived: saving → active; again gives the image as it is.
 
     `expected`: how many blocks have arrived as far as the client knows. Raises NotFound, Forbidden, BlocksMissing,
-    Conflict (blocks keep arriving), Gone.
+    Conflict (blocks keep arriving), Gone, and the block store's errors.
     """
     by = Requester(named.caller.user, request_id)
+    lost: Missing | None = None
     for _ in range(TRIES):
         image, delta, chain = await services.database.read(lambda uow: _to_commit(services, uow, named))
         if delta is None:
             return image
         try:
             written = await services.blocks.deltas.build(delta, chain, expected=expected)
-        except Missing:
+        except Missing as error:
             # Another request may have committed it, or given it up, and the journal went: look again.
+            lost = error
             continue
+        lost = None
         found = await to_its_end(_commit(services, delta, written, by))
         if found is not None:
             return found
+    if lost is not None:
+        # It is under way all the same, so something is missing indeed.
+        raise lost
     raise Conflict("Blocks keep arriving: wait for the answers to all requests that send some, then commit again.")
 
 

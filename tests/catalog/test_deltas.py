@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 
 from blockstore import clock
-from blockstore.errors import BlocksMissing
+from blockstore.errors import BlocksMissing, Missing
 from blockstore.garbage import Collecting
 from blockstore.journal import hole_run
 from blockstore.progress import Silent
@@ -242,6 +242,26 @@ def test_what_was_never_begun_leaves_no_journal(tmp_path: Path) -> None:
             with pytest.raises(Conflict):
                 await begun(services, image_id)
             assert not list((tmp_path / "journals").iterdir())
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("folder", ["manifests", "journals"])
+def test_a_commit_without_its_files_is_no_conflict(tmp_path: Path, folder: str) -> None:
+    async def scenario() -> None:
+        with served(tmp_path) as (service, services, _):
+            base = await service.new()
+            await service.put(base, DATA)
+            named = await begun(services, await service.new(), base=base)
+            await send(services, named, (0, b"x" * BLOCK))
+            [path] = (path for path in (tmp_path / folder).rglob("*.*") if path.is_file())
+            kept = path.read_bytes()
+            path.unlink()
+            with pytest.raises(Missing):
+                await deltas.commit(services, named, expected=1)
+            path.write_bytes(kept)
+            await deltas.commit(services, named, expected=1)
+            assert await service.get(named.image_id) == b"x" * BLOCK + DATA[BLOCK:]
 
     asyncio.run(scenario())
 
