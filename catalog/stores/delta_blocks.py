@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from blockstore.delta_store import Session
 from blockstore.delta_writer import SentWindow
-from blockstore.errors import BlockRefused, Damaged, Missing
+from blockstore.errors import BlockNotHeld, BlockRefused, Damaged, Missing
 from blockstore.manifest_reader import ManifestReader
 from blockstore.receive import SentBlock
 from blockstore.sent_blocks import MOST_BLOCKS_SENT, MOST_UNPACKED, EntryBegins, SentHeld, SentHoles, longest_entry
@@ -212,8 +212,12 @@ class _Request:
                 if not wrong:
                     return found
         except (Damaged, Missing):
-            # What is wrong with that image is not this request's business: its sender has the bytes.
-            pass
+            # That image may be read, only not now; what is wrong with it is not this request's business.
+            raise BlockNotHeld(
+                f"Blocks {held.numbers.first} to {held.numbers.stop - 1} cannot be taken from image {held.image} now: "
+                "send their bytes.",
+                [held.numbers],
+            ) from None
         raise BlockRefused(
             f"Blocks {held.numbers.first} to {held.numbers.stop - 1} can't be taken from image {held.image}: it must "
             "be one that you may download, and have blocks with these numbers and lengths.",
@@ -224,11 +228,18 @@ class _Request:
         if image not in self._readers:
             if len(self._readers) == MOST_IMAGES:
                 raise LimitExceeded(f"A request may name blocks of {MOST_IMAGES} other images.")
-            chain = [(manifest.name, manifest.digest) for manifest in await self._locate(image)]
-            self._readers[image] = await self._opened(chain) if chain else None
+            try:
+                self._readers[image] = await self._opened(image)
+            except Missing:
+                # Its chain was coalesced after it was located, and is another one now.
+                self._readers[image] = await self._opened(image)
         return self._readers[image]
 
-    async def _opened(self, chain: Sequence[tuple[str, bytes]]) -> ManifestReader:
+    async def _opened(self, image: str) -> ManifestReader | None:
+        """None for an image that may not be read."""
+        chain = [(manifest.name, manifest.digest) for manifest in await self._locate(image)]
+        if not chain:
+            return None
         return await settled(self._store.crew.call(partial(self._store.reader, chain)), ManifestReader.close)
 
     async def _on_crew(self, work: Callable[[], T]) -> T:

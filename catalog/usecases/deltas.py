@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from blockstore import names
-from blockstore.errors import BlockstoreError, Missing
+from blockstore.errors import BlockstoreError, Damaged, Missing
 from blockstore.session_journal import MOST_BLOCKS
 from catalog.blocking import to_its_end
 from catalog.cutting import cutting_of
@@ -207,7 +207,10 @@ async def _block_size(services: Services, caller: Caller, image: Image, base: st
         usual = cutting_of(image, services.block_size)
         return wished or (usual.size if usual.is_fixed else services.block_size)
     chain = await services.database.read(lambda uow: _chain_of(uow, caller, base, services.blocks.store))
-    reader = await services.blocks.open_blocks(chain)
+    try:
+        reader = await services.blocks.open_blocks(chain)
+    except (Damaged, Missing):
+        raise _no_base(base) from None
     try:
         is_fixed, theirs = reader.is_fixed, reader.block_size
     finally:
@@ -222,8 +225,12 @@ async def _block_size(services: Services, caller: Caller, image: Image, base: st
 def _chain_of(uow: UnitOfWork, caller: Caller, base: str, store: str) -> Sequence[StoredManifest]:
     chain = readable_chain(uow, caller, base, store)
     if not chain:
-        raise Invalid(f"Base {base[:80]!r} is no image whose data you may download; name another one, or none.")
+        raise _no_base(base)
     return chain
+
+
+def _no_base(base: str) -> Invalid:
+    return Invalid(f"Base {base[:80]!r} is no image whose data you may download; name another one, or none.")
 
 
 def _session(services: Services, uow: UnitOfWork, named: Named) -> Delta:

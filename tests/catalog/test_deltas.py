@@ -17,10 +17,11 @@ from blockstore.errors import BlocksMissing, Missing
 from blockstore.garbage import Collecting
 from blockstore.journal import hole_run
 from blockstore.progress import Silent
-from blockstore.sent_blocks import EntryBegins, NumberRange, SentHoles
+from blockstore.sent_blocks import EntryBegins, NumberRange, SentHeld, SentHoles
 from blockstore.session_journal import SessionJournal
 from blockstore.verify import Wanted
 from catalog.model.errors import CatalogUnavailable, Conflict, Gone, NotFound, SourceLost
+from catalog.model.manifest import StoredManifest
 from catalog.usecases import administration, deltas, image_data, images
 from catalog.usecases.deltas import Named
 from tests.kit.filled_store import looked_after
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
     from catalog.delta_ports import Part
     from catalog.model.delta import Delta
-    from catalog.model.manifest import StoredManifest
     from catalog.ports import UnitOfWork, Written
     from catalog.usecases.services import Services
     from tests.kit.image_service import ImageService
@@ -262,6 +262,30 @@ def test_a_commit_without_its_files_is_no_conflict(tmp_path: Path, folder: str) 
             path.write_bytes(kept)
             await deltas.commit(services, named, expected=1)
             assert await service.get(named.image_id) == b"x" * BLOCK + DATA[BLOCK:]
+
+    asyncio.run(scenario())
+
+
+def test_blocks_of_an_image_that_is_coalesced_meanwhile_are_found_where_they_are_now(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with served(tmp_path) as (service, services, _):
+            other = await service.new()
+            await service.put(other, DATA)
+            named = await begun(services, await service.new())
+            delta, _ = await deltas.show(services, named, start=0, most=1)
+            now = await service.manifest(other)
+            before = StoredManifest("0" * 32, now.digest)
+            chains = iter([[before], [StoredManifest(now.id, now.digest)]])
+
+            async def locate(_: str) -> Sequence[StoredManifest]:
+                return next(chains)
+
+            async def two() -> AsyncGenerator[Part, None]:
+                yield SentHeld(NumberRange(0, 2), other, 3)
+
+            await services.blocks.deltas.take(delta, two(), locate)
+            await deltas.commit(services, named, expected=2)
+            assert await service.get(named.image_id) == DATA[3 * BLOCK : 5 * BLOCK] + bytes(18 * BLOCK)
 
     asyncio.run(scenario())
 

@@ -224,6 +224,27 @@ def test_blocks_of_images_that_are_not_mine_are_refused_as_those_of_no_image(ser
     assert delta.by(served.root).put(held(1, 2, theirs, 0)).status == 204
 
 
+def test_blocks_of_my_image_whose_files_are_bad_are_to_be_sent(served: TwoProjects, tmp_path: Path) -> None:
+    mine = served.ann.put_image(GOOD * 5)
+    [manifest] = (tmp_path / "data" / "manifests").rglob("*.manifest")
+    kept = manifest.read_bytes()
+    delta = SentDelta.begin(served.ann, 10 * BLOCK, block_size=BLOCK)
+    bad = SentDelta.begin(served.bob, 10 * BLOCK, block_size=BLOCK)
+    for data in (b"", bytes(len(kept)), None):
+        manifest.unlink() if data is None else manifest.write_bytes(data)
+        answer = delta.put(held(1, 2, mine, 0))
+        assert (answer.status, answer.code) == (409, "block-not-held"), answer.body
+        assert answer.headers["x-drystone-blocks"] == "1-2"
+        # To others it is no image, whatever is wrong with it.
+        assert bad.put(held(1, 2, mine, 0)).code == "block-refused"
+        based = served.ann.call(
+            "POST", f"/v2/images/{served.ann.new_image()}/deltas", json_body={"size": BLOCK, "base": mine}
+        )
+        assert (based.status, based.code) == (400, "invalid")
+    manifest.write_bytes(kept)
+    assert delta.put(held(1, 2, mine, 0)).status == 204
+
+
 def test_a_base_that_is_not_mine_is_refused_as_one_that_is_not_there(served: TwoProjects) -> None:
     theirs = served.bob.put_image(GOOD)
     image = served.ann.new_image()
