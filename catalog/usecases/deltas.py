@@ -91,7 +91,6 @@ async def begin(
     # The journal first: whatever comes for a pin finds it.
     await services.blocks.deltas.begin(delta)
     try:
-        # To its end, since a journal must not go whose pin was recorded all the same.
         await to_its_end(services.database.write(record))
     except (CatalogError, BlockstoreError):
         # What fails after that may be committed in spite of it: then the journal is the pin's, else gc's.
@@ -153,20 +152,20 @@ async def commit(services: Services, named: Named, *, expected: int | None, requ
         image, delta, chain = await services.database.read(lambda uow: _to_commit(services, uow, named))
         if delta is None:
             return image
+        # Whether it still lives on is for the transaction to say that commits, also whether it is committed by now.
+        await _live_on(services, delta)
         try:
             written = await services.blocks.deltas.build(delta, chain, expected=expected)
         except Missing as error:
             # Another request may have committed it, or given it up, and the journal went: look again.
             lost = error
             continue
-        lost = None
+        await _live_on(services, delta)
         found = await to_its_end(_commit(services, delta, written, by))
         if found is not None:
             return found
-    if lost is not None:
-        # It is under way all the same, so something is missing indeed.
-        raise lost
-    raise Conflict("Blocks keep arriving: wait for the answers to all requests that send some, then commit again.")
+    # With `lost` it is under way all the same, so something is missing indeed.
+    raise lost or Conflict("Blocks keep arriving: wait for the answers to all PUTs, then commit again.")
 
 
 async def give_up(services: Services, named: Named) -> None:
@@ -245,13 +244,17 @@ def _session(services: Services, uow: UnitOfWork, named: Named) -> Delta:
 async def _touched(services: Services, named: Named) -> Delta:
     """The upload, which lives on from now."""
     delta = await services.database.read(lambda uow: _session(services, uow, named))
-    left = (delta.expires_at - services.clock()).total_seconds()
-    # A hundredth of its time is not worth a transaction.
-    if left < 0.99 * services.delta_expiry and not await services.database.write(
-        lambda uow: _renew(services, uow, delta, acknowledged=False)
-    ):
+    if not await _live_on(services, delta):
         raise _ended(named)
     return delta
+
+
+async def _live_on(services: Services, delta: Delta) -> bool:
+    """Begin the upload's time anew; False when it has ended."""
+    # A hundredth of its time is not worth a transaction.
+    lately = services.clock() + timedelta(seconds=0.99 * services.delta_expiry)
+    renew = partial(_renew, services, delta=delta, acknowledged=False)
+    return delta.expires_at >= lately or await services.database.write(renew)
 
 
 def _renew(services: Services, uow: UnitOfWork, delta: Delta, *, acknowledged: bool) -> bool:

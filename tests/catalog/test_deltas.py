@@ -177,6 +177,30 @@ def test_a_commit_has_all_blocks_that_were_acknowledged_before_it(tmp_path: Path
     asyncio.run(scenario())
 
 
+def test_a_commit_begins_the_time_of_its_upload_anew(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with served(tmp_path) as (service, services, ticking):
+            named = await begun(services, await service.new())
+            plain = services.blocks.deltas
+            late = iter([3])
+
+            async def time_passes() -> None:
+                ticking.passed += timedelta(seconds=99)
+                assert await deltas.end_expired(services) == 0
+                for number in late:
+                    services.blocks.deltas = plain  # type: ignore[misc]
+                    delta, _ = await deltas.show(services, named, start=0, most=1)
+                    await plain.take(delta, parts((number, b"x" * BLOCK)), services.database.read)  # type: ignore[arg-type]
+                    services.blocks.deltas = meddling  # type: ignore[misc,assignment]
+
+            meddling = Meddling(services, time_passes)
+            services.blocks.deltas = meddling  # type: ignore[misc,assignment]
+            ticking.passed += timedelta(seconds=99)
+            await deltas.commit(services, named, expected=None)
+
+    asyncio.run(scenario())
+
+
 def test_a_commit_gives_up_when_blocks_keep_arriving(tmp_path: Path) -> None:
     async def scenario() -> None:
         with served(tmp_path) as (service, services, _):
