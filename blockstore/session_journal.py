@@ -64,12 +64,16 @@ class SessionJournal:
         self._lock = threading.Lock()
         self._arrivals = Arrivals()
         self._records = 0
+        self._synced = 0
+        self._doubted = False
+        """A write or a sync failed: what is not synced yet may be lost, and the next sync may not say so."""
 
     def append(self, records: Sequence[Record]) -> None:
         """Make records durable; BlockConflict, and none of them is there, if a number has arrived otherwise."""
         with self._opened() as fd:
             fresh = self._fresh(fd, records)
             end = HEADER_SIZE + self._records * RECORD_SIZE
+            self._doubted = True
             try:
                 self._disk.write(fd, [journal.encode_records(fresh, self._records)], end, str(self._path))
                 self._disk.sync(fd, str(self._path))
@@ -78,6 +82,7 @@ class SessionJournal:
                 self._disk.truncate(fd, end, str(self._path))
                 raise
             self._learn(fresh)
+            self._synced, self._doubted = self._records, False
 
     def arrived(self, start: int, most: int) -> tuple[list[NumberRange], int | None]:
         """The numbers from `start` on that have arrived, as at most so many ranges; where to go on, or None."""
@@ -126,9 +131,9 @@ class SessionJournal:
 
     def _read_on(self, fd: int) -> None:
         """Learn what others have appended, and make it durable: whoever did may have died before."""
-        what, before = str(self._path), self._records
+        what = str(self._path)
         size = os.fstat(fd).st_size
-        if not before:
+        if not self._records:
             journal.check_header(os.pread(fd, HEADER_SIZE, 0), what)
         while True:
             begins = HEADER_SIZE + self._records * RECORD_SIZE
@@ -140,8 +145,23 @@ class SessionJournal:
         end = HEADER_SIZE + self._records * RECORD_SIZE
         if size > end:
             self._disk.truncate(fd, end, what)
-        if self._records > before:
-            self._disk.sync(fd, what)
+        if self._records > self._synced:
+            self._make_durable(fd)
+
+    def _make_durable(self, fd: int) -> None:
+        """Sync what was read on; after a sync that failed it is written again first, for its pages may be dropped.
+
+        It is not cut off: whoever wrote it may have synced and acknowledged it.
+        """
+        at, end = (HEADER_SIZE + records * RECORD_SIZE for records in (self._synced, self._records))
+        while self._doubted and at < end:
+            piece = os.pread(fd, min(_AT_ONCE * RECORD_SIZE, end - at), at)
+            if not piece:
+                raise Damaged(f"{self._path} ended while it was read")
+            at = self._disk.write(fd, [piece], at, str(self._path))
+        self._doubted = True
+        self._disk.sync(fd, str(self._path))
+        self._synced, self._doubted = self._records, False
 
     def _fresh(self, fd: int, records: Sequence[Record]) -> list[Record]:
         fresh, refused = [], []

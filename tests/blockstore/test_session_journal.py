@@ -21,7 +21,10 @@ from blockstore.session_journal import SessionJournal
 from tests.blockstore.shelf import STORE, name
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from typing_extensions import Buffer
 
 PIN = "ab" * 16
 BLOCKS = 5000
@@ -149,6 +152,35 @@ def test_what_a_dead_writer_left_unsynced_is_made_durable_before_it_is_told(path
     assert disk.synced == 1
     reader.count()
     assert disk.synced == 1
+
+
+def test_what_was_read_on_is_not_told_before_a_sync_has_succeeded(path: Path) -> None:
+    class Failing(Disk):
+        fails = 2
+        written = 0
+
+        def write(self, fd: int, buffers: Sequence[Buffer], at: int, what: str) -> int:
+            self.written += 1
+            return super().write(fd, buffers, at, what)
+
+        def sync(self, fd: int, what: str) -> None:
+            self.fails -= 1
+            if self.fails >= 0:
+                raise StoreUnavailable("no")
+            super().sync(fd, what)
+
+    opened(path).append(data(1, 2))
+    disk = Failing()
+    reader = opened(path, disk)
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable):
+            reader.count()
+    assert ranges(reader) == [(1, 2)]
+    # Once for each sync that followed one that failed.
+    assert (disk.fails, disk.written) == (-1, 2)
+    assert ranges(opened(path)) == [(1, 2)]
+    reader.append(data(3))
+    assert ranges(opened(path)) == [(1, 3)]
 
 
 def test_what_could_not_be_synced_has_not_arrived(path: Path) -> None:
