@@ -1,6 +1,6 @@
 """Which blocks of a session have arrived, and as which record of its journal: by leaves of 1,024 numbers.
 
-Memory follows what arrived, not the image: a leaf with few blocks is a short list, one of holes alone is nobody's own.
+Memory follows what arrived, not the image: a leaf with few blocks or few runs of holes is a short list of its runs.
 So neither a huge image nor blocks strewn over it cost more than some hundred bytes a leaf until their bytes were sent.
 """
 
@@ -29,12 +29,11 @@ IS_HOLE: Final = 1
 FIRST: Final = 2
 """A block with the number FIRST + n has the digest of record n."""
 _FEW: Final = 128
-"""With more blocks than this a leaf is kept in full, 4 KiB."""
+"""With more runs than this a leaf is kept in full, 4 KiB; a run is of blocks of which the same is known."""
 _LISTED: Final = np.dtype([("at", "<u2"), ("what", "<u4")])
+"""Where a run begins, and what is known of it; the first one begins at 0."""
 _NONE: Final = np.zeros(LEAF_BLOCKS, dtype=np.uint32)
-_HOLES: Final = np.full(LEAF_BLOCKS, IS_HOLE, dtype=np.uint32)
-for _shared in (_NONE, _HOLES):
-    _shared.flags.writeable = False
+_NONE.flags.writeable = False
 
 
 class Arrivals:
@@ -54,9 +53,7 @@ class Arrivals:
         listed = self._listed.get(key)
         if listed is None:
             return self._full.get(key, _NONE)
-        leaf = np.zeros(LEAF_BLOCKS, dtype=np.uint32)
-        leaf[listed["at"]] = listed["what"]
-        return leaf
+        return np.repeat(listed["what"], np.diff(listed["at"], append=LEAF_BLOCKS))
 
     def at(self, number: int) -> int:
         """The same of one block; quick for one after another."""
@@ -113,12 +110,13 @@ class Arrivals:
         """Keep the leaf that is being changed in its shortest form."""
         if self._key < 0:
             return
-        at = np.flatnonzero(self._open)
-        self.count += len(at) - int(np.count_nonzero(self.leaf(self._key)))
+        self.count += int(np.count_nonzero(self._open)) - int(np.count_nonzero(self.leaf(self._key)))
+        at = np.concatenate(([0], np.flatnonzero(np.diff(self._open)) + 1))
         if len(at) > _FEW:
             self._listed.pop(self._key, None)
-            self._full[self._key] = _HOLES if bool((self._open == IS_HOLE).all()) else self._open
+            self._full[self._key] = self._open
         else:
+            self._full.pop(self._key, None)
             listed = np.zeros(len(at), dtype=_LISTED)
             listed["at"], listed["what"] = at, self._open[at]
             self._listed[self._key] = listed

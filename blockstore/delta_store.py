@@ -99,6 +99,11 @@ class DeltaStore:
                 self._known.popitem(last=False)
             return found
 
+    def forget(self, pin: str) -> None:
+        """The session has ended: keep nothing of it in memory."""
+        with self._lock:
+            self._known.pop(pin, None)
+
     def writer(self, session: Session) -> DeltaWriter:
         """For one request's blocks."""
         return DeltaWriter(self._store.crossing, self.journal(session))

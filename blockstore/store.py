@@ -211,6 +211,7 @@ class BlockStore:
 
     def forget_journal(self, pin: str) -> None:
         """Remove a journal whose pin is gone; what can't be removed now is garbage."""
+        self.deltas.forget(pin)
         with contextlib.suppress(BlockstoreError):
             self.disk.unlink(path_of(self._data.folder("journals"), pin))
 

@@ -56,13 +56,13 @@ class StoredDeltas:
     async def take(self, delta: Delta, parts: AsyncIterator[Part], locate: Locate) -> None:
         """Window by window; see the port."""
         session = _session(delta)
-        # Read now what others have appended, rather than while a generation waits for it.
-        await self._on_sync_thread(self._store.deltas.journal(session).count)
         spare = longest_entry(session.block_size) - session.block_size
         admit = partial(self._store.admit_upload, session.cutting, spare=spare)
         share = await admitted(self._store.slabs, self._line, admit)
-        request = _Request(self._store, session, self._store.deltas.writer(session), share, locate)
         try:
+            # Read now what others have appended, rather than while a generation waits for it.
+            await self._on_sync_thread(self._store.deltas.journal(session).count)
+            request = _Request(self._store, session, self._store.deltas.writer(session), share, locate)
             await request.run(parts)
         finally:
             share.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import pytest
@@ -208,6 +209,17 @@ def test_many_writers_at_once_lose_nothing(path: Path) -> None:
         thread.join()
     assert ranges(opened(path)) == [(0, 400)]
     assert digests(opened(path)) == {n: name(n) for n in range(400)}
+
+
+def test_a_run_of_holes_in_each_leaf_takes_no_leafs_memory() -> None:
+    runs = [hole_run(NumberRange(key * 1024 + 1, 1022)) for key in range(4096)]
+    tracemalloc.start()
+    arrivals = Arrivals()
+    arrivals.learn(runs, 0)
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert arrivals.count == 4096 * 1022
+    assert taken < 4096 * 1024
 
 
 ITEMS = st.lists(st.tuples(st.booleans(), st.integers(0, BLOCKS - 1), st.integers(1, 2500)), max_size=30)

@@ -95,7 +95,9 @@ def test_an_upload_that_nobody_asks_for_ends_and_its_image_is_queued_again(tmp_p
                 with pytest.raises(NotFound):
                     await late
             assert await service.status(named.image_id) == "saving"
+            assert service.store.deltas._known
             assert await deltas.end_expired(services) == 1
+            assert not service.store.deltas._known
             assert await deltas.end_expired(services) == 0
             assert await service.status(named.image_id) == "queued"
             assert not list((tmp_path / "journals").iterdir())
