@@ -9,7 +9,7 @@ whole image has to be sent; nothing was made then.
 from __future__ import annotations
 
 import uuid
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +19,8 @@ from httpapi.client.block_scan import BlockScan, Geometry
 from httpapi.client.block_sender import BlockSender
 from httpapi.client.comparison import ChangedSince, Comparison
 from httpapi.client.delta_api import DeltaApi
-from httpapi.client.errors import ApiError, ClientError, Conflict, LoginNeeded, Mismatch, NotFound, SourceRefused
+from httpapi.client.errors import ApiError, Conflict, Mismatch, NotFound, SourceRefused
+from httpapi.client.left_behind import kept_or_taken_back
 from httpapi.client.other_bases import fetch_others
 from httpapi.client.push import PushResult
 from httpapi.client.push_state import Begun, open_state
@@ -29,7 +30,7 @@ from httpapi.wire.deltas import NewDelta
 from httpapi.wire.images import PARENT
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import Mapping
 
     from httpapi.client.api import ImagesApi
     from httpapi.client.block_file import Readable
@@ -88,12 +89,12 @@ class _DeltaPush:
 
     async def run(self, parent: ImageRecord) -> PushResult | None:
         began = monotonic()
-        ready = await self._go_on() or await self._begin(parent)
+        ready = await self._go_on(parent) or await self._begin(parent)
         if ready is None:
             return None
         begun, base = ready
         try:
-            async with self._kept_or_taken_back(begun.image):
+            async with kept_or_taken_back(self._api, self._state, begun.image, self._report):
                 self._others = await fetch_others(
                     self._deltas, self._keeping.others, base, self._retrying, self._report
                 )
@@ -107,7 +108,7 @@ class _DeltaPush:
         seconds = monotonic() - began
         return PushResult(image, self._file.size, seconds, verified, unchanged=self._unchanged, sent=self._sent)
 
-    async def _go_on(self) -> tuple[Begun, ImageNames] | None:
+    async def _go_on(self, parent: ImageRecord) -> tuple[Begun, ImageNames] | None:
         """What an interrupted push has begun, if it can still become this file's image."""
         begun = self._state.load()
         if begun is None:
@@ -119,16 +120,25 @@ class _DeltaPush:
             self._state.forget()
             return None
         committed = image.status == "active" and begun.stamp is not None and begun.stamp == plain(self._stamp)
-        if begun.size == self._file.size and (image.status in {"queued", "saving"} or committed):
+        if self._is_same(begun, parent) and (image.status in {"queued", "saving"} or committed):
             self._report.tell(f"going on with image {begun.image}, which an interrupted push began")
             return begun, base
         base.close()
         self._state.forget()
         if image.status in {"queued", "saving"}:
-            # Of another size by now.
+            # It was to become something else.
             with suppress(NotFound):
                 await self._api.delete_image(begun.image)
         return None
+
+    def _is_same(self, begun: Begun, parent: ImageRecord) -> bool:
+        """Whether it compares what this push does.
+
+        A list of what was touched holds for one parent alone. Without one all is compared, and any base is right.
+        """
+        touched = self._keeping.touched is not None
+        by_whom = begun.touched == touched and (not touched or begun.base == parent.id)
+        return begun.size == self._file.size and by_whom
 
     async def _begin(self, parent: ImageRecord) -> tuple[Begun, ImageNames] | None:
         base = await self._retrying(lambda: fetch_names(self._deltas, parent.id, self._state.base))
@@ -141,7 +151,8 @@ class _DeltaPush:
             self._report.note(f"{why}: the whole image is sent")
             return None
         image_id = str(self._want["id"] if "id" in self._want else uuid.uuid4())
-        begun = Begun(image_id, None, parent.id, base.digest.hex(), self._file.size, base.header.block_size)
+        size, touched = self._file.size, self._keeping.touched is not None
+        begun = Begun(image_id, None, parent.id, base.digest.hex(), size, base.header.block_size, touched)
         self._state.sent.clear()
         self._state.save(begun)
         try:
@@ -272,28 +283,12 @@ class _DeltaPush:
 
     def _keep_names(self, block_size: int) -> None:
         stamp = self._stamp
-        if self._keeping.cache is None or stamp is None or self._file.stamp() != stamp or self._keeping.touched:
+        if (
+            self._keeping.cache is None
+            or stamp is None
+            or self._file.stamp() != stamp
+            or self._keeping.touched is not None
+        ):
             return
         names, manifest = self._state.names.path, self._manifest.hex()
         self._keeping.cache.keep(stamp, block_size, names, manifest, began_us=self._began_us)
-
-    @asynccontextmanager
-    async def _kept_or_taken_back(self, image_id: str) -> AsyncIterator[None]:
-        """After what may pass, the image stays to be gone on with; after what would repeat itself, it goes."""
-        try:
-            yield
-        except (ClientError, OSError) as failure:
-            if isinstance(failure, LoginNeeded | OSError) or may_pass(failure):
-                self._report.note(f"image {image_id} is begun: the same command goes on where this one stopped")
-                raise
-            self._state.forget()
-            try:
-                await self._api.delete_image(image_id)
-            except ClientError as second:
-                self._report.note(
-                    f"image {image_id} could not be deleted again ({second}): `drystone rm` does it later"
-                )
-            raise
-        except BaseException:
-            self._report.note(f"image {image_id} is begun: the same command goes on where this one stopped")
-            raise

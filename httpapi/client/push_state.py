@@ -33,6 +33,7 @@ FORGOTTEN_DAYS: Final = 7
 class Begun:
     """A push under way: the image, its upload (None until it has begun), what it is compared with; sizes in bytes.
 
+    `touched`: only blocks that a list said were changed are compared, so the image is right over this base alone.
     `stamp` is the regular file's, from the moment when all has arrived and the commit is asked for.
     """
 
@@ -42,6 +43,7 @@ class Begun:
     manifest: str
     size: int
     block_size: int
+    touched: bool = False
     stamp: list[int] | None = None
 
 

@@ -233,6 +233,41 @@ def test_only_touched_extents_are_read(pusher: Pusher, disk: ChangingDisk) -> No
     pusher.is_right(pusher.push(done.image.id).image.id)
 
 
+def test_a_list_of_changes_is_never_laid_over_the_parent_of_an_earlier_push(
+    pusher: Pusher, disk: ChangingDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = pusher.whole()
+    disk.write(2 * MIB, os.urandom(MIB))
+    new = pusher.whole()
+    disk.write(4 * MIB, os.urandom(10))
+    pusher.terms["touched"] = ChangedExtents([(4 * MIB, 10)])
+    with monkeypatch.context() as broken, pytest.raises(Interrupted):
+        broken.setattr("httpapi.client.delta_api.DeltaApi.commit", refuse)
+        pusher.push(old)
+    (begun,) = pusher.begun()
+    done = pusher.push(new)
+    assert (done.image.id != begun, done.image.parent_image_ref) == (True, new)
+    pusher.is_right(done.image.id)
+    assert pusher.begun() == []
+
+
+@pytest.mark.parametrize("step", ["commit", "manifest_digest"])
+def test_a_push_by_a_list_of_changes_and_one_of_the_whole_do_not_go_on_with_each_other(
+    pusher: Pusher, disk: ChangingDisk, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    monkeypatch.setattr(names_cache, "QUIET_SECONDS", 0)
+    parent = pusher.whole()
+    disk.write(2 * MIB, os.urandom(MIB))
+    pusher.terms["touched"] = ChangedExtents([(4 * MIB, 10)])
+    with monkeypatch.context() as broken, pytest.raises(Interrupted):
+        broken.setattr(delta_api.DeltaApi, step, refuse)
+        pusher.push(parent)
+    del pusher.terms["touched"]
+    for _ in range(2):
+        pusher.is_right(pusher.push(parent).image.id)
+    assert pusher.begun() == []
+
+
 @pytest.mark.parametrize("after", [100, 300_000, 1_200_000])
 def test_a_push_that_was_broken_off_goes_on_and_sends_little_twice(
     pusher: Pusher, disk: ChangingDisk, monkeypatch: pytest.MonkeyPatch, after: int
