@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from httpapi.client.api import ImagesApi
-    from httpapi.client.block_file import Readable
+    from httpapi.client.block_file import Readable, Stamp
     from httpapi.client.block_names import NamesFile
     from httpapi.client.other_bases import OtherBases
     from httpapi.client.push_state import PushState
@@ -224,7 +224,7 @@ class _DeltaPush:
     async def _send(self, begun: Begun, base: ImageNames, delta: DeltaRecord) -> ImageRecord:
         cut = Geometry(self._file.size, begun.block_size)
         stamp = self._file.stamp()
-        cached = self._cached(begun.block_size)
+        cached = self._cached(stamp, begun.block_size)
         touched = None if self._keeping.touched is None else self._keeping.touched.blocks(cut)
         comparison = Comparison(cut, base, self._state.sent, cached=cached, touched=touched, others=self._others)
         sender = BlockSender(self._deltas, delta, comparison, self._retrying, self._count)
@@ -264,10 +264,10 @@ class _DeltaPush:
         self._sent += size
         self._report.compared(self._unchanged, self._sent)
 
-    def _cached(self, block_size: int) -> NamesFile | None:
-        if self._keeping.cache is None or self._stamp is None or self._keeping.touched is not None:
+    def _cached(self, stamp: Stamp | None, block_size: int) -> NamesFile | None:
+        if self._keeping.cache is None or stamp is None or self._keeping.touched is not None:
             return None
-        return self._keeping.cache.find(self._stamp, block_size)
+        return self._keeping.cache.find(stamp, block_size)
 
     async def _verify(self, image: ImageRecord, base: ImageNames) -> bool:
         """Whether the server has the blocks that were read, told by one digest over the names of all of them."""

@@ -184,6 +184,21 @@ def test_a_cached_file_is_read_where_it_differs_from_another_parent(
         pusher.is_right(done.image.id)
 
 
+def test_a_file_that_changes_before_its_scan_is_not_taken_for_what_it_was(
+    pusher: Pusher, disk: ChangingDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(names_cache, "QUIET_SECONDS", 0)
+    parent = pusher.push(pusher.whole()).image.id
+    plain = delta_api.DeltaApi.begin
+
+    async def begin(self: Any, image: str, new: Any) -> Any:
+        disk.write(2 * MIB, os.urandom(10))
+        return await plain(self, image, new)
+
+    monkeypatch.setattr(delta_api.DeltaApi, "begin", begin)
+    pusher.is_right(pusher.push(parent).image.id)
+
+
 def test_a_file_that_was_changed_a_moment_before_is_not_cached(pusher: Pusher, disk: ChangingDisk) -> None:
     done = pusher.push(pusher.whole())
     stamp = open_block_file(str(disk.path)).stamp()
