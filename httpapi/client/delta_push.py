@@ -20,7 +20,7 @@ from httpapi.client.block_sender import BlockSender
 from httpapi.client.comparison import ChangedSince, Comparison
 from httpapi.client.delta_api import DeltaApi
 from httpapi.client.errors import ApiError, Conflict, Mismatch, NotFound, SourceRefused
-from httpapi.client.left_behind import kept_or_taken_back
+from httpapi.client.left_behind import Overtaken, kept_or_taken_back
 from httpapi.client.other_bases import fetch_others
 from httpapi.client.push import PushResult
 from httpapi.client.push_state import Begun, open_state
@@ -81,11 +81,11 @@ class _DeltaPush:
         self._state = state
         self._sent = self._unchanged = 0
         self._manifest = b""
-        self._began_us = now_us()
         self._others: OtherBases | None = None
         # Whether this call has made the image just now, and the upload: then nothing of them need be asked for.
         self._created = self._new = False
-        self._stamp = file.stamp()
+        # Whether this call has asked for a commit: an image that is active is then what was read here.
+        self._committed = False
 
     async def run(self, parent: ImageRecord) -> PushResult | None:
         began = monotonic()
@@ -103,8 +103,8 @@ class _DeltaPush:
         finally:
             base.close()
             self._forget_others()
-        self._state.forget()
         self._keep_names(begun.block_size)
+        self._state.forget()
         seconds = monotonic() - began
         return PushResult(image, self._file.size, seconds, verified, unchanged=self._unchanged, sent=self._sent)
 
@@ -119,8 +119,9 @@ class _DeltaPush:
         except (NotFound, Mismatch, ValueError):
             self._state.forget()
             return None
-        committed = image.status == "active" and begun.stamp is not None and begun.stamp == plain(self._stamp)
-        if self._is_same(begun, parent) and (image.status in {"queued", "saving"} or committed):
+        committed = image.status == "active" and begun.was_read(self._file.stamp())
+        fits = begun.is_for(self._file.size, parent.id, touched=self._keeping.touched is not None)
+        if fits and (image.status in {"queued", "saving"} or committed):
             self._report.tell(f"going on with image {begun.image}, which an interrupted push began")
             return begun, base
         base.close()
@@ -130,15 +131,6 @@ class _DeltaPush:
             with suppress(NotFound):
                 await self._api.delete_image(begun.image)
         return None
-
-    def _is_same(self, begun: Begun, parent: ImageRecord) -> bool:
-        """Whether it compares what this push does.
-
-        A list of what was touched holds for one parent alone. Without one all is compared, and any base is right.
-        """
-        touched = self._keeping.touched is not None
-        by_whom = begun.touched == touched and (not touched or begun.base == parent.id)
-        return begun.size == self._file.size and by_whom
 
     async def _begin(self, parent: ImageRecord) -> tuple[Begun, ImageNames] | None:
         base = await self._retrying(lambda: fetch_names(self._deltas, parent.id, self._state.base))
@@ -171,7 +163,12 @@ class _DeltaPush:
                 image = await self._image(begun.image)
                 if image.status == "active":
                     # The answer to an earlier commit was lost.
-                    return image
+                    if self._committed or begun.was_read(self._file.stamp()):
+                        return image
+                    raise Overtaken(
+                        f"image {image.id}, which an interrupted push began, is complete by now, with the bytes that "
+                        f"{self._file.name} had then: push it again"
+                    )
             delta, begun = await self._upload(begun)
             self._created = False
             try:
@@ -206,7 +203,8 @@ class _DeltaPush:
         self._new = delta is None
         if delta is None:
             delta = await self._new_upload(begun)
-        begun = replace(begun, upload=delta.id)
+        # What names there are go with the next scan.
+        begun = replace(begun, upload=delta.id, stamp=None)
         self._state.save(begun)
         return delta, begun
 
@@ -222,8 +220,9 @@ class _DeltaPush:
             return delta
 
     async def _send(self, begun: Begun, base: ImageNames, delta: DeltaRecord) -> ImageRecord:
+        self._committed = False
         cut = Geometry(self._file.size, begun.block_size)
-        stamp = self._file.stamp()
+        began_us, stamp = now_us(), self._file.stamp()
         cached = self._cached(stamp, begun.block_size)
         touched = None if self._keeping.touched is None else self._keeping.touched.blocks(cut)
         comparison = Comparison(cut, base, self._state.sent, cached=cached, touched=touched, others=self._others)
@@ -237,10 +236,12 @@ class _DeltaPush:
             await sender.close()
             if cached is not None:
                 cached.close()
-        if not self._keeping.live and (self._file.stamp() != stamp or self._file.end() != self._file.size):
+        still = self._file.stamp() == stamp
+        if not self._keeping.live and not (still and self._file.end() == self._file.size):
             raise SourceRefused(self._file.changed_bytes())
-        self._state.save(replace(begun, stamp=plain(stamp)))
+        self._state.save(replace(begun, stamp=plain(stamp) if still else None, began_us=began_us))
         arrived = int(comparison.arrived.sum())
+        self._committed = True
         return await self._retrying(lambda: self._deltas.commit(delta, arrived))
 
     async def _scan(self, cut: Geometry, comparison: Comparison, sender: BlockSender) -> None:
@@ -282,13 +283,10 @@ class _DeltaPush:
         return True
 
     def _keep_names(self, block_size: int) -> None:
-        stamp = self._stamp
-        if (
-            self._keeping.cache is None
-            or stamp is None
-            or self._file.stamp() != stamp
-            or self._keeping.touched is not None
-        ):
+        """For the file as it was when they were read, by this call or by an earlier one."""
+        stamp, scanned = self._file.stamp(), self._state.load()
+        if self._keeping.cache is None or stamp is None or scanned is None or self._keeping.touched is not None:
             return
-        names, manifest = self._state.names.path, self._manifest.hex()
-        self._keeping.cache.keep(stamp, block_size, names, manifest, began_us=self._began_us)
+        if scanned.was_read(stamp):
+            names, manifest = self._state.names.path, self._manifest.hex()
+            self._keeping.cache.keep(stamp, block_size, names, manifest, began_us=scanned.began_us)

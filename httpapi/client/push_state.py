@@ -21,10 +21,12 @@ from typing import TYPE_CHECKING, Final
 from blockstore.clock import now_us
 from httpapi.client.block_names import NamesFile
 from httpapi.client.errors import SourceRefused
-from httpapi.client.push_terms import key_of
+from httpapi.client.push_terms import key_of, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from httpapi.client.block_file import Stamp
 
 FORGOTTEN_DAYS: Final = 7
 
@@ -34,7 +36,8 @@ class Begun:
     """A push under way: the image, its upload (None until it has begun), what it is compared with; sizes in bytes.
 
     `touched`: only blocks that a list said were changed are compared, so the image is right over this base alone.
-    `stamp` is the regular file's, from the moment when all has arrived and the commit is asked for.
+    `stamp` is the regular file's of the scan that found `names`, once all has arrived and the commit is asked for, and
+    `began_us` when that scan began (microseconds since 1970).
     """
 
     image: str
@@ -45,6 +48,18 @@ class Begun:
     block_size: int
     touched: bool = False
     stamp: list[int] | None = None
+    began_us: int = 0
+
+    def is_for(self, size: int, parent: str, *, touched: bool) -> bool:
+        """Whether a push of `size` bytes over this parent compares the same.
+
+        A list of what was touched holds for one parent alone. Without one all is compared, and any base is right.
+        """
+        return self.size == size and self.touched == touched and (not touched or self.base == parent)
+
+    def was_read(self, stamp: Stamp | None) -> bool:
+        """Whether a file of this stamp is still what was read to its end before the commit was asked for."""
+        return stamp is not None and self.stamp == plain(stamp)
 
 
 class PushState:

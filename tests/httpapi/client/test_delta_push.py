@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bench.counting_proxy import CountingProxy
-from httpapi.client import comparison, delta_api, names_cache
+from httpapi.client import comparison, delta_api, names_cache, other_bases
 from httpapi.client.api import ImagesApi
 from httpapi.client.block_file import open_block_file
 from httpapi.client.changed_extents import ChangedExtents
@@ -346,6 +346,35 @@ def test_a_commit_whose_answer_was_lost_is_found_done(
     assert (done.sent, done.verified) == (0, True)
     pusher.is_right(done.image.id)
     assert len(pusher.server.call("GET", "/v2/images").json["images"]) == 2
+
+
+def test_an_image_that_becomes_complete_meanwhile_is_not_taken_for_a_file_that_changed(
+    pusher: Pusher, disk: ChangingDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(names_cache, "QUIET_SECONDS", 0)
+    parent = pusher.whole()
+    disk.write(2 * MIB, os.urandom(MIB))
+    with monkeypatch.context() as broken, pytest.raises(Interrupted):
+        broken.setattr(delta_api.DeltaApi, "commit", refuse)
+        pusher.push(parent)
+    (begun,) = pusher.begun()
+    then = bytes(disk.held)
+    disk.write(2 * MIB, os.urandom(10))
+    found = pusher.server.call("GET", f"/v2/images/{begun}/deltas").json["deltas"][0]["id"]
+    plain = other_bases.fetch_others
+
+    async def late(*given: Any) -> Any:
+        # As if the commit of the interrupted push had been on its way.
+        path, headers = f"/v2/images/{begun}/deltas/{found}/commit", {"Content-Type": "application/json"}
+        assert pusher.server.call("POST", path, b"{}", headers).status == 200
+        return await plain(*given)
+
+    with monkeypatch.context() as overtaken, pytest.raises(SourceRefused, match="complete by now"):
+        overtaken.setattr("httpapi.client.delta_push.fetch_others", late)
+        pusher.push(parent)
+    assert pusher.server.call("GET", f"/v2/images/{begun}/file").body == then
+    for _ in range(2):
+        pusher.is_right(pusher.push(begun).image.id)
 
 
 def test_an_upload_that_expired_is_begun_anew(
