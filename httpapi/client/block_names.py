@@ -109,27 +109,27 @@ class NamesFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def names(self, first: int, count: int) -> Names:
         """Rows that were never written are zeros."""
-        data = os.pread(self._descriptor, count * SIZE, first * SIZE)
+        data = os.pread(self.descriptor, count * SIZE, first * SIZE)
         found = np.zeros(count * SIZE, dtype=np.uint8)
         found[: len(data)] = np.frombuffer(data, dtype=np.uint8)
         return found.reshape(count, SIZE)
 
     def write(self, first: int, names: Names) -> None:
         """The names of the blocks from number `first` on."""
-        if names.any() or os.fstat(self._descriptor).st_size > first * SIZE:
-            os.pwrite(self._descriptor, names.tobytes(), first * SIZE)
+        if names.any() or os.fstat(self.descriptor).st_size > first * SIZE:
+            os.pwrite(self.descriptor, names.tobytes(), first * SIZE)
 
     def clear(self) -> None:
         """Forget all of them."""
-        os.ftruncate(self._descriptor, 0)
+        os.ftruncate(self.descriptor, 0)
 
     def close(self) -> None:
         """Closes the file."""
-        os.close(self._descriptor)
+        os.close(self.descriptor)
 
 
 def flat_digest(like: Header, names: NamesFile, size: int) -> bytes:

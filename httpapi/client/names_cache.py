@@ -13,19 +13,21 @@ import os
 import shutil
 from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from blockstore.clock import now_us
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from httpapi.client.block_file import Stamp
     from httpapi.client.block_names import NamesFile
 
 QUIET_SECONDS: Final = 2.0
 MOST_KEPT: Final = 64
 _TEXT: Final = ".json"
+_NEW: Final = ".new"
+_FORGOTTEN_SECONDS: Final = 86400
+_PIECE: Final = 1 << 20
 
 
 class NamesCache:
@@ -39,15 +41,20 @@ class NamesCache:
         path = self._path(stamp, block_size)
         try:
             text = json.loads(path.with_suffix(_TEXT).read_bytes())
-            if text["stamp"] != asdict(stamp) or text["names"] != _sum_of(path):
+            if text["stamp"] != asdict(stamp):
                 return None
             os.utime(path)
             # Late: a push that need not read names need not load what reads them.
             from httpapi.client.block_names import NamesFile
 
-            return NamesFile(path)
+            found = NamesFile(path)
+            # Of what was opened: another push may put another file in its place.
+            if text["names"] == _sum_of(found.descriptor):
+                return found
+            found.close()
         except (OSError, ValueError, KeyError, TypeError):
             return None
+        return None
 
     def manifests_of(self, stamp: Stamp) -> list[str]:
         """The digests of manifests of images with the bytes of a file that is still as it was, in hex."""
@@ -66,23 +73,34 @@ class NamesCache:
         """
         if began_us * 1000 - stamp.touched_ns < QUIET_SECONDS * 1e9 or now_us() < began_us:
             return
+        from tempfile import mkstemp
+
         path = self._path(stamp, block_size)
-        new = path.with_suffix(".new")
         with suppress(OSError):
             self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            path.with_suffix(_TEXT).unlink(missing_ok=True)
-            shutil.copyfile(names, new)
-            new.replace(path)
-            text = {"stamp": asdict(stamp), "names": _sum_of(path), "manifest": manifest}
-            new.write_text(json.dumps(text), encoding="utf-8")
-            new.replace(path.with_suffix(_TEXT))
+            # A name of its own: another push of the same file may do this at the same time.
+            descriptor, name = mkstemp(dir=self._directory, suffix=_NEW)
+            new = Path(name)
+            try:
+                with os.fdopen(descriptor, "wb") as file, names.open("rb") as old:
+                    shutil.copyfileobj(old, file, _PIECE)
+                    text = {"stamp": asdict(stamp), "names": _sum_of(old.fileno()), "manifest": manifest}
+                path.with_suffix(_TEXT).unlink(missing_ok=True)
+                new.replace(path)
+                new.write_text(json.dumps(text), encoding="utf-8")
+                new.replace(path.with_suffix(_TEXT))
+            finally:
+                new.unlink(missing_ok=True)
             self._sweep()
 
     def _path(self, stamp: Stamp, block_size: int) -> Path:
         return self._directory / f"{stamp.device:x}-{stamp.inode:x}-{block_size}"
 
     def _sweep(self) -> None:
-        """Forgets those that were not used for the longest."""
+        """Forgets those that were not used for the longest, and what was being kept when somebody was killed."""
+        for new in self._directory.glob(f"*{_NEW}"):
+            if now_us() / 1e6 - new.stat().st_mtime > _FORGOTTEN_SECONDS:
+                new.unlink(missing_ok=True)
         kept = [path for path in self._directory.iterdir() if not path.suffix]
         kept.sort(key=lambda path: path.stat().st_mtime, reverse=True)
         for path in kept[MOST_KEPT:]:
@@ -90,7 +108,8 @@ class NamesCache:
             path.with_suffix(_TEXT).unlink(missing_ok=True)
 
 
-def _sum_of(path: Path) -> str:
+def _sum_of(descriptor: int) -> str:
     """Of a cache's own file, against damage; not of an image's bytes."""
-    with path.open("rb") as file:
+    with os.fdopen(descriptor, "rb", closefd=False) as file:
+        file.seek(0)
         return hashlib.file_digest(file, "blake2b").hexdigest()

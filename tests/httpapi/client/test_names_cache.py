@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +14,6 @@ from httpapi.client import names_cache
 from httpapi.client.block_file import Stamp
 from httpapi.client.block_names import NamesFile
 from httpapi.client.names_cache import NamesCache
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 STAMP = Stamp(1, 2, 3, 1_000_000_000, 1_000_000_000)
 
@@ -62,6 +61,43 @@ def test_a_damaged_cache_is_no_cache(tmp_path: Path, damage: str) -> None:
     else:
         text.unlink()
     assert cache.find(STAMP, 4096) is None
+
+
+def test_two_pushes_that_keep_names_of_one_file_do_not_vouch_for_each_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, plain, inside = kept(tmp_path), shutil.copyfileobj, False
+    others = NamesFile(tmp_path / "others")
+    others.write(0, np.full((9, 32), 5, dtype=np.uint8))
+
+    def copy(*given: Any) -> None:
+        nonlocal inside
+        plain(*given)
+        if not inside:
+            inside = True
+            cache.keep(STAMP, 4096, others.path, "cd", began_us=now_us())
+
+    monkeypatch.setattr("shutil.copyfileobj", copy)
+    cache = kept(tmp_path)
+    assert inside
+    found = cache.find(STAMP, 4096)
+    assert found is not None
+    assert found.names(2, 4).any(axis=1).tolist() == [False, True, True, False]
+    assert cache.manifests_of(STAMP) == ["ab"]
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
+def test_the_names_that_are_kept_are_those_of_the_scan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever came to lie in their place is not certified."""
+    plain = Path.replace
+
+    def tampered(self: Path, target: Path) -> Path:
+        if not target.suffix:
+            self.write_bytes(bytes(32))
+        return plain(self, target)
+
+    monkeypatch.setattr(Path, "replace", tampered)
+    assert kept(tmp_path).find(STAMP, 4096) is None
 
 
 def test_those_that_were_not_used_for_the_longest_are_forgotten(
