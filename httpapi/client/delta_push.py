@@ -237,7 +237,9 @@ class _DeltaPush:
             if cached is not None:
                 cached.close()
         still = self._file.stamp() == stamp
-        if not self._keeping.live and not (still and self._file.end() == self._file.size):
+        if self._file.end() != self._file.size:
+            raise SourceRefused(self._file.changed_size())
+        if not self._keeping.live and not still:
             raise SourceRefused(self._file.changed_bytes())
         self._state.save(replace(begun, stamp=plain(stamp) if still else None, began_us=began_us))
         arrived = int(comparison.arrived.sum())

@@ -233,6 +233,19 @@ def test_a_file_that_changes_while_it_is_read_is_noticed_and_leaves_nothing(
     assert pusher.push(parent).verified
 
 
+@pytest.mark.parametrize("more", [1, BLOCK, -BLOCK])
+def test_a_live_file_that_changes_its_size_is_refused(
+    pusher: Pusher, disk: ChangingDisk, monkeypatch: pytest.MonkeyPatch, more: int
+) -> None:
+    parent = pusher.whole()
+    pusher.terms["live"] = True
+    changing(pusher, monkeypatch, lambda: disk.resize(len(disk.held) + more))
+    with pytest.raises(SourceRefused, match="changed its size while it was read"):
+        pusher.push(parent)
+    assert pusher.begun() == []
+    pusher.is_right(pusher.push(parent).image.id)
+
+
 def test_only_touched_extents_are_read(pusher: Pusher, disk: ChangingDisk) -> None:
     parent = pusher.whole()
     before = bytes(disk.held)
