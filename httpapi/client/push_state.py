@@ -8,27 +8,21 @@ is the scan's. Nothing in it is needed when it is lost: the push begins anew the
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-import shutil
 import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from blockstore.clock import now_us
 from httpapi.client.block_names import NamesFile
-from httpapi.client.errors import SourceRefused
-from httpapi.client.push_terms import key_of, plain
+from httpapi.client.push_lock import UNDER_WAY, held_directory
+from httpapi.client.push_terms import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from httpapi.client.block_file import Stamp
-
-FORGOTTEN_DAYS: Final = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +68,7 @@ class PushState:
     def load(self) -> Begun | None:
         """What the last push of the same kind left; None if nothing, or nothing that can be read."""
         try:
-            return Begun(**json.loads((self._directory / "push.json").read_bytes()))
+            return Begun(**json.loads((self._directory / UNDER_WAY).read_bytes()))
         except (OSError, ValueError, TypeError):
             return None
 
@@ -82,19 +76,17 @@ class PushState:
         """Replaces what was there."""
         new = self._directory / "push.new"
         new.write_text(json.dumps(asdict(begun)), encoding="utf-8")
-        new.replace(self._directory / "push.json")
+        new.replace(self._directory / UNDER_WAY)
 
     def forget(self) -> None:
         """Nothing is under way any more."""
-        (self._directory / "push.json").unlink(missing_ok=True)
+        (self._directory / UNDER_WAY).unlink(missing_ok=True)
         self.sent.clear()
 
     def close(self) -> None:
-        """Closes the files, and removes them when nothing is under way."""
+        """Closes the files."""
         self.sent.close()
         self.names.close()
-        if not (self._directory / "push.json").exists():
-            shutil.rmtree(self._directory, ignore_errors=True)
 
 
 @contextmanager
@@ -103,45 +95,9 @@ def open_state(root: Path, what: Sequence[str], name: str) -> Iterator[PushState
 
     SourceRefused while another push of the same kind runs. Where nothing can be written, what is kept ends with this.
     """
-    directory = root / key_of(what)
-    with tempfile.TemporaryDirectory(prefix="drystone-") as elsewhere:
-        try:
-            _sweep(root)
-            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            lock = _lock(directory)
-        except OSError:
-            directory = Path(elsewhere)
-            lock = _lock(directory)
-        if lock is None:
-            raise SourceRefused(f"another push of {name} is under way: wait for it, or stop it")
-        try:
-            state = PushState(directory)
-            try:
-                yield state
-            finally:
-                state.close()
-        finally:
-            os.close(lock)
-
-
-def _lock(directory: Path) -> int | None:
-    descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
-
-
-def _sweep(root: Path) -> None:
-    """Removes what no command has come back to."""
-    with suppress(FileNotFoundError):
-        for directory in root.iterdir():
-            with suppress(OSError):
-                if now_us() / 1e6 - directory.stat().st_mtime < FORGOTTEN_DAYS * 86400:
-                    continue
-                lock = _lock(directory)
-                if lock is not None:
-                    shutil.rmtree(directory, ignore_errors=True)
-                    os.close(lock)
+    with (
+        held_directory(root, what, name) as directory,
+        tempfile.TemporaryDirectory(prefix="drystone-") as elsewhere,
+        closing(PushState(directory or Path(elsewhere))) as state,
+    ):
+        yield state

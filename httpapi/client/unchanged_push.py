@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from blockstore.clock import monotonic
 from httpapi.client.delta_api import DeltaApi, is_no_route
-from httpapi.client.errors import ApiError, Mismatch, NotFound
+from httpapi.client.errors import ApiError, LoginNeeded, Mismatch, NotFound
 from httpapi.client.push import PushResult, take_back
-from httpapi.client.push_terms import key_of
-from httpapi.client.retrying import Retrying
+from httpapi.client.push_lock import LEFT, UNDER_WAY, held_directory
+from httpapi.client.retrying import Retrying, may_pass
 from httpapi.wire.deltas import NewDelta
 from httpapi.wire.images import CUTTING, PARENT
 
@@ -36,18 +36,39 @@ async def push_unchanged(
     """The new image, or None when the file is not known to be the parent: nothing was made then.
 
     After any failure the image is deleted again; one that was left when this was killed is deleted first.
+    SourceRefused while another push of the same kind runs.
     """
+    with held_directory(keeping.directory, keeping.what, file.name) as directory:
+        left = None if directory is None else directory / LEFT
+        await _delete_left(api, left, report)
+        if _is_other_work(keeping, want, parent, directory):
+            return None
+        known = await _known(api, file, parent, keeping)
+        return None if known is None else await _push_known(api, file, want, parent, report, known, left)
+
+
+async def _push_known(
+    api: ImagesApi,
+    file: Readable,
+    want: Mapping[str, object],
+    parent: ImageRecord,
+    report: Report,
+    known: bytes,
+    left: Path | None,
+) -> PushResult:
     began = monotonic()
-    left = keeping.directory / f"{key_of(keeping.what)}.image"
-    await _delete_left(api, left)
-    known = None if _is_other_work(keeping, want, parent) else await _known(api, file, parent, keeping)
-    if known is None:
-        return None
     image_id = str(want["id"] if "id" in want else uuid.uuid4())
     deltas, retrying = DeltaApi(api), Retrying(api, report)
-    _remember(left, image_id)
+    if "id" not in want:
+        # One that somebody else chose may be another image's all along: it is never deleted by a note.
+        _remember(left, image_id)
     report.begin(file.size)
-    await api.create_image({**want, PARENT: parent.id, "id": image_id})
+    try:
+        await api.create_image({**want, PARENT: parent.id, "id": image_id})
+    except ApiError as failure:
+        if not may_pass(failure):
+            _forget(left)
+        raise
     try:
         delta = await deltas.begin(image_id, NewDelta(file.size, parent.id))
         image = await retrying(lambda: deltas.commit(delta, 0))
@@ -66,14 +87,14 @@ def _check(image: ImageRecord, size: int, found: bytes, known: bytes) -> None:
         raise Mismatch(f"the server has image {image.id} with other blocks than its parent: push it again")
 
 
-def _is_other_work(keeping: Keeping, want: Mapping[str, object], parent: ImageRecord) -> bool:
+def _is_other_work(keeping: Keeping, want: Mapping[str, object], parent: ImageRecord, directory: Path | None) -> bool:
     """Whether a push is to be gone on with, or more is asked for than the same blocks again."""
     formats = (parent.disk_format, parent.container_format)
     return (
         keeping.touched is not None
         or CUTTING in want
         or formats != (want.get("disk_format"), want.get("container_format"))
-        or (keeping.directory / key_of(keeping.what)).exists()
+        or (directory is not None and (directory / UNDER_WAY).exists())
     )
 
 
@@ -92,30 +113,37 @@ async def _known(api: ImagesApi, file: Readable, parent: ImageRecord, keeping: K
     return digest if digest.hex() in manifests else None
 
 
-async def _delete_left(api: ImagesApi, left: Path) -> None:
+async def _delete_left(api: ImagesApi, left: Path | None, report: Report) -> None:
     """What was begun here and never finished has no bytes of anybody's."""
     image_id = _text_of(left)
     if image_id is None:
         return
-    with suppress(NotFound):
+    try:
         if (await api.get_image(image_id)).status in {"queued", "saving"}:
             await api.delete_image(image_id)
+    except NotFound:
+        pass
+    except ApiError as failure:
+        if isinstance(failure, LoginNeeded) or may_pass(failure):
+            raise
+        report.note(f"image {image_id}, which an interrupted push began, cannot be deleted ({failure}): it stays")
     _forget(left)
 
 
-def _text_of(path: Path) -> str | None:
+def _text_of(path: Path | None) -> str | None:
     try:
-        return path.read_text(encoding="ascii")
+        return None if path is None else path.read_text(encoding="ascii")
     except (OSError, ValueError):
         return None
 
 
-def _remember(left: Path, image_id: str) -> None:
+def _remember(left: Path | None, image_id: str) -> None:
     with suppress(OSError):
-        left.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        left.write_text(image_id, encoding="ascii")
+        if left is not None:
+            left.write_text(image_id, encoding="ascii")
 
 
-def _forget(left: Path) -> None:
+def _forget(left: Path | None) -> None:
     with suppress(OSError):
-        left.unlink()
+        if left is not None:
+            left.unlink()

@@ -16,7 +16,7 @@ from httpapi.client.api import ImagesApi
 from httpapi.client.block_file import open_block_file
 from httpapi.client.changed_extents import ChangedExtents
 from httpapi.client.delta_push import push_changes
-from httpapi.client.errors import Interrupted, Mismatch, SourceRefused
+from httpapi.client.errors import ApiError, Conflict, Interrupted, Mismatch, SourceRefused
 from httpapi.client.names_cache import NamesCache
 from httpapi.client.push_terms import Keeping
 from httpapi.client.unchanged_push import push_unchanged
@@ -89,12 +89,12 @@ class Pusher:
         assert done is not None, self.report.notes
         return done
 
-    def push_unchanged(self, parent: str) -> PushResult | None:
+    def push_unchanged(self, parent: str, **want: object) -> PushResult | None:
         async def connected() -> PushResult | None:
             async with ImagesApi(self.wire.url) as api:
                 keeping = Keeping(self.state, (str(self.disk.path),), self.cache, **self.terms)
                 record = await api.get_image(parent)
-                return await push_unchanged(api, file, WANT, record, self.report, keeping)
+                return await push_unchanged(api, file, WANT | want, record, self.report, keeping)
 
         file = open_block_file(str(self.disk.path))
         self.wire.taken()
@@ -539,6 +539,65 @@ def test_what_a_killed_push_of_an_unchanged_file_left_is_deleted_by_the_next(
         assert len(pusher.begun()) == 1
         assert pusher.push_unchanged(known) is not None
         assert pusher.begun() == []
+
+
+def test_pushes_of_one_file_wait_for_each_other_and_delete_nothing_of_each_others(
+    pusher: Pusher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(names_cache, "QUIET_SECONDS", 0)
+    known = pusher.push(pusher.whole()).image.id
+    plain, refused = delta_api.DeltaApi.begin, 0
+
+    async def begin(self: Any, *given: Any) -> Any:
+        nonlocal refused
+        with pytest.raises(SourceRefused, match="another push"):
+            await asyncio.to_thread(pusher.push_unchanged, known)
+        refused += 1
+        return await plain(self, *given)
+
+    monkeypatch.setattr(delta_api.DeltaApi, "begin", begin)
+    assert pusher.push_unchanged(known) is not None
+    assert refused == 1
+    assert pusher.begun() == []
+    assert pusher.state.stat().st_mode & 0o777 == 0o700
+    assert list(pusher.state.iterdir()) == []
+
+
+def test_an_id_that_is_taken_costs_nobody_an_image(pusher: Pusher, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(names_cache, "QUIET_SECONDS", 0)
+    known = pusher.push(pusher.whole()).image.id
+    taken = pusher.server.new_image(name="another")
+    for _ in range(2):
+        with pytest.raises(Conflict):
+            pusher.push_unchanged(known, id=taken)
+    assert pusher.begun() == [taken]
+    monkeypatch.setattr("httpapi.client.unchanged_push.uuid.uuid4", lambda: taken)
+    for _ in range(2):
+        with pytest.raises(Conflict):
+            pusher.push_unchanged(known)
+    assert pusher.begun() == [taken]
+
+
+def test_an_image_that_was_left_and_may_not_be_deleted_stops_no_push(
+    pusher: Pusher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(names_cache, "QUIET_SECONDS", 0)
+    known = pusher.push(pusher.whole()).image.id
+    with monkeypatch.context() as broken, pytest.raises(Interrupted):
+        broken.setattr(delta_api.DeltaApi, "begin", refuse)
+        broken.setattr("httpapi.client.unchanged_push.take_back", nothing)
+        pusher.push_unchanged(known)
+    (left,) = pusher.begun()
+
+    async def forbidden(*_: object) -> None:
+        raise ApiError(403, "it is protected", None)
+
+    with monkeypatch.context() as refusing:
+        refusing.setattr(ImagesApi, "delete_image", forbidden)
+        assert pusher.push_unchanged(known) is not None
+    assert any(left in note and "it stays" in note for note in pusher.report.notes)
+    assert pusher.push_unchanged(known) is not None
+    assert pusher.begun() == [left]
 
 
 async def nothing(*_: object) -> None:
