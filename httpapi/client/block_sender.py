@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from blockstore.sent_blocks import NumberRange
+from blockstore.sent_blocks import MOST_UNPACKED, NumberRange
 from httpapi.wire.block_stream import block_head, held_item, holes_item
 
 if TYPE_CHECKING:
@@ -25,17 +25,34 @@ FULL: Final = 4 << 20
 _MOST_ITEMS: Final = 16_384
 
 
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """`blocks` are those that count against a request's, `unpacked` the image's bytes in a frame."""
+
+    numbers: NumberRange
+    parts: tuple[bytes | memoryview, ...]
+    blocks: int = 0
+    unpacked: int = 0
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self.parts))
+
+
 @dataclass(slots=True)
 class _Batch:
     parts: list[bytes | memoryview] = field(default_factory=list)
     numbers: list[NumberRange] = field(default_factory=list)
     size: int = 0
     blocks: int = 0
+    unpacked: int = 0
 
-    def add(self, numbers: NumberRange, *parts: bytes | memoryview) -> None:
-        self.parts += parts
-        self.numbers.append(numbers)
-        self.size += sum(map(len, parts))
+    def add(self, item: _Item) -> None:
+        self.parts += item.parts
+        self.numbers.append(item.numbers)
+        self.size += item.size
+        self.blocks += item.blocks
+        self.unpacked += item.unpacked
 
 
 class BlockSender:
@@ -59,23 +76,18 @@ class BlockSender:
 
     async def add(self, looked: Looked) -> None:
         """Takes what was wanted of a window; waits while enough is on its way. Raises what a request raised."""
-        items: list[tuple[NumberRange, tuple[bytes | memoryview, ...]]] = [
-            (numbers, (holes_item(numbers),)) for numbers in looked.holes
-        ]
-        items += [(held.numbers, (held_item(held),)) for held in looked.held]
+        items = [_Item(numbers, (holes_item(numbers),)) for numbers in looked.holes]
+        items += [_Item(held.numbers, (held_item(held),), held.numbers.count) for held in looked.held]
         for number, entry in looked.entries:
             head = block_head(number, len(entry.header) + len(entry.data))
-            items.append((NumberRange(number, 1), (head, entry.header, entry.data)))
-        items.sort(key=lambda item: item[0].first)
-        holes = set(looked.holes)
-        self._comparison.note(looked.first, looked.names, [numbers for numbers, _ in items])
-        for numbers, parts in items:
-            size = sum(map(len, parts))
-            blocks = 0 if numbers in holes else numbers.count
-            if self._is_full(size, blocks):
+            parts = (head, entry.header, entry.data)
+            items.append(_Item(NumberRange(number, 1), parts, 1, self._delta.block_size))
+        items.sort(key=lambda item: item.numbers.first)
+        self._comparison.note(looked.first, looked.names, [item.numbers for item in items])
+        for item in items:
+            if self._is_full(item):
                 await self._leave()
-            self._batch.add(numbers, *parts)
-            self._batch.blocks += blocks
+            self._batch.add(item)
 
     async def finish(self) -> None:
         """All that was added is durable at the server afterwards."""
@@ -90,14 +102,15 @@ class BlockSender:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
 
-    def _is_full(self, more: int, blocks: int) -> bool:
+    def _is_full(self, more: _Item) -> bool:
         batch = self._batch
         if not batch.parts:
             return False
         most = min(FULL, self._delta.request_bytes)
         return (
-            batch.size + more > most
-            or batch.blocks + blocks > self._delta.request_blocks
+            batch.size + more.size > most
+            or batch.blocks + more.blocks > self._delta.request_blocks
+            or batch.unpacked + more.unpacked > MOST_UNPACKED
             or len(batch.numbers) >= _MOST_ITEMS
         )
 

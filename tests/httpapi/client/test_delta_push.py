@@ -343,6 +343,25 @@ def test_a_file_that_changed_since_the_push_was_broken_off_is_pushed_as_it_is_no
         assert pusher.begun() == []
 
 
+def test_a_request_holds_no_more_of_the_image_than_the_server_takes(
+    pusher: Pusher, disk: ChangingDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("httpapi.client.block_sender", "catalog.stores.delta_blocks"):
+        monkeypatch.setattr(f"{module}.MOST_UNPACKED", 4 * BLOCK)
+    parent = pusher.whole()
+    disk.write(2 * MIB, b"x" * 2 * MIB)
+    plain, sent = delta_api.DeltaApi.send, 0
+
+    async def send(self: Any, *given: Any) -> None:
+        nonlocal sent
+        sent += 1
+        await plain(self, *given)
+
+    monkeypatch.setattr(delta_api.DeltaApi, "send", send)
+    pusher.is_right(pusher.push(parent).image.id)
+    assert sent == 2 * MIB // (4 * BLOCK)
+
+
 async def refuse(*_: object) -> None:
     raise Interrupted("the machine is switched off")
 
