@@ -143,7 +143,7 @@ def _refuse_other_encodings(values: dict[str, Any]) -> None:
                 raise click.UsageError(f"{text!r} is not valid UTF-8, and the service takes no other text")
 
 
-async def _log_in_again(choices: Choices) -> Access | None:
+async def _log_in_again(choices: Choices, refused: Access) -> Access | None:
     """Another login for the same service: one that was kept since, or a password from a person at the terminal."""
     import sys
     from dataclasses import replace
@@ -151,7 +151,7 @@ async def _log_in_again(choices: Choices) -> Access | None:
     from httpapi.client.auth import Login, place_of
     from httpapi.client.lane import Lane
 
-    login = choices.access.login
+    login = refused.login
     if login is None or choices.asked is None:
         return None
     found = _find(choices.asked)
@@ -168,7 +168,7 @@ async def _log_in_again(choices: Choices) -> Access | None:
     # A lane, as an interruption must not wait for whoever should type.
     lane = Lane("password")
     try:
-        return replace(choices.access, login=Login(login.user, await lane.submit(ask)))
+        return replace(refused, login=Login(login.user, await lane.submit(ask)))
     finally:
         lane.close(wait=False)
 
@@ -191,7 +191,7 @@ def run(choices: Choices, step: Callable[[ImagesApi], Awaitable[T]]) -> T:
         task = asyncio.current_task()
         assert task is not None
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        async with ImagesApi(choices.access, renew=lambda: _log_in_again(choices)) as api:
+        async with ImagesApi(choices.access, renew=functools.partial(_log_in_again, choices)) as api:
             return await step(api)
 
     try:

@@ -16,7 +16,7 @@ import aiohttp
 from yarl import URL
 
 from httpapi.client.answers import raise_for_error, read_json
-from httpapi.client.auth import Access, check_endpoint, login_in, trust_of
+from httpapi.client.auth import PROJECT_HEADER, Access, check_endpoint, login_in, trust_of
 from httpapi.client.errors import ClientError, Interrupted, NoData, NotAnImageService
 from httpapi.client.record import read_record
 from httpapi.client.streams import Incoming, Outgoing
@@ -56,7 +56,7 @@ class ImagesApi:
     `access` says where the service is, with or without /v2, and who asks; an address such as
     http://127.0.0.1:9292 alone is one without a login. EndpointRefused if it cannot be an address,
     InsecureEndpoint if a password would leave this machine in the clear. `renew` finds another login for the same
-    service when this one is refused in the middle of something, or None.
+    service when the one in use, which it is given, is refused in the middle of something; or None.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class ImagesApi:
         access: Access | str,
         *,
         stall_seconds: float = STALL_SECONDS,
-        renew: Callable[[], Awaitable[Access | None]] | None = None,
+        renew: Callable[[Access], Awaitable[Access | None]] | None = None,
     ) -> None:
         self._renew = renew
         self._access = _with_login(access)
@@ -103,9 +103,12 @@ class ImagesApi:
     async def log_in_again(self) -> bool:
         """Whether another login was found; it goes with the requests that follow."""
         assert self._http is not None
-        found = None if self._renew is None else await self._renew()
-        if found is None or found.login is None:
+        found = None if self._renew is None else await self._renew(self._access)
+        # The one that was refused would be refused again, for ever.
+        if found is None or found.login is None or found.login == self._access.login:
             return False
+        self._access = found
+        self._http.headers.popall(PROJECT_HEADER, None)
         self._http.headers.update(found.login.headers(found.project))
         return True
 

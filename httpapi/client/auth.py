@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+PROJECT_HEADER: Final = "X-Project-Id"
 _VERSIONED: Final = re.compile(r"/v2(\.\d+)?$")
 _PORTS: Final = {"http": 80, "https": 443}
 
@@ -31,7 +32,7 @@ class Login:
         """What makes a request this user's, in this project or else in the user's usual one."""
         pair = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
         headers = {"Authorization": f"Basic {pair}"}
-        return headers if project is None else {**headers, "X-Project-Id": project}
+        return headers if project is None else {**headers, PROJECT_HEADER: project}
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ def tried(small: SmallServer, *failures: Exception, logins: int = 0, tries: int 
     report = KeptReport()
     left = [Login("ann", str(number)) for number in range(logins)]
 
-    async def renew() -> Access | None:
+    async def renew(_: Access) -> Access | None:
         return Access(small.url, "a test", left.pop()) if left else None
 
     async def request() -> int:
@@ -68,11 +68,33 @@ def test_after_a_401_another_login_is_used_if_there_is_one(small: SmallServer) -
         tried(small, REFUSED)
 
 
+def test_a_login_that_was_refused_is_not_tried_again(small: SmallServer) -> None:
+    asked: list[Login | None] = []
+
+    async def renew(refused: Access) -> Access | None:
+        asked.append(refused.login)
+        return Access(small.url, "a test", Login("ann", "kept"))
+
+    async def request() -> None:
+        raise REFUSED
+
+    async def connected() -> None:
+        access = Access(small.url, "a test", Login("ann", "old"), project="before")
+        async with ImagesApi(access, renew=renew) as api:
+            with pytest.raises(LoginNeeded):
+                await Retrying(api, KeptReport())(request)
+            await api.get_image(small.add("disk"))
+
+    asyncio.run(connected())
+    assert asked == [Login("ann", "old"), Login("ann", "kept")]
+    assert "X-Project-Id" not in small.asked[-1][2]
+
+
 def test_requests_that_were_refused_together_log_in_once(small: SmallServer) -> None:
     asked = 0
     known = False
 
-    async def renew() -> Access | None:
+    async def renew(_: Access) -> Access | None:
         nonlocal asked, known
         asked += 1
         await asyncio.sleep(0.01)
