@@ -132,6 +132,8 @@ class UpdatedFile(FileTarget):
 
     def leave(self) -> str:
         """The part stays, hidden, for the next pull of the same file."""
+        if self._finished or self._placed:
+            return self.discard()
         os.close(self._descriptor)
         self._close_seeds()
         return f"what has arrived of {self.name} is kept beside it: the same command goes on where this one stopped"
@@ -180,9 +182,11 @@ class UpdatedDevice(DeviceTarget):
         make_zeros(self._descriptor, offset, length, self.name)
 
     def leave(self) -> str:
-        """The device is a mixture now."""
+        """The device is a mixture now, unless it is complete or as it was."""
         said = self.discard()
-        return f"{said}: the same command goes on where this one stopped" if self._touched else said
+        if self._finished or not self._touched:
+            return said
+        return f"{said}: the same command goes on where this one stopped"
 
 
 def make_zeros(descriptor: int, offset: int, length: int, name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +14,7 @@ from bench.counting_proxy import CountingProxy
 from httpapi.client.api import ImagesApi
 from httpapi.client.delta_pull import pull_changes
 from httpapi.client.errors import Interrupted, Mismatch
-from httpapi.client.update_target import UpdatedFile, make_zeros, open_update
+from httpapi.client.update_target import UpdatedDevice, UpdatedFile, make_zeros, open_update
 from tests.kit.changing_disk import BLOCK, ChangingDisk
 from tests.kit.image_service import image_service
 from tests.kit.kept_report import KeptReport
@@ -21,7 +22,6 @@ from tests.kit.running_server import RunningServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from httpapi.client.pull import PullResult
 
@@ -188,6 +188,28 @@ def test_zeros_become_holes(tmp_path: Path) -> None:
         make_zeros(file.fileno(), BLOCK, BLOCK, "file")
     assert path.read_bytes()[BLOCK : 2 * BLOCK] == bytes(BLOCK)
     assert path.stat().st_blocks < before
+
+
+def test_what_is_complete_is_left_as_it_is_after_an_interruption(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"old")
+    before = descriptors()
+    target = open_update(str(tmp_path / "file"), [], force=True)
+    assert target is not None
+    target.prepare(3)
+    target.put(0, memoryview(b"new"))
+    target.finish()
+    assert "was complete already" in target.leave()
+    assert (tmp_path / "file").read_bytes() == b"new"
+    assert descriptors() == before
+    device = UpdatedDevice(str(tmp_path / "file"), [])
+    device.prepare(3)
+    device.put(0, memoryview(b"all"))
+    device.finish()
+    assert device.leave().endswith("was complete already")
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def test_nothing_is_to_be_gained_where_nothing_is(tmp_path: Path) -> None:
