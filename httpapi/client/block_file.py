@@ -126,7 +126,8 @@ class BlockFile:
 def open_block_file(path: str) -> BlockFile:
     """SourceRefused for what is no regular file or block device, or cannot be read."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        # A named pipe without a writer is refused, not waited for.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as failure:
         raise SourceRefused(f"cannot read {path}: {failure.strerror}") from failure
     kind = os.fstat(descriptor).st_mode

@@ -14,11 +14,12 @@ import errno
 import fcntl
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from httpapi.client.block_file import BlockFile, open_block_file
-from httpapi.client.errors import TargetRefused
+from httpapi.client.errors import SourceRefused, TargetRefused
 from httpapi.client.file_target import FileTarget
 from httpapi.client.part import take_part
 from httpapi.client.target import PIECE, DeviceTarget
@@ -102,8 +103,14 @@ class UpdatedFile(FileTarget):
         part, descriptor, self._resumed = take_part(Path(os.path.realpath(path)), name=str(path))
         super().__init__(path, force=force, part=(part, descriptor))
         self.seeds: Sequence[BlockFile] = seeds
-        if force and self._path.is_file():
-            self.seeds = [open_block_file(str(self._path)), *seeds]
+        try:
+            # The old file is only a seed: one that can't be read may be replaced all the same.
+            with suppress(SourceRefused):
+                if force and self._path.is_file():
+                    self.seeds = [open_block_file(str(self._path)), *seeds]
+        except BaseException:
+            super().discard()
+            raise
 
     @property
     def can_gain(self) -> bool:

@@ -13,7 +13,7 @@ import pytest
 from bench.counting_proxy import CountingProxy
 from httpapi.client.api import ImagesApi
 from httpapi.client.delta_pull import pull_changes
-from httpapi.client.errors import Interrupted, Mismatch
+from httpapi.client.errors import Interrupted, Mismatch, SourceRefused
 from httpapi.client.update_target import UpdatedDevice, UpdatedFile, make_zeros, open_update
 from tests.kit.changing_disk import BLOCK, ChangingDisk
 from tests.kit.image_service import image_service
@@ -210,6 +210,36 @@ def test_what_is_complete_is_left_as_it_is_after_an_interruption(tmp_path: Path)
 
 def descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_a_file_that_cannot_be_read_may_be_replaced(
+    tmp_path: Path, disk: ChangingDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    plain = os.open
+
+    def unreadable(name: Any, flags: int, *given: Any, **named: Any) -> int:
+        if str(name) == str(path):
+            raise PermissionError(13, "Permission denied", name)
+        return plain(name, flags, *given, **named)
+
+    monkeypatch.setattr("os.open", unreadable)
+    assert open_update(str(path), [], force=True) is None
+    target = open_update(str(path), [str(disk.path)], force=True)
+    assert target is not None
+    assert [each.name for each in target.seeds] == [str(disk.path)]
+    target.discard()
+    monkeypatch.setattr("httpapi.client.update_target.open_block_file", None)
+    with pytest.raises(TypeError):
+        UpdatedFile(path, [], force=True)
+    assert [each.name for each in tmp_path.iterdir() if "part" in each.name] == []
+
+
+def test_a_named_pipe_is_no_seed_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SourceRefused, match="no regular file"):
+        open_update(str(tmp_path / "new"), [str(tmp_path / "pipe")], force=True)
 
 
 def test_nothing_is_to_be_gained_where_nothing_is(tmp_path: Path) -> None:
