@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -41,6 +42,9 @@ class Readable(Protocol):
 
     def stamp(self) -> Stamp | None:
         """What it is now, None if nothing tells."""
+
+    def settle(self) -> None:
+        """Whatever is written to it from now on changes its stamp; may take as long as a disk takes."""
 
     def fill(self, piece: memoryview, offset: int) -> memoryview:
         """Reads all of `piece` from `offset` on."""
@@ -78,6 +82,12 @@ class BlockFile:
             return None
         found = os.fstat(self.descriptor)
         return Stamp(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+    def settle(self) -> None:
+        """What was written through memory maps is written back: the next such write to a page sets the times again."""
+        # One that can't be synced is on no disk of ours.
+        with suppress(OSError):
+            os.fdatasync(self.descriptor)
 
     def fill(self, piece: memoryview, offset: int) -> memoryview:
         """Reads all of `piece` from `offset` on; SourceRefused if there are not so many bytes."""

@@ -8,6 +8,7 @@ whole image has to be sent; nothing was made then.
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from contextlib import suppress
 from dataclasses import replace
@@ -222,7 +223,11 @@ class _DeltaPush:
     async def _send(self, begun: Begun, base: ImageNames, delta: DeltaRecord) -> ImageRecord:
         self._committed = False
         cut = Geometry(self._file.size, begun.block_size)
-        began_us, stamp = now_us(), self._file.stamp()
+        # Before what follows: of what is written during it, the names are not kept.
+        began_us = now_us()
+        if self._keeping.cache is not None and self._keeping.touched is None:
+            await asyncio.to_thread(self._file.settle)
+        stamp = self._file.stamp()
         cached = self._cached(stamp, begun.block_size)
         touched = None if self._keeping.touched is None else self._keeping.touched.blocks(cut)
         comparison = Comparison(cut, base, self._state.sent, cached=cached, touched=touched, others=self._others)

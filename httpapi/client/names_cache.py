@@ -3,6 +3,11 @@
 Kept by device and inode, and taken only when size, mtime and ctime are the same to the nanosecond. A file that was
 changed less than two seconds before its scan is not kept: another change could leave the same times. Block devices
 have no times and are never kept.
+
+A write through a memory map sets the times only when it is the first to its page since that was written back, so a
+push has the file written back before it looks at the times. A file system in memory writes nothing back: of its files
+nothing is kept. What is trusted beyond that: that a network or FUSE file system tells of others' writes by its times,
+and that nobody who writes to the file sets the clock back.
 """
 
 from __future__ import annotations
@@ -24,6 +29,8 @@ if TYPE_CHECKING:
 
 QUIET_SECONDS: Final = 2.0
 MOST_KEPT: Final = 64
+IN_MEMORY: Final = frozenset({"tmpfs", "ramfs", "hugetlbfs"})
+_MOUNTS: Final = Path("/proc/self/mountinfo")
 _TEXT: Final = ".json"
 _NEW: Final = ".new"
 _FORGOTTEN_SECONDS: Final = 86400
@@ -77,6 +84,8 @@ class NamesCache:
 
         path = self._path(stamp, block_size)
         with suppress(OSError):
+            if _is_in_memory(stamp.device):
+                return
             self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             # A name of its own: another push of the same file may do this at the same time.
             descriptor, name = mkstemp(dir=self._directory, suffix=_NEW)
@@ -106,6 +115,17 @@ class NamesCache:
         for path in kept[MOST_KEPT:]:
             path.unlink(missing_ok=True)
             path.with_suffix(_TEXT).unlink(missing_ok=True)
+
+
+def _is_in_memory(device: int) -> bool:
+    """Whether a file system is one of those, by its files' device."""
+    number = f"{os.major(device)}:{os.minor(device)}"
+    for line in _MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines():
+        # ID, parent, device, and so on; behind the hyphen the type (proc_pid_mountinfo(5)).
+        before, _, after = line.partition(" - ")
+        if before.split()[2:3] == [number]:
+            return after.split()[:1] != [] and after.split()[0] in IN_MEMORY
+    return False
 
 
 def _sum_of(descriptor: int) -> str:

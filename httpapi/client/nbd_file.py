@@ -97,6 +97,9 @@ class NbdFile:
         """None."""
         return None
 
+    def settle(self) -> None:
+        """Nothing tells."""
+
     def changed_bytes(self) -> str:
         """Never asked for: nothing tells."""
         return f"{self.name} changed while it was read"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import mmap
 import os
 import random
+import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +40,8 @@ MIB = 1 << 20
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("httpapi.client.retrying.BACKOFF_SECONDS", (0.01,))
+    # The tests' directory may be one.
+    monkeypatch.setattr(names_cache, "IN_MEMORY", frozenset())
 
 
 @pytest.fixture
@@ -170,6 +174,36 @@ def test_an_unchanged_file_is_not_read_again(
     assert (done.sent, done.unchanged) == (0, len(disk.held))
     assert pusher.wire.taken()[0] < 5000
     pusher.is_right(done.image.id)
+
+
+def test_a_write_through_a_memory_map_is_not_missed(
+    pusher: Pusher, disk: ChangingDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(names_cache, "QUIET_SECONDS", 0)
+    image = pusher.whole()
+    with disk.path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
+        for byte in range(1, 4):
+            mapped[2 * MIB] = disk.held[2 * MIB] = byte
+            image = pusher.push(image).image.id
+            pusher.is_right(image)
+
+
+def test_a_write_while_the_file_is_written_back_leaves_nothing_in_the_cache(
+    pusher: Pusher, disk: ChangingDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # More than a tick of the clock that a file's times come from, less than the sleep below.
+    monkeypatch.setattr(names_cache, "QUIET_SECONDS", 0.02)
+
+    def settle(_: Any) -> None:
+        disk.write(2 * MIB, os.urandom(10))
+        time.sleep(0.05)
+
+    monkeypatch.setattr("httpapi.client.block_file.BlockFile.settle", settle)
+    pusher.push(pusher.whole())
+    stamp = open_block_file(str(disk.path)).stamp()
+    assert stamp is not None
+    assert pusher.cache is not None
+    assert pusher.cache.find(stamp, BLOCK) is None
 
 
 def test_a_cached_file_is_read_where_it_differs_from_another_parent(

@@ -100,6 +100,15 @@ def test_the_names_that_are_kept_are_those_of_the_scan(tmp_path: Path, monkeypat
     assert kept(tmp_path).find(STAMP, 4096) is None
 
 
+def test_of_a_file_system_in_memory_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text("22 1 8:1 / / rw - ext4 /dev/sda rw\n23 1 0:33 / /tmp rw shared:1 - tmpfs tmpfs rw\n")
+    monkeypatch.setattr(names_cache, "_MOUNTS", mounts)
+    for device, is_kept in ((os.makedev(8, 1), True), (os.makedev(0, 33), False), (os.makedev(9, 9), True)):
+        stamp = replace(STAMP, device=device)
+        assert (kept(tmp_path, stamp).find(stamp, 4096) is not None) == is_kept
+
+
 def test_those_that_were_not_used_for_the_longest_are_forgotten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
