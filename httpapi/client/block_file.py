@@ -58,6 +58,9 @@ class Readable(Protocol):
     def changed_bytes(self) -> str:
         """The sentence for one that was written to."""
 
+    def stop(self) -> None:
+        """For good, from any thread: a read that waits for somebody else gives up."""
+
     def close(self) -> None:
         """Frees what it has open."""
 
@@ -127,6 +130,9 @@ class BlockFile:
             f"{self.name} changed while it was read: stop what writes to it, push a snapshot of it, or say --live "
             "if a mixture of before and after will do"
         )
+
+    def stop(self) -> None:
+        """Reads end by themselves."""
 
     def close(self) -> None:
         """Frees the descriptor."""

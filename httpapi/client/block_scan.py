@@ -7,6 +7,7 @@ What waits to be taken is bounded: windows of 4 MiB, two a thread.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections import deque
 from contextlib import asynccontextmanager
@@ -25,7 +26,6 @@ from httpapi.client.block_names import SIZE
 from httpapi.client.lane import Lane
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import AsyncIterator, Iterator
 
     from numpy.typing import NDArray
@@ -110,6 +110,10 @@ class BlockScan:
         lanes = [Lane(f"scan-{number}") for number in range(threads)]
         try:
             yield self._in_order(lanes, wish)
+        except asyncio.CancelledError:
+            # The lanes are waited for, and they may wait for a server that is silent.
+            self._file.stop()
+            raise
         finally:
             for lane in lanes:
                 lane.close(wait=False)

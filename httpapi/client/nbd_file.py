@@ -1,7 +1,8 @@
 """An NBD export that is read by position, such as the disk of a running virtual machine.
 
 Only what reading needs of the protocol: fixed newstyle negotiation with NBD_OPT_GO, NBD_CMD_READ and simple replies
-(github.com/NetworkBlockDevice/nbd, doc/proto.md). Each thread has a connection of its own.
+(github.com/NetworkBlockDevice/nbd, doc/proto.md). Reads borrow connections; a further one is made when none is idle.
+Where the server takes no further one (qemu-nbd without --shared serves one at a time), those that there are do.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 USUAL_PORT: Final = 10809
 SECONDS: Final = 60.0
+_FURTHER_SECONDS: Final = 2.0
+_MOST_CONNECTIONS: Final = 8
 _LONGEST_READ: Final = 4 << 20
 _LONGEST_REPLY: Final = 1 << 16
 _GREETING: Final = b"NBDMAGICIHAVEOPT"
@@ -73,16 +76,27 @@ class NbdFile:
     def __init__(self, uri: str) -> None:
         self.name = uri
         self._place = parse_uri(uri)
-        self._mine = threading.local()
-        self._lock = threading.Lock()
-        self._open: list[_Connection] = []
-        self.size = self._connection().size
+        first = _Connection(self._place, self.name)
+        self.size = first.size
+        # Guards what follows; told when a connection is idle again, or none ever will be.
+        self._turn = threading.Condition()
+        self._open, self._idle = [first], [first]
+        self._opening = False
+        self._stopped = threading.Event()
+        self._why = f"{uri} is not read any more"
+        self._most = _MOST_CONNECTIONS
 
     def fill(self, piece: memoryview, offset: int) -> memoryview:
         """Reads all of `piece` from `offset` on."""
-        connection = self._connection()
-        for at in range(0, len(piece), _LONGEST_READ):
-            connection.read(piece[at : at + _LONGEST_READ], offset + at)
+        connection = self._borrow()
+        try:
+            for at in range(0, len(piece), _LONGEST_READ):
+                connection.read(piece[at : at + _LONGEST_READ], offset + at)
+        except BaseException as failure:
+            # Where it stands in its replies is not known.
+            self._drop(connection, failure)
+            raise
+        self._give_back(connection)
         return piece
 
     def next_data(self, start: int) -> tuple[int, int]:
@@ -108,34 +122,82 @@ class NbdFile:
         """The sentence for one that did."""
         return f"{self.name} changed its size while it was read (it had {self.size} bytes)"
 
+    def stop(self) -> None:
+        """No read waits any longer, and none begins."""
+        with self._turn:
+            self._stopped.set()
+            for connection in self._open:
+                connection.shut()
+            self._turn.notify_all()
+
     def close(self) -> None:
         """Closes all connections."""
-        with self._lock:
+        with self._turn:
+            self._stopped.set()
             for connection in self._open:
                 connection.close()
+            self._open, self._idle = [], []
+            self._turn.notify_all()
 
-    def _connection(self) -> _Connection:
-        found: _Connection | None = getattr(self._mine, "connection", None)
-        if found is None:
-            found = _Connection(self._place, self.name)
-            self._mine.connection = found
-            with self._lock:
-                self._open.append(found)
-        return found
+    def _borrow(self) -> _Connection:
+        """An idle connection, or a further one; waits where there may be none."""
+        with self._turn:
+            while True:
+                if self._stopped.is_set() or not (self._open or self._opening):
+                    raise SourceRefused(self._why)
+                if self._idle:
+                    return self._idle.pop()
+                if not self._opening and len(self._open) < self._most:
+                    break
+                self._turn.wait()
+            self._opening = True
+        further: _Connection | None = None
+        # A server that takes no further one refuses it, or lets it wait.
+        with suppress(SourceRefused):
+            further = _Connection(self._place, self.name, seconds=_FURTHER_SECONDS)
+        with self._turn:
+            self._opening = False
+            if further is None or further.size != self.size:
+                self._most = len(self._open)
+            elif self._stopped.is_set():
+                further.close()
+            else:
+                self._open.append(further)
+                self._turn.notify_all()
+                return further
+            self._turn.notify_all()
+        if further is not None:
+            further.close()
+        return self._borrow()
+
+    def _give_back(self, connection: _Connection) -> None:
+        with self._turn:
+            self._idle.append(connection)
+            self._turn.notify()
+
+    def _drop(self, connection: _Connection, failure: BaseException) -> None:
+        with self._turn:
+            self._why = str(failure)
+            if connection in self._open:
+                self._open.remove(connection)
+                connection.close()
+            self._most = min(self._most, max(1, len(self._open)))
+            self._turn.notify_all()
 
 
 class _Connection:
     """One negotiated connection."""
 
-    def __init__(self, place: NbdPlace, name: str) -> None:
+    def __init__(self, place: NbdPlace, name: str, *, seconds: float = SECONDS) -> None:
         self._name = name
         self._cookie = 0
         try:
-            self._socket = _connect(place)
+            self._socket = _connect(place, seconds)
         except OSError as failure:
             raise SourceRefused(f"cannot reach {name}: {failure.strerror or failure}") from failure
         try:
             self.size = self._negotiate(place.name.encode())
+            self._socket.settimeout(SECONDS)
         except BaseException:
             self._socket.close()
             raise
@@ -149,6 +211,11 @@ class _Connection:
         if error:
             raise SourceRefused(f"cannot read {self._name} at byte {offset}: its error {error}")
         self._receive_into(piece)
+
+    def shut(self) -> None:
+        # Whoever waits in a read of it meets its end.
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         # It may be gone already.
@@ -202,12 +269,12 @@ class _Connection:
         return SourceRefused(f"cannot read {self._name}: {failure.strerror or failure}")
 
 
-def _connect(place: NbdPlace) -> socket.socket:
+def _connect(place: NbdPlace, seconds: float) -> socket.socket:
     if place.path is None:
-        return socket.create_connection((place.host, place.port), timeout=SECONDS)
+        return socket.create_connection((place.host, place.port), timeout=seconds)
     connection = socket.socket(socket.AF_UNIX)
     try:
-        connection.settimeout(SECONDS)
+        connection.settimeout(seconds)
         connection.connect(place.path)
     except BaseException:
         connection.close()

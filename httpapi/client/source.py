@@ -128,7 +128,8 @@ class PositionedSource:
         return None
 
     def stop(self) -> None:
-        """Reads end by themselves."""
+        """Those of a file end by themselves, others are ended."""
+        self.file.stop()
 
     def close(self) -> None:
         """Frees what is open."""

@@ -13,13 +13,19 @@ if TYPE_CHECKING:
 
 
 class NbdServer:
-    """Serves `data` as export `disk` on a socket at `path` until left. `read` are the bytes that were asked for."""
+    """Serves `data` as export `disk` on a socket at `path` until left. `read` are the bytes that were asked for.
 
-    def __init__(self, path: Path, data: bytearray, *, error: int = 0) -> None:
+    It takes `shared` connections at a time and lets others wait unanswered, as qemu-nbd does. With `silent` set,
+    reads are not answered.
+    """
+
+    def __init__(self, path: Path, data: bytearray, *, error: int = 0, shared: int = 100) -> None:
         self.path = path
         self.data = data
         self.error = error
         self.read = 0
+        self.silent = threading.Event()
+        self._shared = threading.Semaphore(shared)
         self._lock = threading.Lock()
 
     @property
@@ -47,7 +53,7 @@ class NbdServer:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        with connection, suppress(EOFError, OSError):
+        with connection, suppress(EOFError, OSError), self._shared:
             connection.sendall(b"NBDMAGICIHAVEOPT" + struct.pack(">H", 3))
             _exactly(connection, 4)
             _, option, length = struct.unpack(">8sII", _exactly(connection, 16))
@@ -66,6 +72,8 @@ class NbdServer:
                     return
                 with self._lock:
                     self.read += size
+                if self.silent.is_set():
+                    continue
                 connection.sendall(struct.pack(">IIQ", 0x67446698, self.error, cookie))
                 if not self.error:
                     connection.sendall(self.data[offset : offset + size])

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import os
-from typing import TYPE_CHECKING
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
+from blockstore.clock import monotonic
+from httpapi.client.block_scan import BlockScan, Geometry
 from httpapi.client.errors import SourceRefused
 from httpapi.client.nbd_bitmap import dirty_extents
 from httpapi.client.nbd_file import NbdFile, NbdPlace, parse_uri
@@ -24,6 +30,74 @@ def test_an_export_is_read_by_position(tmp_path: Path) -> None:
         file.fill(piece, 1_000_001)
         assert piece == data[1_000_001:]
         file.close()
+
+
+@pytest.mark.parametrize("shared", [1, 2, 100])
+def test_a_server_that_takes_few_connections_is_read_by_many_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: int
+) -> None:
+    monkeypatch.setattr("httpapi.client.nbd_file._FURTHER_SECONDS", 0.2)
+    data = bytearray(os.urandom(1_000_000))
+    with NbdServer(tmp_path / "socket", data, shared=shared) as server:
+        file = NbdFile(server.uri)
+
+        def read(offset: int) -> bool:
+            return file.fill(memoryview(bytearray(10_000)), offset) == data[offset : offset + 10_000]
+
+        with ThreadPoolExecutor(6) as threads:
+            assert all(threads.map(read, range(0, 990_000, 10_000)))
+        file.close()
+
+
+def test_a_read_that_a_server_does_not_answer_ends_when_the_file_is_stopped(tmp_path: Path) -> None:
+    with NbdServer(tmp_path / "socket", bytearray(100), shared=1) as server, ThreadPoolExecutor(3) as threads:
+        server.silent.set()
+        file = NbdFile(server.uri)
+        waiting = [threads.submit(file.fill, memoryview(bytearray(10)), 0) for _ in range(3)]
+        time.sleep(0.1)
+        file.stop()
+        for each in waiting:
+            with pytest.raises(SourceRefused):
+                each.result(5)
+        file.close()
+
+
+def test_a_scan_that_is_interrupted_does_not_wait_for_a_silent_server(tmp_path: Path) -> None:
+    async def scan(file: NbdFile) -> None:
+        async with BlockScan(file, Geometry(file.size, 4096)).windows(Everything()) as windows:
+            async for _ in windows:
+                pass
+
+    async def interrupted(file: NbdFile) -> None:
+        task = asyncio.create_task(scan(file))
+        await asyncio.sleep(0.2)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    with NbdServer(tmp_path / "socket", bytearray(100_000)) as server:
+        server.silent.set()
+        file = NbdFile(server.uri)
+        began = monotonic()
+        asyncio.run(interrupted(file))
+        assert monotonic() - began < 5
+        file.close()
+
+
+class Everything:
+    """A scan's wish: all is wanted, nothing known."""
+
+    def known(self, first: int, count: int) -> None:
+        return None
+
+    def wanted(self, first: int, names: Any) -> Any:
+        return np.ones(len(names), dtype=np.bool_)
+
+    def elsewhere(self, first: int, names: Any, which: Any) -> list[Any]:
+        return []
+
+    def settled(self, first: int, names: Any) -> bool:
+        return False
 
 
 def test_what_goes_wrong_is_told(tmp_path: Path) -> None:
