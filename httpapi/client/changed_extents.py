@@ -3,8 +3,9 @@
 - `qemu-img map --output=json` of an overlay: what its top layer holds (`depth` 0) may have changed.
 - `nbdinfo --map=qemu:dirty-bitmap:NAME --json`: what is not `clean`; of other maps, what is not in a backing file.
 
-Offsets are those of the bytes that are pushed. What a list does not name has not changed; whoever gives one vouches
-for that. Extents need not lie on blocks: a block with one changed byte is read.
+Offsets are those of the bytes that are pushed. Such a list tells of the whole disk: one that ends before it does is
+refused. What a list does not name has not changed; whoever gives one vouches for that. Extents need not lie on blocks:
+a block with one changed byte is read.
 """
 
 from __future__ import annotations
@@ -29,9 +30,18 @@ _FORM: Final = "`qemu-img map --output=json` or `nbdinfo --map=qemu:dirty-bitmap
 
 @dataclass(frozen=True, slots=True)
 class ChangedExtents:
-    """(offset, length) in bytes, in any order."""
+    """(offset, length) in bytes, in any order; `end` is where the list ends, None if it names only what has changed."""
 
     extents: Sequence[tuple[int, int]]
+    end: int | None = None
+
+    def check(self, size: int, name: str) -> None:
+        """SourceRefused for a list of something else than a file of `size` bytes that is called `name`."""
+        if self.end is not None and self.end < size:
+            raise SourceRefused(
+                f"the list of changed extents ends at byte {self.end}, and {name} has {size} bytes: "
+                "it is of something else, or was cut off; make it anew"
+            )
 
     def blocks(self, cut: Geometry) -> NDArray[np.bool_]:
         """For each block whether one of its bytes may have changed."""
@@ -49,14 +59,17 @@ def parse_extents(text: bytes, name: str) -> ChangedExtents:
         document = None
     if not isinstance(document, list):
         raise SourceRefused(f"{name} is no list of extents in JSON: {_FORM}")
-    found = []
+    if not document:
+        raise SourceRefused(f"{name} is an empty list, which says nothing of any byte: {_FORM}")
+    found, end = [], 0
     for entry in document:
         extent = _read(entry)
         if extent is None:
             raise SourceRefused(f"{name} has an extent that is none, {str(entry)[:80]}: {_FORM}")
+        end = max(end, extent[0] + extent[1])
         if extent[2] and extent[1]:
             found.append(extent[:2])
-    return ChangedExtents(found)
+    return ChangedExtents(found, end)
 
 
 def _read(entry: object) -> tuple[int, int, bool] | None:

@@ -82,6 +82,8 @@ async def push_disk(
     parent = await find_parent(api, wish.parent, want, wish.project, report)
     if wish.touched is not None and (parent is None or file is None):
         raise SourceRefused("a list of changed extents says what differs from a parent, and there is none")
+    if wish.touched is not None and file is not None:
+        wish.touched.check(file.size, file.name)
     if len(wish.bases) > MOST_BASES:
         raise SourceRefused(f"blocks may be taken from {MOST_BASES} further images, not from {len(wish.bases)}")
     if parent is not None and file is not None:

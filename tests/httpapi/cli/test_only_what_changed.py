@@ -241,6 +241,7 @@ def test_changed_extents_are_read_and_bad_ones_refused(session: Session) -> None
             [
                 {"start": 0, "length": 2 * MIB, "depth": 1, "present": True, "zero": False, "data": True},
                 {"start": 2 * MIB, "length": BLOCK, "depth": 0, "present": True, "zero": False, "data": True},
+                {"start": 2 * MIB + BLOCK, "length": len(session.disk.held), "depth": 1, "present": True},
             ]
         )
     )
@@ -251,15 +252,16 @@ def test_changed_extents_are_read_and_bad_ones_refused(session: Session) -> None
             [
                 {"offset": 0, "length": 4 * MIB, "type": 0, "description": "clean"},
                 {"offset": 4 * MIB, "length": BLOCK, "type": 1, "description": "dirty"},
+                {"offset": 4 * MIB + BLOCK, "length": len(session.disk.held), "type": 0, "description": "clean"},
             ]
         )
     )
     session.is_right(session.push("--changed-extents", str(listed))["id"])
-    listed.write_text("[1]")
-    assert (
-        "extent that is none"
-        in session.run("push", str(session.disk.path), "--name", "vm", "--changed-extents", str(listed), code=1)[1]
-    )
+    short = json.dumps([{"offset": 0, "length": BLOCK, "type": 1, "description": "dirty"}])
+    for text, told in (("[1]", "extent that is none"), ("[]", "is an empty list"), (short, "ends at byte 65536")):
+        listed.write_text(text)
+        bad = ("push", str(session.disk.path), "--name", "vm", "--changed-extents", str(listed))
+        assert told in session.run(*bad, code=1)[1]
 
 
 def test_an_export_is_pushed_by_its_bitmap(session: Session) -> None:
@@ -272,6 +274,7 @@ def test_an_export_is_pushed_by_its_bitmap(session: Session) -> None:
     rows = [
         {"offset": 0, "length": 2 * MIB, "type": 0, "description": "clean"},
         {"offset": 2 * MIB, "length": 2 * BLOCK, "type": 1, "description": "dirty"},
+        {"offset": 2 * MIB + 2 * BLOCK, "length": len(session.disk.held), "type": 0, "description": "clean"},
     ]
     (session.tmp_path / "map.json").write_text(json.dumps(rows))
     with NbdServer(session.tmp_path / "socket", session.disk.held) as server:

@@ -42,6 +42,7 @@ def test_of_other_maps_what_is_not_of_a_backing_file_may_have_changed() -> None:
     [
         b"",
         b"{}",
+        b"[]",
         b"\xff",
         b"[" * 100_000,
         b"[1]",
@@ -53,6 +54,19 @@ def test_of_other_maps_what_is_not_of_a_backing_file_may_have_changed() -> None:
 def test_anything_else_is_refused(text: bytes) -> None:
     with pytest.raises(SourceRefused, match=r"map\.json"):
         parse_extents(text, "map.json")
+
+
+def test_a_list_that_ends_before_the_file_does_is_refused() -> None:
+    rows = [
+        {"offset": 0, "length": 100, "type": 1, "description": "dirty"},
+        {"offset": 100, "length": 50, "type": 0, "description": "clean"},
+    ]
+    listed = parse_extents(json.dumps(rows).encode(), "map.json")
+    listed.check(150, "vm.raw")
+    listed.check(100, "vm.raw")
+    with pytest.raises(SourceRefused, match=r"ends at byte 150, and vm\.raw has 151 bytes"):
+        listed.check(151, "vm.raw")
+    ChangedExtents([(0, 1)]).check(100, "vm.raw")
 
 
 def test_blocks_with_a_changed_byte_are_touched_and_those_beyond_the_end_are_not_there() -> None:
