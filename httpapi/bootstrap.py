@@ -48,9 +48,8 @@ if TYPE_CHECKING:
 CATALOG_FILE = "catalog.sqlite"
 _log = logging.getLogger("drystone.server")
 
-# Beside one busy pure-Python thread, each time a thread takes the GIL again costs up to this; Python's own 5 ms make
-# a held slab hundreds of times slower.
-# A thread of the crew takes the interpreter back twice a block; beside one that computes in Python it waits so long.
+# Beside one busy pure-Python thread, each time a thread of the crew takes the GIL again, twice a block, costs up to
+# this; Python's own 5 ms make a held slab hundreds of times slower.
 _SWITCH_SECONDS = 0.0001
 
 
