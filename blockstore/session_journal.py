@@ -137,7 +137,7 @@ class SessionJournal:
             journal.check_header(os.pread(fd, HEADER_SIZE, 0), what)
         while True:
             begins = HEADER_SIZE + self._records * RECORD_SIZE
-            data = os.pread(fd, _AT_ONCE * RECORD_SIZE, begins)
+            data = _read(fd, min(_AT_ONCE * RECORD_SIZE, max(0, size - begins)), begins)
             found = list(journal.decode_records(data, 0, self._records))
             self._learn(found)
             if len(found) < _AT_ONCE:
@@ -155,7 +155,7 @@ class SessionJournal:
         """
         at, end = (HEADER_SIZE + records * RECORD_SIZE for records in (self._synced, self._records))
         while self._doubted and at < end:
-            piece = os.pread(fd, min(_AT_ONCE * RECORD_SIZE, end - at), at)
+            piece = _read(fd, min(_AT_ONCE * RECORD_SIZE, end - at), at)
             if not piece:
                 raise Damaged(f"{self._path} ended while it was read")
             at = self._disk.write(fd, [piece], at, str(self._path))
@@ -190,3 +190,11 @@ class SessionJournal:
     def _digest(fd: int, place: int) -> bytes:
         """The digest of what the arrivals say of a block."""
         return HOLE if place == IS_HOLE else os.pread(fd, 32, HEADER_SIZE + (place - FIRST) * RECORD_SIZE + _DIGEST)
+
+
+def _read(fd: int, length: int, at: int) -> bytes:
+    """So many bytes, fewer only at the file's end: a disk that fails half-way makes a read short, and no torn tail."""
+    data = os.pread(fd, length, at)
+    while len(data) < length and (more := os.pread(fd, length - len(data), at + len(data))):
+        data += more
+    return data

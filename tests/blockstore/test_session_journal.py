@@ -120,6 +120,17 @@ def test_a_torn_tail_is_cut_off_before_the_next_append(path: Path, torn: int) ->
     assert path.stat().st_size == HEADER_SIZE + 2 * RECORD_SIZE
 
 
+def test_a_read_that_ends_early_is_no_torn_tail(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened(path).append(data(*range(100)))
+    whole = os.pread
+    monkeypatch.setattr(os, "pread", lambda fd, length, at: whole(fd, min(length, 1000), at))
+    reader = opened(path)
+    assert ranges(reader) == [(0, 100)]
+    reader.append(data(100))
+    monkeypatch.undo()
+    assert digests(opened(path)) == {n: name(n) for n in range(101)}
+
+
 def test_nothing_is_appended_after_the_session(path: Path) -> None:
     writer = opened(path)
     writer.append(data(1))
