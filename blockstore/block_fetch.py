@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from blockstore.packs.local import LocalPacks
     from blockstore.packs.pack_format import Header
     from blockstore.resolve import Window
+    from blockstore.stored_span import StoredSpan
 
     Sited = tuple[Place, bytes]
     """A block's place and its digest."""
@@ -67,16 +68,14 @@ class BlockFetch:
 
         return self._by_hints(window, filled) is True
 
-    def fill_stored(self, window: Window, room: memoryview) -> int | None:
-        """Put the window's blocks as they are stored into `room`, holes as frames of zeros; None as `fill`'s False.
+    def add_stored(self, window: Window, span: StoredSpan) -> bool:
+        """Add the window's blocks to `span` as they are stored, holes as frames of zeros; False as `fill`."""
 
-        Gives the length.
-        """
-        return self._by_hints(window, lambda: self._runs.fill_stored(window, room))
+        def added() -> bool:
+            self._runs.stored(window, span)
+            return True
 
-    def stored_length(self, window: Window) -> int | None:
-        """How many bytes of room are enough for `fill_stored`; None where hints don't do."""
-        return self._by_hints(window, lambda: self._runs.stored_length(window))
+        return self._by_hints(window, added) is True
 
     def _by_hints(self, window: Window, work: Callable[[], T]) -> T | None:
         if self._misled or not self._runs.knows(window):

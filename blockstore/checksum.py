@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Final
 
 import xxhash
 
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
-
-
-def xxh3(data: Buffer) -> int:
-    """The XXH3 64-bit sum of `data`, as an unsigned integer."""
-    return xxhash.xxh3_64_intdigest(data)
+xxh3: Final = xxhash.xxh3_64_intdigest
+"""The XXH3 64-bit sum of a buffer, as an unsigned integer. (The library's function itself: it is called per block.)"""

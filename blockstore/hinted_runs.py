@@ -7,6 +7,7 @@ Missing or Damaged, and `block_fetch.py` goes block by block, looks again, and s
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 from typing import TYPE_CHECKING, Final
@@ -18,17 +19,21 @@ from blockstore.block import HEADER_SIZE
 from blockstore.digest import digest
 from blockstore.errors import Damaged
 from blockstore.packs.pack_format import are_entries
+from blockstore.stored_span import PackBytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
-    from blockstore.packs.local import LocalPacks
+    from blockstore.packs.local import LocalPacks, PackFile
     from blockstore.resolve import Window
+    from blockstore.stored_span import StoredSpan
 
 AT_ONCE: Final = 1024 * 1024
-"""Bytes of a pack that are read at a time to be decompressed, one block at least: they fit into a core's cache."""
+"""Bytes of a pack that are read at a time to be unpacked or checked, one block at least: a core's cache has them."""
+WORTH_SENDING: Final = 256 * 1024
+"""Bytes from which on a run is sent from its pack: below, opening it for so long costs more than a copy."""
 
 
 class _Scratch(threading.local):
@@ -73,42 +78,45 @@ class HintedRuns:
             else:
                 np.frombuffer(part, dtype=np.uint8)[:] = 0
 
-    def stored_length(self, window: Window) -> int:
-        """How many bytes `fill_stored` will put, at most."""
-        entries = window.hints[window.data, 2].astype(np.int64) + HEADER_SIZE
-        return int(entries.sum()) + (len(window) - len(entries)) * frames.LONGEST_ZERO_FRAME
-
-    def fill_stored(self, window: Window, room: memoryview) -> int:
-        """Put the blocks of the window as they are stored into `room`, holes as frames of zeros; gives the length."""
-        at = 0
+    def stored(self, window: Window, span: StoredSpan) -> None:
+        """Add the blocks of the window as they are stored to `span`, holes as frames of zeros."""
         for run in _runs(window):
-            if run.data[0]:
-                entries = _entry_bounds(run)
-                part = room[at : at + int(entries[-1])]
-                self._packs.read_into(self._pack_name(int(run.hints[0, 0])), int(run.hints[0, 1]), part)
-                if not are_entries(part, entries[:-1], run.hints, run.digests):
-                    raise self._astray(run)
-                at += len(part)
+            if not run.data[0]:
+                span.parts += frames.zero_frames(int(run.bounds[-1] - run.bounds[0]))
+                continue
+            entries = _entry_bounds(run)
+            length = int(entries[-1])
+            pack = self._open(run)
+            if length < WORTH_SENDING:
+                with contextlib.closing(pack):
+                    span.parts.append(self._checked(run, entries, pack, memoryview(bytearray(length))))
             else:
-                for frame in frames.zero_frames(int(run.bounds[-1] - run.bounds[0])):
-                    room[at : at + len(frame)] = frame
-                    at += len(frame)
-        return at
+                # Part of the span from now on, which whoever made it closes.
+                span.parts.append(PackBytes(pack, int(run.hints[0, 1]), length))
+                for first, last in _pieces(entries):
+                    piece = entries[first : last + 1] - entries[first]
+                    self._checked(run.part(first, last), piece, pack, _scratch.of(int(piece[-1])))
+
+    def _open(self, run: Window) -> PackFile:
+        return self._packs.open(self._pack_name(int(run.hints[0, 0])))
+
+    def _checked(self, run: Window, entries: NDArray[np.int64], pack: PackFile, room: memoryview) -> memoryview:
+        """A run's entries, read into `room`; Damaged if they are not those of its blocks."""
+        pack.read_into(int(run.hints[0, 1]), room)
+        if not are_entries(room, entries[:-1], run.hints, run.digests):
+            raise self._astray(run)
+        return room
 
     def _unpack(self, run: Window, room: memoryview) -> None:
-        pack, begins = self._pack_name(int(run.hints[0, 0])), int(run.hints[0, 1])
         entries, bounds = _entry_bounds(run), (run.bounds - run.bounds[0]).tolist()
-        first = 0
-        while first < len(run):
-            fit = int(np.searchsorted(entries, entries[first] + AT_ONCE, side="right")) - 1
-            last = max(first + 1, fit)
-            data = _scratch.of(int(entries[last] - entries[first]))
-            self._packs.read_into(pack, begins + int(entries[first]), data)
-            frames.decompress_run(data, room[bounds[first] : bounds[last]])
-            blocks = itertools.pairwise(bounds[first : last + 1])
-            if b"".join([digest(room[start:stop]) for start, stop in blocks]) != run.digests[first:last].tobytes():
-                raise self._astray(run)
-            first = last
+        with contextlib.closing(self._open(run)) as pack:
+            for first, last in _pieces(entries):
+                data = _scratch.of(int(entries[last] - entries[first]))
+                pack.read_into(int(run.hints[first, 1]), data)
+                frames.decompress_run(data, room[bounds[first] : bounds[last]])
+                blocks = itertools.pairwise(bounds[first : last + 1])
+                if b"".join([digest(room[start:stop]) for start, stop in blocks]) != run.digests[first:last].tobytes():
+                    raise self._astray(run)
 
     def _astray(self, run: Window) -> Damaged:
         return Damaged(f"what {self._what} remembers of places in pack {run.hints[0, 0]} is not so")
@@ -118,6 +126,16 @@ def _entry_bounds(run: Window) -> NDArray[np.int64]:
     """Where the run's entries begin, and the last one ends, from its beginning on."""
     ends = np.cumsum(run.hints[:, 2].astype(np.int64) + HEADER_SIZE)
     return np.concatenate([np.zeros(1, dtype=np.int64), ends])
+
+
+def _pieces(entries: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """A run's blocks in parts of AT_ONCE bytes of the pack, a block at least."""
+    first, count = 0, len(entries) - 1
+    while first < count:
+        fit = int(np.searchsorted(entries, entries[first] + AT_ONCE, side="right")) - 1
+        last = max(first + 1, fit)
+        yield first, last
+        first = last
 
 
 def _runs(window: Window) -> Iterator[Window]:

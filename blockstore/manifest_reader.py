@@ -5,6 +5,7 @@ No byte leaves before the BLAKE3 of its block was right.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Final
 
 from blockstore.block_fetch import BlockFetch
@@ -16,6 +17,7 @@ from blockstore.frames import zero_frames
 from blockstore.packs.pack_format import raw_length_of
 from blockstore.resolve import Resolver
 from blockstore.sent_blocks import NumberRange, SentHoles
+from blockstore.stored_span import StoredSpan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -91,38 +93,30 @@ class ManifestReader:
                 if len(edge):
                     self._fill_edge(edge, start, stop, room)
 
-    def load_stored(self, start: int, stop: int) -> memoryview:
-        """What `load_stored_into` gives, in memory of its own."""
-        return self.load_stored_into(start, stop, memoryview(b""))
+    def read_stored(self, start: int, stop: int) -> bytes:
+        """What `load_stored` gives, in memory; for callers without a crew."""
+        with contextlib.closing(self.load_stored(start, stop)) as span:
+            return span.load()
 
-    def load_stored_into(self, start: int, stop: int, room: memoryview) -> memoryview:
+    def load_stored(self, start: int, stop: int) -> StoredSpan:
         """The blocks that begin from `start` up to `stop` as zstd frames: as stored, holes as frames of zeros.
 
-        They are in `room` if it is long enough, else in memory of their own. RFC 8878; each entry's skippable header
-        frame goes with it. `zstd -d` of all spans in order is the image. Damaged as `load_into`.
+        RFC 8878; each entry's skippable header frame goes with it. `zstd -d` of all spans in order is the image. Close
+        each. Damaged as `load_into`.
         """
         # A block that began before `start` was sent with the span before.
         windows = [
             window.part(int(window.bounds[0] < start), len(window)) for window in self._resolver.windows(start, stop)
         ]
-        return self._stored_by_hints(windows, room) or memoryview(
-            b"".join(part for window in windows for part in self._stored_block_by_block(window))
-        )
-
-    def _stored_by_hints(self, windows: Sequence[Window], room: memoryview) -> memoryview | None:
-        needed = [self._fetch.stored_length(window) for window in windows]
-        if None in needed:
-            return None
-        total = sum(length or 0 for length in needed)
-        if total > len(room):
-            room = memoryview(bytearray(total))
-        at = 0
-        for window in windows:
-            length = self._fetch.fill_stored(window, room[at:])
-            if length is None:
-                return None
-            at += length
-        return room[:at]
+        span = StoredSpan()
+        try:
+            if not all(self._fetch.add_stored(window, span) for window in windows):
+                span.close()
+                span.parts = [part for window in windows for part in self._stored_block_by_block(window)]
+        except BaseException:
+            span.close()
+            raise
+        return span
 
     def _fill_block_by_block(self, window: Window, room: memoryview) -> None:
         placed = window.blocks()

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from blockstore.diff import Extent
     from blockstore.sent_blocks import NumberRange, SentHoles
+    from blockstore.stored_span import StoredSpan
 
     Entries: TypeAlias = Sequence[tuple[int, memoryview] | SentHoles]
 
@@ -48,10 +49,10 @@ class Reader(Protocol):
         """
         ...
 
-    def read_stored(self) -> AsyncIterator[bytes | memoryview]:
+    def read_stored(self) -> AsyncIterator[StoredSpan]:
         """The whole image as zstd frames (RFC 8878), as they are stored: decompressed one after another, its bytes.
 
-        Pieces are valid as those of `read`.
+        Spans are valid as pieces of `read` are, and are closed then.
         """
         ...
 

@@ -16,13 +16,15 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
+    from httpapi.sending import Piece
+
 _log = logging.getLogger("drystone.data")
 
 
 async def send_body(
     request: web.Request,
     response: web.StreamResponse,
-    body: AsyncIterator[bytes | memoryview],
+    body: AsyncIterator[Piece],
     *,
     length: int | None,
     idle_seconds: float,
@@ -44,7 +46,7 @@ async def send_body(
 
 
 async def _send_pieces(
-    request: web.Request, sender: BodySender, body: AsyncIterator[bytes | memoryview], length: int | None
+    request: web.Request, sender: BodySender, body: AsyncIterator[Piece], length: int | None
 ) -> None:
     line = request[ACCESS_LINE]
     try:
@@ -66,9 +68,7 @@ async def _send_pieces(
             _cut(request, f"{line.sent} bytes came where {length} belong")
 
 
-async def _joined(
-    first: bytes | memoryview, rest: AsyncIterator[bytes | memoryview]
-) -> AsyncIterator[bytes | memoryview]:
+async def _joined(first: Piece, rest: AsyncIterator[Piece]) -> AsyncIterator[Piece]:
     # An empty chunk would be the end of them.
     if first:
         yield first

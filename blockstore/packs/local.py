@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from blockstore.block import Frame, Place
@@ -29,6 +30,24 @@ SUFFIX: Final = ".zst"
 ASTRAY: Final = "if the pack is right, the index is not: `drystone admin rebuild-index` makes it again from the packs"
 EARLY: Final = 32 * 1024 * 1024
 """Bytes after which a pack is synced ahead of its generation, so that the end of an upload waits for the rest only."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackFile:
+    """A pack that is open to be read, also when its name goes meanwhile."""
+
+    path: Path
+    fd: int
+
+    def read_into(self, start: int, room: memoryview) -> None:
+        """Fill `room` with the pack's bytes from `start` on; Damaged if it ends too early."""
+        with disk_errors(str(self.path)):
+            if os.preadv(self.fd, [room], start) != len(room):
+                raise _too_short(self.path, os.fstat(self.fd).st_size, start + len(room))
+
+    def close(self) -> None:
+        """Once: the number may be another file's afterwards."""
+        os.close(self.fd)
 
 
 class LocalPacks:
@@ -66,22 +85,22 @@ class LocalPacks:
 
     def read_into(self, name: bytes, start: int, room: memoryview) -> None:
         """Fill `room` with the pack's bytes from `start` on; errors as `read_many`."""
-        with self._opened(name) as (fd, path):
-            if os.preadv(fd, [room], start) != len(room):
-                raise _too_short(path, os.fstat(fd).st_size, start + len(room))
+        with contextlib.closing(self.open(name)) as pack:
+            pack.read_into(start, room)
 
-    @contextlib.contextmanager
-    def _opened(self, name: bytes) -> Iterator[tuple[int, Path]]:
+    def open(self, name: bytes) -> PackFile:
+        """The pack, open to be read; Missing if there is none of this name."""
         path = self.path(name)
         with disk_errors(str(path)):
             try:
-                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                return PackFile(path, os.open(path, os.O_RDONLY | os.O_CLOEXEC))
             except FileNotFoundError:
                 raise Missing(f"{path} is gone; {ASTRAY}") from None
-            try:
-                yield fd, path
-            finally:
-                os.close(fd)
+
+    @contextlib.contextmanager
+    def _opened(self, name: bytes) -> Iterator[tuple[int, Path]]:
+        with contextlib.closing(self.open(name)) as pack, disk_errors(str(pack.path)):
+            yield pack.fd, pack.path
 
     @staticmethod
     def _read(fd: int, start: int, stop: int, path: Path) -> bytes:

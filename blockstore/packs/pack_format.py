@@ -52,6 +52,8 @@ _ENTRY_ROW: Final = np.dtype(
         ("sum", "<u8"),
     ]
 )
+_BEGINS: Final = np.frombuffer(_ENTRY_CONSTANT, dtype=np.uint8)
+_OF_A_HEADER: Final = np.arange(HEADER_SIZE)
 _TRAILER: Final = struct.Struct("<QII8s")
 TRAILER_SIZE: Final = _SUM.size + _TRAILER.size
 _FRAME: Final = struct.Struct("<II")
@@ -158,9 +160,9 @@ def are_entries(
     `places` has a row a block: pack, offset, frame length, raw length. Many at a time, in numpy, since a read of an
     image as it is stored does little else.
     """
-    heads = np.frombuffer(run, dtype=np.uint8)[offsets[:, None] + np.arange(HEADER_SIZE)]
+    heads = np.frombuffer(run, dtype=np.uint8)[offsets[:, None] + _OF_A_HEADER]
     rows = heads.view(_ENTRY_ROW)[:, 0]
-    begins = rows["begins"] == np.frombuffer(_ENTRY_CONSTANT, dtype=np.uint8)
+    begins = rows["begins"] == _BEGINS
     same = (rows["frame"] == places[:, 2]) & (rows["raw"] == places[:, 3])
     if not (begins.all() and same.all() and (rows["digest"] == digests).all()):
         return False

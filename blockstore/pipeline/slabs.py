@@ -58,14 +58,16 @@ class SlabPool:
         with self._lock:
             return self._promised + self._lent
 
-    def take(self, share: SlabShare, count: int) -> int:
-        """Count up to `count` slabs for a share; gives how many it may have now (called by SlabShare)."""
+    def take(self, share: SlabShare, count: int, least: int = 1) -> int:
+        """Count up to `count` slabs for a share, `least` or none; gives how many it has got (called by SlabShare)."""
         with self._lock:
             if share.closed:
                 return 0
             sure = max(0, share.sure - share.held)
             room = max(0, min(self.budget // 2, self.budget - self._promised) - self._lent) // share.size
             got = max(0, min(count, share.most - share.held, sure + room))
+            if got < least:
+                return 0
             self._lent += max(0, got - sure) * share.size
             share.held += got
             return got
@@ -156,9 +158,9 @@ class SlabShare:
         """A slab, or None: wait with `pool.when_free`, then ask again."""
         return Slab(self, self.pool.buffer(self.size)) if self.pool.take(self, 1) else None
 
-    def reserve(self, count: int) -> int:
-        """Count slabs that need not be one by one: up to `count`; gives how many."""
-        return self.pool.take(self, count)
+    def reserve(self, count: int, *, least: int = 1) -> int:
+        """Count slabs that need not be one by one: up to `count`, and none if it would be less than `least`."""
+        return self.pool.take(self, count, least)
 
     def room(self, size: int) -> bytearray:
         """One buffer in the place of some that were reserved; to be given back with them."""

@@ -6,9 +6,10 @@ import asyncio
 from collections import deque
 from contextlib import aclosing
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
 from blockstore import frames
+from blockstore.stored_span import StoredSpan
 from catalog.blocking import to_its_end
 from catalog.stores.admission import admitted
 
@@ -20,21 +21,28 @@ if TYPE_CHECKING:
     from blockstore.pipeline.slabs import SlabShare
     from blockstore.store import BlockStore
 
+T = TypeVar("T")
 AHEAD: Final = 3
 """Pieces of a download that are being read or wait to be sent."""
 STORED_PIECES: Final = 2
 """Pieces that are read at once as they are stored: they are smaller then, and there is little to do for each."""
 SMALLEST_PIECE: Final = 64 * 1024
-FRAMES_ARE_LONGER: Final = 32
-"""By one part in so many, at most, blocks as they are stored may be longer than themselves: headers of small ones."""
 
 
-class _Piece(NamedTuple):
+class _Piece(NamedTuple, Generic[T]):
     """A piece that is being read: what comes of it, and the memory that it counts for and lies in."""
 
-    loaded: Future[memoryview]
+    loaded: Future[T]
     units: int
-    room: bytearray
+    room: bytearray | None = None
+
+    def drop(self, share: SlabShare) -> None:
+        """It was sent, or will never be: give back all that it has."""
+        if self.loaded.done() and not self.loaded.cancelled() and self.loaded.exception() is None:
+            found = self.loaded.result()
+            if isinstance(found, StoredSpan):
+                found.close()
+        share.release(self.units, self.room)
 
 
 class StoredReader:
@@ -54,36 +62,38 @@ class StoredReader:
     def read(self, start: int, stop: int) -> AsyncIterator[memoryview]:
         """Verified pieces in order; each is valid until the next one is asked for."""
 
-        def load(begins: int, ends: int, room: memoryview) -> Future[memoryview]:
-            return self._store.crew.call(partial(self._load, begins, ends, room[: ends - begins]))
+        def begin(share: SlabShare, units: int, begins: int, ends: int) -> _Piece[memoryview]:
+            room = share.room(units * self._unit)
+            part = memoryview(room)[: ends - begins]
+            return _Piece(self._store.crew.call(partial(self._load, begins, ends, part)), units, room)
 
-        return self._pieces(start, stop, self._reader.piece, load, more=lambda _: 0)
+        return self._pieces(start, stop, self._reader.piece, begin)
 
-    async def read_stored(self) -> AsyncIterator[bytes | memoryview]:
+    async def read_stored(self) -> AsyncIterator[StoredSpan]:
         """Verified frames in order, as `read`; what is small (holes are) goes out together."""
         # In a lane: there is little to compute, and two threads would only take the interpreter from each other.
         lane = self._store.crew.lane()
 
-        def load(begins: int, ends: int, room: memoryview) -> Future[memoryview]:
-            return lane.call(partial(self._reader.load_stored_into, begins, ends, room))
+        def begin(_: SlabShare, units: int, begins: int, ends: int) -> _Piece[StoredSpan]:
+            return _Piece(lane.call(partial(self._reader.load_stored, begins, ends)), units)
 
         small = bytearray()
-        loaded = self._pieces(0, self.size, STORED_PIECES * self._reader.piece, load, more=self._frames_beyond)
-        async with aclosing(loaded) as pieces:
-            async for piece in pieces:
-                if len(piece) < SMALLEST_PIECE:
-                    small += piece
-                if small and (len(small) >= SMALLEST_PIECE or len(piece) >= SMALLEST_PIECE):
-                    yield bytes(small)
+        async with aclosing(self._pieces(0, self.size, STORED_PIECES * self._reader.piece, begin)) as spans:
+            async for span in spans:
+                length = len(span)
+                if length < SMALLEST_PIECE:
+                    small += span.load()
+                if small and (len(small) >= SMALLEST_PIECE or length >= SMALLEST_PIECE):
+                    yield StoredSpan([bytes(small)])
                     small.clear()
-                if len(piece) >= SMALLEST_PIECE:
-                    yield piece
+                if length >= SMALLEST_PIECE:
+                    yield span
         if small or not self.size:
-            yield bytes(small) or frames.zeros(0)
+            yield StoredSpan([bytes(small) or frames.zeros(0)])
 
-    def _frames_beyond(self, size: int) -> int:
-        """By how much the frames of a span of so many bytes may be longer."""
-        return size // FRAMES_ARE_LONGER + self._reader.overhang
+    @property
+    def _unit(self) -> int:
+        return max(SMALLEST_PIECE, self._reader.longest)
 
     def _load(self, start: int, stop: int, room: memoryview) -> memoryview:
         self._reader.load_into(start, stop, room)
@@ -94,35 +104,34 @@ class StoredReader:
         start: int,
         stop: int,
         longest: int,
-        load: Callable[[int, int, memoryview], Future[memoryview]],
-        *,
-        more: Callable[[int], int],
-    ) -> AsyncGenerator[memoryview, None]:
+        begin: Callable[[SlabShare, int, int, int], _Piece[T]],
+    ) -> AsyncGenerator[T, None]:
         """Pieces in order; each counts against the process's budget until the next one is asked for.
 
         A piece is as long as the budget allows, a block at least: with very many readers at once, each holds little.
-        `more` says how many bytes of room a piece needs beyond its own length.
+        `begin` has a piece read: what it may have, in units and of which share, where it begins and ends.
         """
-        unit = max(SMALLEST_PIECE, self._reader.longest)
+        unit = self._unit
         most = AHEAD * longest // unit
         pool = self._store.pieces
         share = await admitted(pool, self._line, lambda: pool.admit(unit, sure=1, most=most))
-        loading: deque[_Piece] = deque()
+        loading: deque[_Piece[T]] = deque()
         try:
             at = start
             while at < stop or loading:
                 # Pieces end at multiples of the piece's size, so that whole blocks and whole runs are read.
                 ends = min(stop, (at // longest + 1) * longest)
-                units = share.reserve(-(-(ends - at) // unit)) if at < stop else 0
+                wanted = -(-(ends - at) // unit)
+                # While others are under way, only a whole one: many little ones cost more than they bring.
+                units = share.reserve(wanted, least=wanted if loading else 1) if at < stop else 0
                 if units:
                     ends = min(ends, (at // unit + units) * unit)
-                    loading.append(_begin(share, units, units * unit + more(units * unit), partial(load, at, ends)))
+                    loading.append(_begun(partial(begin, share, units, at, ends), share, units))
                     at = ends
                 else:
                     # Its own pieces are all that it may have: the oldest goes out first. One unit is always sure.
                     yield await asyncio.wrap_future(loading[0].loaded)
-                    oldest = loading.popleft()
-                    share.release(oldest.units, oldest.room)
+                    loading.popleft().drop(share)
         finally:
             # What is being read right now uses the open files and the counted memory until it is done.
             running = [piece.loaded for piece in loading if not piece.loaded.cancel()]
@@ -130,7 +139,7 @@ class StoredReader:
                 await to_its_end(asyncio.gather(*map(asyncio.wrap_future, running), return_exceptions=True))
             finally:
                 for piece in loading:
-                    share.release(piece.units, piece.room)
+                    piece.drop(share)
                 share.close()
 
     def close(self) -> None:
@@ -140,11 +149,9 @@ class StoredReader:
             self._reader.close()
 
 
-def _begin(share: SlabShare, units: int, size: int, load: Callable[[memoryview], Future[memoryview]]) -> _Piece:
-    """Give a piece room and have it read; what was reserved for it is given back if that cannot even begin."""
+def _begun(begin: Callable[[], _Piece[T]], share: SlabShare, units: int) -> _Piece[T]:
     try:
-        room = share.room(size)
-        return _Piece(load(memoryview(room)), units, room)
+        return begin()
     except BaseException:
         share.release(units)
         raise

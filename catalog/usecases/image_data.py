@@ -22,6 +22,7 @@ from catalog.usecases.bases import base_of, our_manifests
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from blockstore.stored_span import StoredSpan
     from catalog.block_ports import Reader
     from catalog.limits import Limits
     from catalog.model.caller import Caller
@@ -45,8 +46,8 @@ class Download:
         """The bytes from `start` up to `stop`, in pieces of about 1 MiB, each verified, and valid until the next."""
         return self.reader.read(start, stop)
 
-    def read_stored(self) -> AsyncIterator[bytes | memoryview]:
-        """The whole image as zstd frames, as they are stored; pieces as `read`."""
+    def read_stored(self) -> AsyncIterator[StoredSpan]:
+        """The whole image as zstd frames, as they are stored; spans as the pieces of `read`."""
         return self.reader.read_stored()
 
     def close(self) -> None:

@@ -168,7 +168,7 @@ def test_the_store_says_in_its_format_file_that_it_has_such_images(tmp_path: Pat
 def test_what_is_sent_as_stored_unpacks_to_the_image(store: BlockStore, data: bytes) -> None:
     reader = store.reader([link(write_image(store, [data], cutting=CUTTING))])
     reader.piece = CUTTING.longest
-    packed = b"".join(reader.load_stored(start, stop) for start, stop in reader.pieces(0, reader.size))
+    packed = b"".join(reader.read_stored(start, stop) for start, stop in reader.pieces(0, reader.size))
     reader.close()
     unpacked = zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True).read()
     assert unpacked == data

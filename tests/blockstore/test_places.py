@@ -166,7 +166,7 @@ def test_what_is_stored_is_read_in_long_pieces_and_right_for_any_spans(store: Bl
         reader = store.reader([link(one)])
         for step in (reader.size, 1 << 20, 5000, 100_000):
             spans = [(at, min(at + step, reader.size)) for at in range(0, reader.size, step)]
-            stored = b"".join(reader.load_stored(*span) for span in spans)
+            stored = b"".join(reader.read_stored(*span) for span in spans)
             found = zstandard.ZstdDecompressor().stream_reader(stored, read_across_frames=True).read()
             assert found == data, step
         reader.close()
@@ -213,5 +213,5 @@ def test_a_flipped_bit_in_an_entry_is_never_sent_as_stored(store: BlockStore, tm
     flip(pack, place.offset + at)
     reader = store.reader([link(image)])
     with pytest.raises(Damaged):
-        reader.load_stored(0, reader.size)
+        reader.read_stored(0, reader.size)
     reader.close()

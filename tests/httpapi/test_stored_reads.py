@@ -6,6 +6,7 @@ import http.client
 import random
 import socket
 import subprocess
+import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ import pytest
 import zstandard
 
 from httpapi.wire.reading import wants_stored
+from tests.kit.open_packs import packs_open
 from tests.kit.serve_process import ServeProcess
 
 if TYPE_CHECKING:
@@ -110,6 +112,19 @@ def test_readers_that_take_little_at_a_time_get_each_byte_in_its_place(images: S
             bodies[1].extend(answers[1].read(30_000))
     assert bodies[0] == data
     assert unpack(bytes(bodies[1])) == data
+
+
+def test_a_reader_that_leaves_in_the_middle_leaves_no_pack_open(images: ServeProcess) -> None:
+    image_id = images.new_image()
+    assert images.call("PUT", f"/v2/images/{image_id}/file", random.Random(6).randbytes(12_000_000))[0] == 204
+    before = packs_open(images.process.pid)
+    with _asked(images, image_id, "application/zstd") as answer:
+        assert len(answer.read(100_000)) == 100_000
+        assert len(packs_open(images.process.pid)) > len(before)
+    until = time.monotonic() + 20
+    while len(packs_open(images.process.pid)) > len(before) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert packs_open(images.process.pid) == before
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING, TypeVar
 
 from blockstore import frames, names
+from blockstore.stored_span import StoredSpan
 from catalog.model.errors import SizeMismatch
 from catalog.model.manifest import Manifest
 from catalog.ports import Written
@@ -140,8 +141,8 @@ class MemoryReader:
         for first in range(start, stop, _PIECE):
             yield self._data[first : min(first + _PIECE, stop)]
 
-    async def read_stored(self) -> AsyncIterator[bytes]:
-        yield frames.compress(self._data)
+    async def read_stored(self) -> AsyncIterator[StoredSpan]:
+        yield StoredSpan([frames.compress(self._data)])
 
     def close(self) -> None:
         self.closed = True

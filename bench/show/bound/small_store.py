@@ -88,7 +88,7 @@ def outcome(reader: ManifestReader, original: bytes) -> str:
     try:
         if b"".join(reader.read(0, reader.size)) != original:
             return WRONG
-        stored = b"".join(reader.load_stored(*span) for span in reader.pieces(0, reader.size))
+        stored = b"".join(reader.read_stored(*span) for span in reader.pieces(0, reader.size))
     except BlockstoreError as error:
         return f"{type(error).__name__}: {error}"
     unpacked = zstandard.ZstdDecompressor().stream_reader(stored, read_across_frames=True)
