@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from blockstore.packs.local import LocalPacks
     from blockstore.resolve import Window
 
-PIECE: Final = 2 * 1024 * 1024
+PIECE: Final = 4 * 1024 * 1024
 """Bytes that are read, checked and handed on at a time (as many as the longest block has if that is longer)."""
 
 

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 AHEAD: Final = 3
 """Pieces of a download that are being read or wait to be sent."""
-STORED_PIECES: Final = 2
-"""Pieces that are read at once as they are stored: they are smaller then, and there is little to do for each."""
 SMALLEST_PIECE: Final = 64 * 1024
 
 
@@ -78,7 +76,7 @@ class StoredReader:
             return _Piece(lane.call(partial(self._reader.load_stored, begins, ends)), units)
 
         small = bytearray()
-        async with aclosing(self._pieces(0, self.size, STORED_PIECES * self._reader.piece, begin)) as spans:
+        async with aclosing(self._pieces(0, self.size, self._reader.piece, begin)) as spans:
             async for span in spans:
                 length = len(span)
                 if length < SMALLEST_PIECE:
