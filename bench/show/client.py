@@ -33,10 +33,11 @@ def call(url: str, method: str = "GET", body: object = None) -> Any:  # noqa: AN
     return json.loads(text) if text else None
 
 
-def create(url: str, name: str) -> str:
-    """Creates a queued raw image; its id."""
-    record = call(f"{url}/v2/images", "POST", {"name": name, "disk_format": "raw", "container_format": "bare"})
-    return str(record["id"])
+def create(url: str, name: str, parent: str | None = None) -> str:
+    """Creates a queued raw image, as a child of `parent`; its id."""
+    lineage = {} if parent is None else {"parent_image_ref": parent}
+    wanted = {"name": name, "disk_format": "raw", "container_format": "bare", **lineage}
+    return str(call(f"{url}/v2/images", "POST", wanted)["id"])
 
 
 def status(url: str, image: str) -> str:

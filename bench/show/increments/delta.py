@@ -38,9 +38,10 @@ class Pusher:
     home: Path
     prefix: Sequence[str] = ()
 
-    def run(self, url: str, *arguments: str) -> None:
+    def run(self, url: str, *arguments: str) -> str:
+        """What the program printed."""
         variables = {"DRYSTONE_ENDPOINT": url, "XDG_STATE_HOME": str(self.home), "XDG_CACHE_HOME": str(self.home)}
-        client.run([*self.prefix, *drystone(), *arguments], variables)
+        return client.run([*self.prefix, *drystone(), *arguments], variables)
 
     def push(self, url: str, image: Path) -> None:
         self.run(url, "push", str(image), "--name", "disk")
