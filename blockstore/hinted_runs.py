@@ -1,13 +1,14 @@
-"""The quick way of reading: blocks whose places are known without the index, a run at a time and into given memory.
+"""The quick way of reading: blocks whose places are known without the index, many at a time and into given memory.
 
-A run is what lies together in a pack and follows one another in the image. It is read by one call, and decompressed or
-checked by a few; per block there is only its hash. Wherever something is not as it should be, this gives up with
-Missing or Damaged, and `block_fetch.py` goes block by block, looks again, and says what is wrong.
+A stretch are blocks that follow one another in the image. Wherever they lie, they are gathered, by one read for each
+run that lies together in a pack, and then decompressed or checked by a few calls: blocks of an increment are strewn
+over packs, and those few calls for each short run would cost more than all the rest. Per block there is only its hash.
+Wherever something is not as it should be, this gives up with Missing or Damaged, and `block_fetch.py` goes block by
+block, looks again, and says what is wrong.
 """
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import threading
 from typing import TYPE_CHECKING, Final
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from blockstore.packs.local import LocalPacks, PackFile
+    from blockstore.packs.local import LocalPacks
     from blockstore.resolve import Window
     from blockstore.stored_span import StoredSpan
 
@@ -70,66 +71,103 @@ class HintedRuns:
 
     def fill(self, window: Window, room: memoryview) -> None:
         """Put the bytes of all blocks of the window into `room`, which is as long; each was verified."""
-        for run in _runs(window):
-            begins = int(run.bounds[0] - window.bounds[0])
-            part = room[begins : begins + int(run.bounds[-1] - run.bounds[0])]
-            if run.data[0]:
-                self._unpack(run, part)
+        for stretch in _stretches(window):
+            begins = int(stretch.bounds[0] - window.bounds[0])
+            part = room[begins : begins + int(stretch.bounds[-1] - stretch.bounds[0])]
+            if stretch.data[0]:
+                self._unpack(stretch, part)
             else:
                 np.frombuffer(part, dtype=np.uint8)[:] = 0
 
     def stored(self, window: Window, span: StoredSpan) -> None:
         """Add the blocks of the window as they are stored to `span`, holes as frames of zeros."""
-        for run in _runs(window):
-            if not run.data[0]:
-                span.parts += frames.zero_frames(int(run.bounds[-1] - run.bounds[0]))
+        for stretch in _stretches(window):
+            if not stretch.data[0]:
+                span.parts += frames.zero_frames(int(stretch.bounds[-1] - stretch.bounds[0]))
                 continue
-            entries = _entry_bounds(run)
-            length = int(entries[-1])
-            pack = self._open(run)
-            if length < WORTH_SENDING:
-                with contextlib.closing(pack):
-                    span.parts.append(self._checked(run, entries, pack, memoryview(bytearray(length))))
-            else:
-                # Part of the span from now on, which whoever made it closes.
-                span.parts.append(PackBytes(pack, int(run.hints[0, 1]), length))
-                for first, last in _pieces(entries):
-                    piece = entries[first : last + 1] - entries[first]
-                    self._checked(run.part(first, last), piece, pack, _scratch.of(int(piece[-1])))
+            for part, is_long_run in _by_way_out(stretch):
+                entries = _entry_bounds(part)
+                if is_long_run:
+                    self._add_run(part, entries, span)
+                else:
+                    span.parts.append(self._checked(part, entries, memoryview(bytearray(int(entries[-1])))))
 
-    def _open(self, run: Window) -> PackFile:
-        return self._packs.open(self._pack_name(int(run.hints[0, 0])))
+    def _add_run(self, run: Window, entries: NDArray[np.int64], span: StoredSpan) -> None:
+        pack = self._packs.open(self._pack_name(int(run.hints[0, 0])))
+        # Part of the span from now on, which whoever made it closes.
+        span.parts.append(PackBytes(pack, int(run.hints[0, 1]), int(entries[-1])))
+        for first, last in _pieces(entries):
+            piece, part = entries[first : last + 1] - entries[first], run.part(first, last)
+            room = _scratch.of(int(piece[-1]))
+            pack.read_into(int(part.hints[0, 1]), room)
+            self._check(part, piece, room)
 
-    def _checked(self, run: Window, entries: NDArray[np.int64], pack: PackFile, room: memoryview) -> memoryview:
-        """A run's entries, read into `room`; Damaged if they are not those of its blocks."""
-        pack.read_into(int(run.hints[0, 1]), room)
-        if not are_entries(room, entries[:-1], run.hints, run.digests):
-            raise self._astray(run)
+    def _checked(self, stretch: Window, entries: NDArray[np.int64], room: memoryview) -> memoryview:
+        """A stretch's entries, gathered in `room`."""
+        self._gather(stretch, entries, room)
+        self._check(stretch, entries, room)
         return room
 
-    def _unpack(self, run: Window, room: memoryview) -> None:
-        entries, bounds = _entry_bounds(run), (run.bounds - run.bounds[0]).tolist()
-        with contextlib.closing(self._open(run)) as pack:
-            for first, last in _pieces(entries):
-                data = _scratch.of(int(entries[last] - entries[first]))
-                pack.read_into(int(run.hints[first, 1]), data)
-                frames.decompress_run(data, room[bounds[first] : bounds[last]])
-                blocks = itertools.pairwise(bounds[first : last + 1])
-                if b"".join([digest(room[start:stop]) for start, stop in blocks]) != run.digests[first:last].tobytes():
-                    raise self._astray(run)
+    def _check(self, stretch: Window, entries: NDArray[np.int64], room: memoryview) -> None:
+        if not are_entries(room, entries[:-1], stretch.hints, stretch.digests):
+            raise self._astray()
 
-    def _astray(self, run: Window) -> Damaged:
-        return Damaged(f"what {self._what} remembers of places in pack {run.hints[0, 0]} is not so")
+    def _unpack(self, stretch: Window, room: memoryview) -> None:
+        entries, bounds = _entry_bounds(stretch), (stretch.bounds - stretch.bounds[0]).tolist()
+        for first, last in _pieces(entries):
+            part = stretch.part(first, last)
+            data = _scratch.of(int(entries[last] - entries[first]))
+            self._gather(part, entries[first : last + 1] - entries[first], data)
+            frames.decompress_run(data, room[bounds[first] : bounds[last]])
+            blocks = itertools.pairwise(bounds[first : last + 1])
+            if b"".join([digest(room[start:stop]) for start, stop in blocks]) != part.digests.tobytes():
+                raise self._astray()
+
+    def _gather(self, stretch: Window, entries: NDArray[np.int64], room: memoryview) -> None:
+        """The stretch's entries one after another, wherever they lie: those that lie together by one read."""
+        hints, bounds, firsts = stretch.hints, entries.tolist(), _run_starts(stretch, entries).tolist()
+        places = zip(hints[firsts, 0].tolist(), hints[firsts, 1].tolist(), strict=True)
+        self._packs.read_into(
+            (self._pack_name(pack), offset, room[bounds[first] : bounds[last]])
+            for (pack, offset), (first, last) in zip(places, itertools.pairwise([*firsts, len(hints)]), strict=True)
+        )
+
+    def _astray(self) -> Damaged:
+        return Damaged(f"what {self._what} remembers of places in its packs is not so")
 
 
-def _entry_bounds(run: Window) -> NDArray[np.int64]:
-    """Where the run's entries begin, and the last one ends, from its beginning on."""
-    ends = np.cumsum(run.hints[:, 2].astype(np.int64) + HEADER_SIZE)
+def _entry_bounds(stretch: Window) -> NDArray[np.int64]:
+    """Where the stretch's entries begin, and the last one ends, when they lie one after another."""
+    ends = np.cumsum(stretch.hints[:, 2].astype(np.int64) + HEADER_SIZE)
     return np.concatenate([np.zeros(1, dtype=np.int64), ends])
 
 
+def _run_starts(stretch: Window, entries: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The numbers of the blocks that do not follow the one before them in its pack."""
+    hints = stretch.hints
+    ends = hints[:, 1].astype(np.int64) + np.diff(entries)
+    follows = (hints[1:, 0] == hints[:-1, 0]) & (hints[1:, 1] == ends[:-1])
+    return np.concatenate([np.zeros(1, dtype=np.int64), np.flatnonzero(~follows) + 1])
+
+
+def _by_way_out(stretch: Window) -> Iterator[tuple[Window, bool]]:
+    """The stretch in parts: runs that are worth sending from their pack, and what lies between them."""
+    entries = _entry_bounds(stretch)
+    firsts = _run_starts(stretch, entries)
+    lasts = np.append(firsts[1:], len(stretch))
+    long_ones = np.flatnonzero(entries[lasts] - entries[firsts] >= WORTH_SENDING)
+    done = 0
+    for first, last in zip(firsts[long_ones].tolist(), lasts[long_ones].tolist(), strict=True):
+        if done < first:
+            yield stretch.part(done, first), False
+        yield stretch.part(first, last), True
+        done = last
+    if done < len(stretch):
+        yield stretch.part(done, len(stretch)), False
+
+
 def _pieces(entries: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """A run's blocks in parts of AT_ONCE bytes of the pack, a block at least."""
+    """Entries in parts of AT_ONCE bytes, a block at least."""
     first, count = 0, len(entries) - 1
     while first < count:
         fit = int(np.searchsorted(entries, entries[first] + AT_ONCE, side="right")) - 1
@@ -138,13 +176,9 @@ def _pieces(entries: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
         first = last
 
 
-def _runs(window: Window) -> Iterator[Window]:
-    """The window in parts: holes in a row, or blocks that lie one after another in a pack."""
-    hints, data = window.hints, window.data
-    ends = hints[:, 1].astype(np.int64) + HEADER_SIZE + hints[:, 2]
-    follows = (hints[1:, 0] == hints[:-1, 0]) & (hints[1:, 1] == ends[:-1])
-    joins = np.where(data[1:], data[:-1] & follows, ~data[:-1])
-    cuts = [0, *(np.flatnonzero(~joins) + 1).tolist(), len(data)]
-    for first, last in itertools.pairwise(cuts):
+def _stretches(window: Window) -> Iterator[Window]:
+    """The window in parts: holes in a row, or blocks in a row."""
+    changes = (np.flatnonzero(window.data[1:] != window.data[:-1]) + 1).tolist()
+    for first, last in itertools.pairwise([0, *changes, len(window)]):
         if last > first:
             yield window.part(first, last)

@@ -74,8 +74,9 @@ def _take_leaf(
     if leaf is None:
         return
     at = leaf["number"].astype(np.int64) - key * LEAF_BLOCKS
-    within = at < len(absent)
-    at, rows, places = at[within], leaf["digest"][within], manifest.places(key, len(leaf))[within]
+    # They ascend, so those that a larger ancestor has beyond this image come last.
+    within = int(np.searchsorted(at, len(absent)))
+    at, rows, places = at[:within], leaf["digest"][:within], manifest.places(key, within)
     new = absent[at]
     digests[at[new]] = rows[new]
     hints[at[new]] = places[new]
@@ -85,6 +86,8 @@ def _take_leaf(
 def _descend(here: ManifestFile, base: ManifestFile, starts: NDArray[np.int64], absent: NDArray[np.bool_]) -> None:
     """Leave in `absent` what the base decides; refuse what it can't give."""
     size, limit, block = here.header.size, base.header.size, here.header.block_size
+    if size == limit:
+        return
     absent &= starts < limit
     lengths = np.minimum(block, size - starts)
     theirs = np.minimum(block, limit - starts)
@@ -136,6 +139,8 @@ class Resolver:
         self.chain = chain
         self._top = chain[0].header
         self._lock = threading.Lock()
+        # Threads that read on together come to a new window together: one of them resolves it for all.
+        self._resolving = threading.Lock()
         self._windows: OrderedDict[int, Window] = OrderedDict()
 
     def blocks(self, start: int, stop: int) -> list[PlacedBlock]:
@@ -179,17 +184,26 @@ class Resolver:
 
     def window(self, key: int) -> Window:
         """The blocks that leaf `key` is about: numbers from key · 1,024 on, whatever the kind."""
-        with self._lock:
-            kept = self._windows.get(key)
+        kept = self._kept(key)
+        if kept is not None:
+            return kept
+        with self._resolving:
+            kept = self._kept(key)
             if kept is not None:
-                self._windows.move_to_end(key)
                 return kept
-        window = self._fixed(key) if self._top.is_fixed else self._content_defined(key)
+            window = self._fixed(key) if self._top.is_fixed else self._content_defined(key)
+            with self._lock:
+                self._windows[key] = window
+                if len(self._windows) > KEPT:
+                    self._windows.popitem(last=False)
+            return window
+
+    def _kept(self, key: int) -> Window | None:
         with self._lock:
-            self._windows[key] = window
-            if len(self._windows) > KEPT:
-                self._windows.popitem(last=False)
-        return window
+            window = self._windows.get(key)
+            if window is not None:
+                self._windows.move_to_end(key)
+            return window
 
     def _fixed(self, key: int) -> Window:
         digests, hints = resolve(self.chain, key)

@@ -83,10 +83,18 @@ class LocalPacks:
         with self._opened(name) as (fd, path):
             return [self._read(fd, start, stop, path) for start, stop in ranges]
 
-    def read_into(self, name: bytes, start: int, room: memoryview) -> None:
-        """Fill `room` with the pack's bytes from `start` on; errors as `read_many`."""
-        with contextlib.closing(self.open(name)) as pack:
-            pack.read_into(start, room)
+    def read_into(self, parts: Iterable[tuple[bytes, int, memoryview]]) -> None:
+        """Fill each memory with a pack's bytes: (pack, where they start, memory). Errors as `read_many`.
+
+        Each pack is opened once, however strewn its parts are.
+        """
+        by_pack: dict[bytes, list[tuple[int, memoryview]]] = {}
+        for name, start, room in parts:
+            by_pack.setdefault(name, []).append((start, room))
+        for name, wanted in by_pack.items():
+            with contextlib.closing(self.open(name)) as pack:
+                for start, room in wanted:
+                    pack.read_into(start, room)
 
     def open(self, name: bytes) -> PackFile:
         """The pack, open to be read; Missing if there is none of this name."""

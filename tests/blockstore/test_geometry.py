@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -9,11 +11,15 @@ from hypothesis import strategies as st
 
 from blockstore.digest import HOLE
 from blockstore.errors import Damaged, GeometryBroken
-from blockstore.manifest import ManifestFile
+from blockstore.manifest import ManifestFile, open_chain
+from blockstore.resolve import Resolver
 from tests.blockstore.shelf import BASE_HEADER, BLOCK, Shelf, forge, name
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @pytest.fixture
@@ -25,6 +31,30 @@ def test_an_increment_overrides_hides_and_inherits(shelf: Shelf) -> None:
     base = shelf.write(5 * BLOCK, {n: name(n) for n in range(4)})
     top = shelf.write(5 * BLOCK, {1: name(11), 2: HOLE}, base)
     assert shelf.blocks(top, base) == [name(0), name(11), HOLE, name(3), HOLE]
+
+
+def test_threads_that_come_to_a_window_together_have_it_resolved_once(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = shelf.write(5 * BLOCK, {n: name(n) for n in range(4)})
+    top = shelf.write(5 * BLOCK, {1: name(11)}, base)
+    reads: list[Path] = []
+    real = ManifestFile.leaf
+
+    def leaf(manifest: ManifestFile, key: int) -> NDArray[np.void] | None:
+        reads.append(manifest.path)
+        time.sleep(0.05)
+        return real(manifest, key)
+
+    monkeypatch.setattr(ManifestFile, "leaf", leaf)
+    chain = open_chain([top, base])
+    resolver = Resolver(chain)
+    with ThreadPoolExecutor(4) as pool:
+        found = [one.result() for one in [pool.submit(resolver.digests, 0, 5) for _ in range(4)]]
+    assert found == [[name(0), name(11), name(2), name(3), HOLE]] * 4
+    assert reads == [top[0], base[0]]
+    for manifest in chain:
+        manifest.close()
 
 
 def test_what_begins_behind_the_base_is_a_hole(shelf: Shelf) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,6 +89,27 @@ def test_a_chain_of_a_few_blocks_each_is_read_without_the_index(
     asked = count_look_ups(store, monkeypatch)
     assert read_image(store, chain) == data
     assert asked == []
+
+
+def test_blocks_strewn_over_packs_are_read_as_if_they_lay_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, chain = bytearray(DATA), list[tuple[str, bytes]]()
+    for level in range(4):
+        # A pack is sealed when its store is closed.
+        with closing(BlockStore.open(tmp_path, OPTIONS)) as store:
+            chain = [link(write_image(store, [bytes(data)], base=chain)), *chain]
+        for number in random.Random(level).sample(range(BLOCKS), 300):
+            data[number * BLOCK : (number + 1) * BLOCK] = random.Random(level + number).randbytes(BLOCK - 5) + b"later"
+    with closing(BlockStore.open(tmp_path, OPTIONS)) as store:
+        chain = [link(write_image(store, [bytes(data)], base=chain)), *chain]
+        asked = count_look_ups(store, monkeypatch)
+        assert read_image(store, chain) == data
+        reader = store.reader(chain)
+        stored = reader.read_stored(0, reader.size)
+        reader.close()
+        assert zstandard.ZstdDecompressor().stream_reader(stored, read_across_frames=True).read() == data
+        assert asked == []
 
 
 @pytest.mark.parametrize("what", ["gone", "empty", "short", "random", "another image's", "huge"])

@@ -196,3 +196,36 @@ def test_a_range_beyond_the_end_is_damage_and_names_the_file(packs: LocalPacks) 
     packs.create(1, name).close()
     with pytest.raises(Damaged, match=f"{name.hex()}.zst ends at {START_SIZE}, where an entry should reach 100"):
         packs.read_many(name, [(START_SIZE, 100)])
+
+
+def test_strewn_parts_of_several_packs_are_read_with_each_pack_opened_once(
+    packs: LocalPacks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [new_name(), new_name()]
+    parts, wanted = [], []
+    for name in names:
+        made = entries(1, 2, 3)
+        with closing(packs.create(1, name)) as pack:
+            for place, entry in zip(pack.append(made), made, strict=True):
+                parts.append((name, place.offset, memoryview(bytearray(place.end - place.offset))))
+                wanted.append(entry.header + entry.data)
+    opened: list[str] = []
+    real = os.open
+
+    def counted(path: str, flags: int) -> int:
+        opened.append(str(path))
+        return real(path, flags)
+
+    monkeypatch.setattr(os, "open", counted)
+    packs.read_into(parts[at] for at in (5, 0, 3, 2, 4, 1))
+    assert [bytes(room) for _, _, room in parts] == wanted
+    assert sorted(opened) == sorted(str(packs.path(name)) for name in names)
+
+
+def test_a_part_beyond_the_end_is_damage_and_names_the_file(packs: LocalPacks) -> None:
+    names = [new_name(), new_name()]
+    for number, name in enumerate(names):
+        packs.create(number, name).close()
+    parts = [(name, START_SIZE - 4, memoryview(bytearray(length))) for name, length in zip(names, (4, 5), strict=True)]
+    with pytest.raises(Damaged, match=f"{names[1].hex()}.zst ends at {START_SIZE}, where an entry should reach"):
+        packs.read_into(parts)
