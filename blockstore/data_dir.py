@@ -201,9 +201,10 @@ def _shared_lock(root: Path, disk: Disk) -> int:
             return fd
         # From exclusive to shared there is no safe step: let go, and look again.
         os.close(fd)
-        if clock.monotonic() > deadline:
-            raise _in_use(root)
         if not taken:
+            # However long it took to make the tree: only who holds the lock is a reason to refuse.
+            if clock.monotonic() > deadline:
+                raise _in_use(root)
             time.sleep(0.05)
 
 

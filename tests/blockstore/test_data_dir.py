@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from blockstore import clock
 from blockstore.checksum import xxh3
 from blockstore.data_dir import FOLDERS, FORMAT_SIZE, DataDir, decode_format, encode_format, network_file_system
 from blockstore.disk import Disk
@@ -106,6 +108,14 @@ def test_two_processes_that_start_at_once_make_one_store(tmp_path: Path) -> None
         errors = [other.communicate()[1] for other in others]
         assert all(said), errors
         assert len({answer.split()[0] for answer in said}) == 1
+
+
+def test_a_tree_that_takes_long_to_make_is_not_taken_for_one_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    minutes = itertools.count(step=60)
+    monkeypatch.setattr(clock, "monotonic", lambda: float(next(minutes)))
+    DataDir.open(tmp_path / "data", Disk()).close()
 
 
 def test_a_start_that_was_cut_off_is_finished_by_the_next(tmp_path: Path) -> None:
