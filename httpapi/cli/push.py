@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from httpapi.client.changed_extents import ChangedExtents
-    from httpapi.client.push import PushResult
+    from httpapi.client.push_terms import PushResult
 
 _FORMATS: Final = {".qcow2", ".vmdk", ".vhd", ".vhdx", ".vdi", ".iso"}
 # What has an option or is the server's to say: as a property it would only be misunderstood.
@@ -114,8 +114,9 @@ def push(
     """
     from httpapi.cli.endpoint import state_path
     from httpapi.cli.progress import reporting
+    from httpapi.client.push_terms import PushWish
     from httpapi.client.source import open_export, open_source
-    from httpapi.client.transfers import PushWish, push_disk
+    from httpapi.client.transfers import push_disk
 
     _check_source(file, nbd, bitmap, changed_extents, size)
     want = _wanted(file or "-", attributes)

@@ -17,6 +17,8 @@ from httpapi.client.errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import aiohttp
 
 _CLASSES: Final[dict[int, type[ApiError]]] = {
@@ -49,34 +51,48 @@ async def read_json(response: aiohttp.ClientResponse) -> object:
 
 async def raise_for_error(response: aiohttp.ClientResponse) -> None:
     """Raises the ApiError that fits, unless the answer is one of success."""
-    status = response.status
-    if 200 <= status < 300:
-        return
-    request_id = response.headers.get("x-openstack-request-id")
+    if not 200 <= response.status < 300:
+        body = await _read(response, LARGEST_ERROR) or b""
+        raise refusal(response.status, response.headers, body)
+
+
+def refusal(status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
+    """The error that such an answer means; header names without regard to case."""
+    request_id = headers.get("x-openstack-request-id")
     if 300 <= status < 400:
-        to = response.headers.get("Location", "elsewhere")
-        raise ApiError(status, f"the server sends us to {to}: name that as --endpoint if you trust it", request_id)
-    message = _message(await _read(response, LARGEST_ERROR) or b"") or f"the server answers {_phrase(status)}"
-    kind = KeystoneNeeded if _wants_a_token(response) else _CLASSES.get(status, ApiError)
-    code = response.headers.get("x-drystone-error")
-    raise kind(status, message + _way_out(response, message), request_id, code)
+        to = headers.get("Location", "elsewhere")
+        return ApiError(status, f"the server sends us to {to}: name that as --endpoint if you trust it", request_id)
+    message = _message(body) or f"the server answers {_phrase(status)}"
+    kind = KeystoneNeeded if _wants_a_token(status, headers) else _CLASSES.get(status, ApiError)
+    code = headers.get("x-drystone-error")
+    return kind(status, message + _way_out(status, headers, message), request_id, code)
 
 
-def _way_out(response: aiohttp.ClientResponse, message: str) -> str:
+def following(link: object, previous: str) -> str:
+    """The query of a `next` link, empty at the end; only the query is taken, so it cannot lead elsewhere."""
+    if not isinstance(link, str):
+        return ""
+    query = link.partition("#")[0].partition("?")[2]
+    if query == previous:
+        raise NotAnImageService("the list of images refers to the same page again: the server errs")
+    return query
+
+
+def _way_out(status: int, headers: Mapping[str, str], message: str) -> str:
     """What the user can do about it, where the server's sentence may not say so."""
-    if _wants_a_token(response):
+    if _wants_a_token(status, headers):
         return ": the service wants a token of Keystone, which is not supported yet"
-    if response.status == 401:
+    if status == 401:
         return ": log in with `drystone login`"
-    wait = response.headers.get("Retry-After", "")
-    if response.status == 429 and wait.isascii() and wait.isdigit() and f"{wait} s" not in message:
+    wait = headers.get("Retry-After", "")
+    if status == 429 and wait.isascii() and wait.isdigit() and f"{wait} s" not in message:
         return f": wait {wait} s before the next try"
     return ""
 
 
-def _wants_a_token(response: aiohttp.ClientResponse) -> bool:
-    challenge = response.headers.get("WWW-Authenticate", "Basic")
-    return response.status == 401 and not challenge.strip().lower().startswith("basic")
+def _wants_a_token(status: int, headers: Mapping[str, str]) -> bool:
+    challenge = headers.get("WWW-Authenticate", "Basic")
+    return status == 401 and not challenge.strip().lower().startswith("basic")
 
 
 async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes | None:

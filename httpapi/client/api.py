@@ -15,7 +15,7 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
-from httpapi.client.answers import raise_for_error, read_json
+from httpapi.client.answers import following, raise_for_error, read_json
 from httpapi.client.auth import PROJECT_HEADER, Access, check_endpoint, login_in, trust_of
 from httpapi.client.errors import ClientError, Interrupted, NoData, NotAnImageService
 from httpapi.client.record import read_record
@@ -263,13 +263,3 @@ def _with_login(access: Access | str) -> Access:
 
 def _path(image_id: str) -> str:
     return f"/images/{quote(image_id, safe='')}"
-
-
-def following(link: object, previous: str) -> str:
-    """The query of a `next` link, empty at the end; only the query is taken, so it cannot lead elsewhere."""
-    if not isinstance(link, str):
-        return ""
-    query = URL(link, encoded=True).raw_query_string
-    if query == previous:
-        raise NotAnImageService("the list of images refers to the same page again: the server errs")
-    return query

@@ -11,9 +11,9 @@ from urllib.parse import quote
 
 import aiohttp
 
-from httpapi.client.answers import read_json
-from httpapi.client.api import ANSWER_SECONDS, CONNECT_SECONDS, STALL_SECONDS, following
-from httpapi.client.errors import ApiError, Interrupted, NoData, NotAnImageService
+from httpapi.client.answers import following, read_json
+from httpapi.client.api import ANSWER_SECONDS, CONNECT_SECONDS, STALL_SECONDS
+from httpapi.client.errors import ApiError, Interrupted, NoData, NotAnImageService, is_no_route
 from httpapi.client.record import read_record
 from httpapi.client.streams import Outgoing
 from httpapi.wire.block_stream import MEDIA_TYPE
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 _PIECE: Final = 1 << 20
 _LARGEST_MANIFEST: Final = 1 << 32
-# How servers without these routes answer.
-_NO_ROUTE: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,11 +164,6 @@ class DeltaApi:
         async with self.api.request(method, path, json=body, timeout=limits) as response:
             with self.api.network():
                 return await read_json(response)
-
-
-def is_no_route(failure: ApiError) -> bool:
-    """Whether the server does not know such a route at all, rather than no such image or upload."""
-    return failure.status in _NO_ROUTE and failure.code in {None, "no-such-route", "method-not-allowed"}
 
 
 def _path(image_id: str) -> str:

@@ -19,10 +19,10 @@ from httpapi.client.block_fetch import BlockFetch
 from httpapi.client.block_gap import MOST_BYTES, fill, parts_of
 from httpapi.client.block_names import fetch_names
 from httpapi.client.delta_api import DeltaApi
-from httpapi.client.errors import LoginNeeded, NoData, SourceRefused
+from httpapi.client.errors import LoginNeeded, NoData, SourceRefused, may_pass
 from httpapi.client.lane import Lane
 from httpapi.client.pull import PullResult
-from httpapi.client.retrying import Retrying, may_pass
+from httpapi.client.retrying import Retrying
 
 if TYPE_CHECKING:
     import asyncio

@@ -20,13 +20,12 @@ from httpapi.client.block_scan import BlockScan, Geometry
 from httpapi.client.block_sender import BlockSender
 from httpapi.client.comparison import ChangedSince, Comparison
 from httpapi.client.delta_api import DeltaApi
-from httpapi.client.errors import ApiError, Conflict, Mismatch, NotFound, SourceRefused
+from httpapi.client.errors import ApiError, Conflict, Mismatch, NotFound, SourceRefused, may_pass
 from httpapi.client.left_behind import Overtaken, kept_or_taken_back
 from httpapi.client.other_bases import fetch_others
-from httpapi.client.push import PushResult
 from httpapi.client.push_state import Begun, open_state
-from httpapi.client.push_terms import plain, unfit
-from httpapi.client.retrying import Retrying, may_pass
+from httpapi.client.push_terms import PushResult, plain, unfit
+from httpapi.client.retrying import Retrying
 from httpapi.wire.deltas import NewDelta
 from httpapi.wire.images import PARENT
 

@@ -23,12 +23,17 @@ ClientError
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from httpapi.wire.images import ImageRecord
+
+BUSY: Final = frozenset({408, 429, 500, 502, 503, 504})
+# How servers without a route answer.
+_NO_ROUTE: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED})
 
 
 class ClientError(Exception):
@@ -145,3 +150,15 @@ class SourceRefused(ClientError):
 
 class TargetRefused(ClientError):
     """The target of a pull exists, is too small, is in use, or cannot be written."""
+
+
+def may_pass(failure: Exception) -> bool:
+    """Whether the same request may succeed a little later."""
+    if isinstance(failure, ApiError):
+        return failure.status in BUSY
+    return isinstance(failure, Interrupted | Unreachable)
+
+
+def is_no_route(failure: ApiError) -> bool:
+    """Whether the server does not know such a route at all, rather than no such image or upload."""
+    return failure.status in _NO_ROUTE and failure.code in {None, "no-such-route", "method-not-allowed"}

@@ -5,8 +5,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from httpapi.client.errors import ClientError, LoginNeeded, SourceRefused
-from httpapi.client.retrying import may_pass
+from httpapi.client.errors import ClientError, LoginNeeded, SourceRefused, may_pass
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

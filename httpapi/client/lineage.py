@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlencode
 
-from httpapi.client.api import following
+from httpapi.client.answers import following
 from httpapi.client.errors import NotAnImageService
 from httpapi.client.record import is_image_id
 from httpapi.client.tasks import read_task

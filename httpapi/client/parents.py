@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from httpapi.client.delta_api import is_no_route
-from httpapi.client.errors import ApiError
+from httpapi.client.errors import ApiError, is_no_route
 from httpapi.client.names import find_image, name_filter
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from blockstore.clock import monotonic
-from httpapi.client.errors import ApiError, Interrupted, Mismatch, NoData, Unreachable
+from httpapi.client.errors import BUSY, ApiError, Interrupted, Mismatch, NoData, Unreachable
 from httpapi.client.hashing import new_digest, stated_hash
 from httpapi.client.lane import Lane
-from httpapi.client.retrying import BACKOFF_SECONDS, BUSY
+from httpapi.client.retrying import BACKOFF_SECONDS
 from httpapi.client.target import PIECE
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ import asyncio
 import hmac
 import uuid
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
@@ -15,6 +14,7 @@ from blockstore.clock import monotonic
 from httpapi.client.errors import ApiError, ClientError, EndpointRefused, Mismatch, NotFound, Unreachable
 from httpapi.client.hashing import USUAL, new_digest, stated_hash
 from httpapi.client.lane import Lane
+from httpapi.client.push_terms import PushResult
 from httpapi.client.source import PIECE
 
 if TYPE_CHECKING:
@@ -35,21 +35,6 @@ _WAY_OUT: Final = (
     "if it is protected, that has to be taken off first, which takes a later version of drystone, "
     "or another client where the service allows changes"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class PushResult:
-    """The image as the server records it; `verified` says whether it was compared with the source by a hash.
-
-    `unchanged` are bytes that an older image had already, `sent` bytes that went through the network.
-    """
-
-    image: ImageRecord
-    size: int
-    seconds: float
-    verified: bool
-    unchanged: int = 0
-    sent: int = 0
 
 
 async def push(

@@ -1,4 +1,4 @@
-"""What a push of changes is asked for, and when a parent's blocks can be those of a new image."""
+"""What a push is asked for and what comes of it; when a parent's blocks can be those of a new image."""
 
 from __future__ import annotations
 
@@ -22,6 +22,41 @@ if TYPE_CHECKING:
 
 MOST_BASES: Final = 16
 """So many further images may be named in one request."""
+
+
+@dataclass(frozen=True, slots=True)
+class PushWish:
+    """How a push is to be done.
+
+    `state` is a directory of the user's own, for what is remembered from one call to the next. `parent` is what the
+    user says of it: an image, `none`, or nothing, which means the newest own image of the same name. `project` is the
+    caller's, if known. `bases` are images with blocks of the file at other places; `touched` says which bytes may
+    differ from the parent. `live` allows a file that is written to meanwhile. `keep`: after a failure a whole image
+    that was begun is not deleted.
+    """
+
+    state: Path
+    parent: str | None = None
+    project: str | None = None
+    bases: Sequence[str] = ()
+    touched: ChangedExtents | None = None
+    live: bool = False
+    keep: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PushResult:
+    """The image as the server records it; `verified` says whether it was compared with the source by a hash.
+
+    `unchanged` are bytes that an older image had already, `sent` bytes that went through the network.
+    """
+
+    image: ImageRecord
+    size: int
+    seconds: float
+    verified: bool
+    unchanged: int = 0
+    sent: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from httpapi.client.errors import ApiError, Interrupted, LoginNeeded, Unreachable
+from httpapi.client.errors import ApiError, Interrupted, LoginNeeded, Unreachable, may_pass
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -16,14 +16,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 # How long to wait before each try that follows one without success; after the last, give up.
 BACKOFF_SECONDS: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
-BUSY: Final = frozenset({408, 429, 500, 502, 503, 504})
-
-
-def may_pass(failure: Exception) -> bool:
-    """Whether the same request may succeed a little later."""
-    if isinstance(failure, ApiError):
-        return failure.status in BUSY
-    return isinstance(failure, Interrupted | Unreachable)
 
 
 class Retrying:

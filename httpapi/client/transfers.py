@@ -23,7 +23,7 @@ from httpapi.client.names_cache import NamesCache
 from httpapi.client.open_files import writer_of
 from httpapi.client.parents import find_parent
 from httpapi.client.push import push
-from httpapi.client.push_terms import MOST_BASES, Keeping
+from httpapi.client.push_terms import MOST_BASES, Keeping, PushWish
 from httpapi.client.report import NoReport
 from httpapi.client.source import PositionedSource, open_source
 from httpapi.client.unchanged_push import push_unchanged
@@ -31,38 +31,16 @@ from httpapi.wire.images import PARENT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from blockstore.diff import Extent
     from httpapi.client.auth import Access
     from httpapi.client.block_file import Readable
-    from httpapi.client.changed_extents import ChangedExtents
     from httpapi.client.diff import Side, Totals
     from httpapi.client.pull import PullResult
-    from httpapi.client.push import PushResult
+    from httpapi.client.push_terms import PushResult
     from httpapi.client.report import Report
     from httpapi.client.source import Source
     from httpapi.wire.images import ImageRecord
-
-
-@dataclass(frozen=True, slots=True)
-class PushWish:
-    """How a push is to be done.
-
-    `state` is a directory of the user's own, for what is remembered from one call to the next. `parent` is what the
-    user says of it: an image, `none`, or nothing, which means the newest own image of the same name. `project` is the
-    caller's, if known. `bases` are images with blocks of the file at other places; `touched` says which bytes may
-    differ from the parent. `live` allows a file that is written to meanwhile. `keep`: after a failure a whole image
-    that was begun is not deleted.
-    """
-
-    state: Path
-    parent: str | None = None
-    project: str | None = None
-    bases: Sequence[str] = ()
-    touched: ChangedExtents | None = None
-    live: bool = False
-    keep: bool = False
 
 
 async def push_disk(

@@ -11,11 +11,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from blockstore.clock import monotonic
-from httpapi.client.delta_api import DeltaApi, is_no_route
-from httpapi.client.errors import ApiError, LoginNeeded, Mismatch, NotFound
-from httpapi.client.push import PushResult, take_back
+from httpapi.client.delta_api import DeltaApi
+from httpapi.client.errors import ApiError, LoginNeeded, Mismatch, NotFound, is_no_route, may_pass
+from httpapi.client.push import take_back
 from httpapi.client.push_lock import LEFT, UNDER_WAY, held_directory
-from httpapi.client.retrying import Retrying, may_pass
+from httpapi.client.push_terms import PushResult
+from httpapi.client.retrying import Retrying
 from httpapi.wire.deltas import NewDelta
 from httpapi.wire.images import CUTTING, PARENT
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from httpapi.client.push import PushResult
+    from httpapi.client.push_terms import PushResult
 
 WANT = {"name": "disk", "disk_format": "raw", "container_format": "bare"}
 MIB = 1 << 20

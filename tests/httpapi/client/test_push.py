@@ -9,13 +9,14 @@ import pytest
 
 from httpapi.client.api import ImagesApi
 from httpapi.client.errors import ApiError, Conflict, Interrupted, Mismatch, SourceRefused
-from httpapi.client.push import PushResult, push
+from httpapi.client.push import push
 from httpapi.client.source import PIECE, FileSource, StreamSource, open_source
 from tests.kit.kept_report import KeptReport
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from httpapi.client.push_terms import PushResult
     from httpapi.client.source import Source
     from tests.kit.small_server import SmallServer
 
