@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from httpapi.cli.output import is_utf8
-from httpapi.cli.verb import Choices, client_verb, run
+from httpapi.cli.verb import Choices, interrupted_by_sigterm, run, waiting_verb
 from httpapi.wire.images import CUTTING, ImageRecord
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ Examples:
 @click.option("--bitmap", metavar="NAME", help="With --nbd: read only what this dirty bitmap says has changed.")
 @click.option("--live", is_flag=True, help="Push a file that a virtual machine, or something else, is writing to.")
 @click.option("--keep", is_flag=True, help="After a failure, don't delete the image again.")
-@client_verb
+@waiting_verb
 def push(
     choices: Choices,
     file: str | None,
@@ -116,7 +116,7 @@ def push(
     from httpapi.cli.progress import reporting
     from httpapi.client.push_terms import PushWish
     from httpapi.client.source import open_export, open_source
-    from httpapi.client.transfers import push_disk
+    from httpapi.client.unchanged_push import push_unchanged
 
     _check_source(file, nbd, bitmap, changed_extents, size)
     want = _wanted(file or "-", attributes)
@@ -125,7 +125,12 @@ def push(
     source = open_export(nbd) if nbd is not None else open_source(file or "-", size=size, live=live)
     try:
         with reporting("push", quiet=choices.quiet) as report:
-            result = run(choices, lambda api: push_disk(api, source, want, wish, report))
+            with interrupted_by_sigterm():
+                result = push_unchanged(choices.access, source, want, wish, report)
+            if result is None:
+                from httpapi.client.transfers import push_disk
+
+                result = run(choices, lambda api: push_disk(api, source, want, wish, report))
     finally:
         source.close()
     _print_result(choices, result)

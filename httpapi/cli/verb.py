@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -10,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from httpapi.cli.output import is_utf8, printable
+from httpapi.client.quick_loading import load_aiohttp
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from httpapi.cli.endpoint import Asked
     from httpapi.client.api import ImagesApi
@@ -79,14 +81,22 @@ def common_options(command: Callable[..., T]) -> Callable[..., T]:
 def client_verb(function: Callable[..., None]) -> Callable[..., None]:
     """Adds the common options; `function` gets them as its first argument, a Choices."""
 
+    @functools.wraps(function)
+    def loaded(choices: Choices, **values: Any) -> None:  # noqa: ANN401 - values of any option type
+        load_aiohttp()
+        function(choices, **values)
+
+    return waiting_verb(loaded)
+
+
+def waiting_verb(function: Callable[..., None]) -> Callable[..., None]:
+    """As `client_verb`, for one that may be done without aiohttp: it is loaded by `run`, if that is called."""
+
     @common_options
     @click.pass_context
     @functools.wraps(function)
     # click hands over whatever options the verb declares.
     def command(context: click.Context, /, **values: Any) -> None:  # noqa: ANN401 - values of any option type
-        from httpapi.client.quick_loading import load_aiohttp
-
-        load_aiohttp()
         before = context.obj or {}
         _refuse_other_encodings(values)
         verbose = values.pop("verbose") or before.get("verbose", False)
@@ -143,6 +153,21 @@ def _refuse_other_encodings(values: dict[str, Any]) -> None:
                 raise click.UsageError(f"{text!r} is not valid UTF-8, and the service takes no other text")
 
 
+@contextmanager
+def interrupted_by_sigterm() -> Iterator[None]:
+    """What is done in here without a loop ends on SIGTERM as on Ctrl-C."""
+    import signal
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 async def _log_in_again(choices: Choices, refused: Access) -> Access | None:
     """Another login for the same service: one that was kept since, or a password from a person at the terminal."""
     import sys
@@ -182,6 +207,7 @@ def run(choices: Choices, step: Callable[[ImagesApi], Awaitable[T]]) -> T:
     import signal
     import sys
 
+    load_aiohttp()
     from httpapi.client.api import ImagesApi
 
     # Hashing, writing and the network share the interpreter's lock; Python's own 5 ms make them wait for each other.

@@ -57,10 +57,10 @@ async def raise_for_error(response: aiohttp.ClientResponse) -> None:
 
 
 def refusal(status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
-    """The error that such an answer means; header names without regard to case."""
+    """The error that such an answer means; the headers are found by names in lower case."""
     request_id = headers.get("x-openstack-request-id")
     if 300 <= status < 400:
-        to = headers.get("Location", "elsewhere")
+        to = headers.get("location", "elsewhere")
         return ApiError(status, f"the server sends us to {to}: name that as --endpoint if you trust it", request_id)
     message = _message(body) or f"the server answers {_phrase(status)}"
     kind = KeystoneNeeded if _wants_a_token(status, headers) else _CLASSES.get(status, ApiError)
@@ -84,14 +84,14 @@ def _way_out(status: int, headers: Mapping[str, str], message: str) -> str:
         return ": the service wants a token of Keystone, which is not supported yet"
     if status == 401:
         return ": log in with `drystone login`"
-    wait = headers.get("Retry-After", "")
+    wait = headers.get("retry-after", "")
     if status == 429 and wait.isascii() and wait.isdigit() and f"{wait} s" not in message:
         return f": wait {wait} s before the next try"
     return ""
 
 
 def _wants_a_token(status: int, headers: Mapping[str, str]) -> bool:
-    challenge = headers.get("WWW-Authenticate", "Basic")
+    challenge = headers.get("www-authenticate", "Basic")
     return status == 401 and not challenge.strip().lower().startswith("basic")
 
 

@@ -103,7 +103,7 @@ class _DeltaPush:
         finally:
             base.close()
             self._forget_others()
-        self._keep_names(begun.block_size)
+        self._keep_names(begun.block_size, image.id)
         self._state.forget()
         seconds = monotonic() - began
         return PushResult(image, self._file.size, seconds, verified, unchanged=self._unchanged, sent=self._sent)
@@ -288,11 +288,11 @@ class _DeltaPush:
             raise Mismatch(f"the server has image {image.id} with other blocks than were read: push it again")
         return True
 
-    def _keep_names(self, block_size: int) -> None:
+    def _keep_names(self, block_size: int, image_id: str) -> None:
         """For the file as it was when they were read, by this call or by an earlier one."""
         stamp, scanned = self._file.stamp(), self._state.load()
         if self._keeping.cache is None or stamp is None or scanned is None or self._keeping.touched is not None:
             return
         if scanned.was_read(stamp):
             names, manifest = self._state.names.path, self._manifest.hex()
-            self._keeping.cache.keep(stamp, block_size, names, manifest, began_us=scanned.began_us)
+            self._keeping.cache.keep(stamp, block_size, names, manifest, image_id, began_us=scanned.began_us)

@@ -63,17 +63,24 @@ class NamesCache:
             return None
         return None
 
-    def manifests_of(self, stamp: Stamp) -> list[str]:
-        """The digests of manifests of images with the bytes of a file that is still as it was, in hex."""
-        found = []
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            for path in self._directory.glob(f"{stamp.device:x}-{stamp.inode:x}-*{_TEXT}"):
-                text = json.loads(path.read_bytes())
-                if text["stamp"] == asdict(stamp):
-                    found.append(str(text["manifest"]))
-        return found
+    def manifests_of(self, stamp: Stamp) -> dict[str, str]:
+        """The digests of manifests of images with the bytes of a file that is still as it was, in hex.
 
-    def keep(self, stamp: Stamp, block_size: int, names: Path, manifest: str, *, began_us: int) -> None:
+        Each with the last image of them that was made of the file.
+        """
+        return {text["manifest"]: text["image"] for _, text in self._texts(stamp)}
+
+    def has_made(self, stamp: Stamp, manifest: str, image_id: str) -> None:
+        """An image with this manifest was made of a file that is still as it was."""
+        for path, text in self._texts(stamp):
+            if text["manifest"] == manifest:
+                new = path.with_name(f"{path.stem}.{os.urandom(8).hex()}{_NEW}")
+                with suppress(OSError):
+                    new.write_text(json.dumps({**text, "image": image_id}), encoding="utf-8")
+                    new.replace(path)
+                    os.utime(path.with_suffix(""))
+
+    def keep(self, stamp: Stamp, block_size: int, names: Path, manifest: str, image_id: str, *, began_us: int) -> None:
         """Takes a copy of `names`, found by a scan that began then, unless the file had been changed just before.
 
         `manifest` is the digest of the manifest of the image that was made of them.
@@ -93,7 +100,8 @@ class NamesCache:
             try:
                 with os.fdopen(descriptor, "wb") as file, names.open("rb") as old:
                     shutil.copyfileobj(old, file, _PIECE)
-                    text = {"stamp": asdict(stamp), "names": _sum_of(old.fileno()), "manifest": manifest}
+                    text = {"stamp": asdict(stamp), "names": _sum_of(old.fileno())}
+                    text |= {"manifest": manifest, "image": image_id}
                 path.with_suffix(_TEXT).unlink(missing_ok=True)
                 new.replace(path)
                 new.write_text(json.dumps(text), encoding="utf-8")
@@ -101,6 +109,16 @@ class NamesCache:
             finally:
                 new.unlink(missing_ok=True)
             self._sweep()
+
+    def _texts(self, stamp: Stamp) -> list[tuple[Path, dict[str, str]]]:
+        """What is said of a file that is still as it was, and where: once for each size of blocks."""
+        found = []
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            for path in self._directory.glob(f"{stamp.device:x}-{stamp.inode:x}-*{_TEXT}"):
+                text = json.loads(path.read_bytes())
+                if text["stamp"] == asdict(stamp) and all(isinstance(text[key], str) for key in ("manifest", "image")):
+                    found.append((path, text))
+        return found
 
     def _path(self, stamp: Stamp, block_size: int) -> Path:
         return self._directory / f"{stamp.device:x}-{stamp.inode:x}-{block_size}"

@@ -9,7 +9,7 @@ from httpapi.client.errors import ApiError, is_no_route
 from httpapi.client.names import find_image, name_filter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from httpapi.client.api import ImagesApi
     from httpapi.client.report import Report
@@ -39,30 +39,44 @@ async def find_parent(
         report.note("the server has no delta sync: the whole image is sent")
         return None
     if asked is None:
-        report.tell(
-            f"only what differs from {parent.name} of {parent.created_at} ({parent.id}) is stored; "
-            "--parent names another image, or none"
-        )
+        report.tell(told_of(parent))
     return parent
 
 
-async def _newest(api: ImagesApi, want: Mapping[str, object], project: str | None) -> ImageRecord | None:
+def told_of(parent: ImageRecord) -> str:
+    """The sentence that says which image was taken."""
+    return (
+        f"only what differs from {parent.name} of {parent.created_at} ({parent.id}) is stored; "
+        "--parent names another image, or none"
+    )
+
+
+def name_query(want: Mapping[str, object]) -> list[tuple[str, str]]:
+    """What lists the images that may be the parent; nothing for an image without a name."""
     name = want.get("name")
-    if not isinstance(name, str) or not name:
-        return None
+    return [name_filter(name), ("status", "active")] if isinstance(name, str) and name else []
+
+
+def is_own(image: ImageRecord, want: Mapping[str, object], project: str | None) -> bool:
+    """Whether it is an active one of the same name and formats, and the caller's as far as that is known."""
     formats = (want.get("disk_format"), want.get("container_format"))
-    found = [
-        image
-        async for image in api.list_images([name_filter(name), ("status", "active")])
-        if image.name == name
+    return (
+        image.name == want.get("name")
         and image.status == "active"
         and (image.disk_format, image.container_format) == formats
         and project in {None, image.owner}
-    ]
-    if len({image.owner for image in found}) > 1:
+    )
+
+
+def newest_of(found: Sequence[ImageRecord]) -> ImageRecord | None:
+    """The first, as a list is newest first: of two in one second, the server knows which. None of several owners'."""
+    return found[0] if len({image.owner for image in found}) == 1 else None
+
+
+async def _newest(api: ImagesApi, want: Mapping[str, object], project: str | None) -> ImageRecord | None:
+    if not (query := name_query(want)):
         return None
-    # The list is newest first: of two in one second, the server knows which.
-    return found[0] if found else None
+    return newest_of([image async for image in api.list_images(query) if is_own(image, want, project)])
 
 
 async def _knows_parents(api: ImagesApi, image: ImageRecord) -> bool:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 from contextlib import suppress
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Final
 
+from httpapi.client.auth import place_of
+from httpapi.client.block_file import BlockFile
+from httpapi.client.names_cache import NamesCache
 from httpapi.wire.images import CUTTING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from httpapi.client.block_file import Stamp
+    from httpapi.client.block_file import Readable, Stamp
     from httpapi.client.block_names import ImageNames
     from httpapi.client.changed_extents import ChangedExtents
-    from httpapi.client.names_cache import NamesCache
     from httpapi.wire.images import ImageRecord
 
 
@@ -42,6 +46,25 @@ class PushWish:
     touched: ChangedExtents | None = None
     live: bool = False
     keep: bool = False
+
+    @property
+    def cache(self) -> NamesCache:
+        """The names of unchanged files."""
+        return NamesCache(self.state / "names")
+
+    def keeping(
+        self, endpoint: str, file: Readable, want: Mapping[str, object], others: Sequence[ImageRecord] = ()
+    ) -> Keeping:
+        """What a push of this file to this service keeps; `others` are the images that `bases` means."""
+        path = os.path.realpath(file.name) if isinstance(file, BlockFile) else file.name
+        return Keeping(
+            directory=self.state / "pushes",
+            what=(place_of(endpoint), path, json.dumps(want, sort_keys=True), self.parent or ""),
+            cache=self.cache,
+            touched=self.touched,
+            others=others,
+            live=self.live,
+        )
 
 
 @dataclass(frozen=True, slots=True)

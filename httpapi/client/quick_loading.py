@@ -7,14 +7,19 @@ refused.
 
 from __future__ import annotations
 
-import ssl
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import ssl
 
 
 def load_aiohttp() -> None:
     """For programs that start for one transfer; nothing happens where aiohttp is loaded already."""
     if "aiohttp" in sys.modules:
         return
+    # Heavy, too.
+    import ssl
 
     def nothing(_context: ssl.SSLContext) -> None:
         """In place of reading them."""

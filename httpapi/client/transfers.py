@@ -1,29 +1,26 @@
 """Push, pull and diff as one call each, by the best way that the server and what is here allow; what the verbs do.
 
-Each loads only what it needs, so that a push of an unchanged file is quick. For programs without an event loop each has
-a sync face: `push_sync`, `pull_sync`, `diff_sync`.
+For programs without an event loop each has a sync face: `push_sync`, `pull_sync`, `diff_sync`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from httpapi.client.api import ImagesApi
-from httpapi.client.auth import place_of
+from httpapi.client.auth import Access
 from httpapi.client.block_file import BlockFile, open_block_file
 from httpapi.client.delta_api import DeltaApi
 from httpapi.client.errors import NoData, NotAnImageService, SourceRefused
 from httpapi.client.names import find_image
-from httpapi.client.names_cache import NamesCache
 from httpapi.client.open_files import writer_of
 from httpapi.client.parents import find_parent
 from httpapi.client.push import push
-from httpapi.client.push_terms import MOST_BASES, Keeping, PushWish
+from httpapi.client.push_terms import MOST_BASES, PushWish
 from httpapi.client.report import NoReport
 from httpapi.client.source import PositionedSource, open_source
 from httpapi.client.unchanged_push import push_unchanged
@@ -33,14 +30,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from blockstore.diff import Extent
-    from httpapi.client.auth import Access
-    from httpapi.client.block_file import Readable
     from httpapi.client.diff import Side, Totals
     from httpapi.client.pull import PullResult
     from httpapi.client.push_terms import PushResult
     from httpapi.client.report import Report
     from httpapi.client.source import Source
-    from httpapi.wire.images import ImageRecord
 
 
 async def push_disk(
@@ -66,9 +60,7 @@ async def push_disk(
         raise SourceRefused(f"blocks may be taken from {MOST_BASES} further images, not from {len(wish.bases)}")
     if parent is not None and file is not None:
         others = [await find_image(api, each, project=wish.project) for each in wish.bases]
-        keeping = _keeping(api, file, want, wish, others)
-        if (done := await push_unchanged(api, file, want, parent, report, keeping)) is not None:
-            return done
+        keeping = wish.keeping(api.endpoint, file, want, others)
         from httpapi.client.delta_push import push_changes
 
         if (done := await push_changes(api, file, want, parent, report, keeping)) is not None:
@@ -79,20 +71,6 @@ async def push_disk(
             )
     lineage = {} if parent is None else {PARENT: parent.id}
     return await push(api, source, {**want, **lineage}, report, keep=wish.keep)
-
-
-def _keeping(
-    api: ImagesApi, file: Readable, want: Mapping[str, object], wish: PushWish, others: Sequence[ImageRecord]
-) -> Keeping:
-    path = os.path.realpath(file.name) if isinstance(file, BlockFile) else file.name
-    return Keeping(
-        directory=wish.state / "pushes",
-        what=(place_of(api.endpoint), path, json.dumps(want, sort_keys=True), wish.parent or ""),
-        cache=NamesCache(wish.state / "names"),
-        touched=wish.touched,
-        others=others,
-        live=wish.live,
-    )
 
 
 async def pull_disk(
@@ -178,15 +156,20 @@ async def _names(delta: DeltaApi, image_id: str, stack: ExitStack) -> Side:
 def push_sync(
     access: Access | str, path: str, want: Mapping[str, object], wish: PushWish, report: Report | None = None
 ) -> PushResult:
-    """`push_disk` of a file, device or `-`; `want` has at least `disk_format` and `container_format`."""
+    """`push_unchanged`, else `push_disk`, of a file, device or `-`.
+
+    `want` has at least `disk_format` and `container_format`.
+    """
+    report = report or NoReport()
 
     async def connected() -> PushResult:
         async with ImagesApi(access) as api:
-            return await push_disk(api, source, want, wish, report or NoReport())
+            return await push_disk(api, source, want, wish, report)
 
+    access = Access(access, "the address") if isinstance(access, str) else access
     source = open_source(path, live=wish.live)
     try:
-        return asyncio.run(connected())
+        return push_unchanged(access, source, want, wish, report) or asyncio.run(connected())
     finally:
         source.close()
 

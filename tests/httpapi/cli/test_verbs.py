@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ import pytest
 from httpapi.cli.output import human_size, printable
 from httpapi.cli.pull import file_name_for
 from httpapi.cli.root import run
+from httpapi.cli.verb import interrupted_by_sigterm
 from httpapi.wire.images import ImageRecord
 
 if TYPE_CHECKING:
@@ -422,3 +424,10 @@ def test_standard_output_that_nobody_reads_ends_in_silence(small: SmallServer, d
         os.dup2(saved, 1)
         os.close(saved)
     assert code == 1
+
+
+def test_a_verb_without_a_loop_is_interrupted_by_sigterm_too() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), interrupted_by_sigterm():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before

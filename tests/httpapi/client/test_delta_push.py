@@ -17,23 +17,17 @@ from httpapi.client import comparison, delta_api, names_cache, other_bases
 from httpapi.client.api import ImagesApi
 from httpapi.client.block_file import open_block_file
 from httpapi.client.changed_extents import ChangedExtents
-from httpapi.client.delta_push import push_changes
-from httpapi.client.errors import ApiError, Conflict, Interrupted, Mismatch, SourceRefused
-from httpapi.client.names_cache import NamesCache
-from httpapi.client.push_terms import Keeping
-from httpapi.client.unchanged_push import push_unchanged
+from httpapi.client.errors import Interrupted, Mismatch, SourceRefused
 from tests.kit.changing_disk import BLOCK, ChangingDisk
 from tests.kit.image_service import image_service
-from tests.kit.kept_report import KeptReport
+from tests.kit.pusher import RAW, Pusher
 from tests.kit.running_server import RunningServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from httpapi.client.push_terms import PushResult
 
-WANT = {"name": "disk", "disk_format": "raw", "container_format": "bare"}
 MIB = 1 << 20
 
 
@@ -59,65 +53,6 @@ def wire(server: RunningServer) -> Iterator[CountingProxy]:
 @pytest.fixture
 def disk(tmp_path: Path) -> ChangingDisk:
     return ChangingDisk(tmp_path / "disk.raw", 8 * MIB + 1234, random.Random(1))
-
-
-class Pusher:
-    """Pushes the same file again and again, each time over the last image."""
-
-    def __init__(self, server: RunningServer, wire: CountingProxy, disk: ChangingDisk, state: Path) -> None:
-        self.server, self.wire, self.disk = server, wire, disk
-        self.report = KeptReport()
-        self.cache: NamesCache | None = NamesCache(state / "names")
-        self.state = state / "pushes"
-        self.terms: dict[str, Any] = {}
-
-    def whole(self) -> str:
-        image_id = self.server.new_image(name="disk")
-        assert self.server.call("PUT", f"/v2/images/{image_id}/file", bytes(self.disk.held), RAW).status == 204
-        return image_id
-
-    def push(self, parent: str, **want: object) -> PushResult:
-        async def connected() -> PushResult | None:
-            async with ImagesApi(self.wire.url) as api:
-                keeping = Keeping(self.state, (str(self.disk.path),), self.cache, **self.terms)
-                record = await api.get_image(parent)
-                return await push_changes(api, file, WANT | want, record, self.report, keeping)
-
-        self.report = KeptReport()
-        file = open_block_file(str(self.disk.path))
-        self.wire.taken()
-        try:
-            done = asyncio.run(connected())
-        finally:
-            file.close()
-        assert done is not None, self.report.notes
-        return done
-
-    def push_unchanged(self, parent: str, **want: object) -> PushResult | None:
-        async def connected() -> PushResult | None:
-            async with ImagesApi(self.wire.url) as api:
-                keeping = Keeping(self.state, (str(self.disk.path),), self.cache, **self.terms)
-                record = await api.get_image(parent)
-                return await push_unchanged(api, file, WANT | want, record, self.report, keeping)
-
-        file = open_block_file(str(self.disk.path))
-        self.wire.taken()
-        try:
-            return asyncio.run(connected())
-        finally:
-            file.close()
-
-    def is_right(self, image_id: str) -> None:
-        answer = self.server.call("GET", f"/v2/images/{image_id}/file")
-        assert answer.body == bytes(self.disk.held)
-
-    def begun(self) -> list[str]:
-        """Images that are under way."""
-        listed = self.server.call("GET", "/v2/images").json["images"]
-        return [image["id"] for image in listed if image["status"] != "active"]
-
-
-RAW = {"Content-Type": "application/octet-stream"}
 
 
 @pytest.fixture
@@ -532,126 +467,3 @@ def test_a_block_that_another_image_does_not_have_any_more_is_sent(
     done = pusher.push(parent)
     assert done.sent > MIB
     pusher.is_right(done.image.id)
-
-
-def test_a_file_that_is_known_to_be_its_parent_becomes_an_image_without_being_read(
-    pusher: Pusher, disk: ChangingDisk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(names_cache, "QUIET_SECONDS", 0)
-    first = pusher.whole()
-    assert pusher.push_unchanged(first) is None, "nobody has scanned it"
-    known = pusher.push(first).image.id
-    monkeypatch.setattr("httpapi.client.block_file.BlockFile.fill", None)
-    done = pusher.push_unchanged(known)
-    assert done is not None
-    assert (done.verified, done.unchanged, done.sent) == (True, len(disk.held), 0)
-    assert sum(pusher.wire.taken()) < 12_000
-    assert done.image.parent_image_ref == known
-    pusher.is_right(done.image.id)
-    other = pusher.server.new_image(name="disk")
-    assert pusher.server.call("PUT", f"/v2/images/{other}/file", bytes(9), RAW).status == 204
-    assert pusher.push_unchanged(other) is None
-    disk.path.chmod(0o600)
-    assert pusher.push_unchanged(known) is None, "its ctime is another"
-
-
-@pytest.mark.parametrize("step", ["begin", "commit", "manifest_digest"])
-def test_a_push_of_an_unchanged_file_that_fails_leaves_nothing(
-    pusher: Pusher, monkeypatch: pytest.MonkeyPatch, step: str
-) -> None:
-    monkeypatch.setattr(names_cache, "QUIET_SECONDS", 0)
-    known = pusher.push(pusher.whole()).image.id
-    plain = getattr(delta_api.DeltaApi, step)
-    asked = 0
-
-    async def failing(self: Any, *arguments: Any) -> Any:
-        nonlocal asked
-        asked += 1
-        # The first question for a manifest is whether it is the parent's.
-        if step == "manifest_digest" and asked == 1:
-            return await plain(self, *arguments)
-        raise Interrupted("the machine is switched off")
-
-    with monkeypatch.context() as broken, pytest.raises(Interrupted):
-        broken.setattr(delta_api.DeltaApi, step, failing)
-        pusher.push_unchanged(known)
-    assert pusher.begun() == []
-    assert len(pusher.server.call("GET", "/v2/images").json["images"]) == 2
-
-
-def test_what_a_killed_push_of_an_unchanged_file_left_is_deleted_by_the_next(
-    pusher: Pusher, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(names_cache, "QUIET_SECONDS", 0)
-    known = pusher.push(pusher.whole()).image.id
-    for name in ("begin", "commit"):
-        with monkeypatch.context() as broken, pytest.raises(Interrupted):
-            broken.setattr(delta_api.DeltaApi, name, refuse)
-            broken.setattr("httpapi.client.unchanged_push.take_back", nothing)
-            pusher.push_unchanged(known)
-        assert len(pusher.begun()) == 1
-        assert pusher.push_unchanged(known) is not None
-        assert pusher.begun() == []
-
-
-def test_pushes_of_one_file_wait_for_each_other_and_delete_nothing_of_each_others(
-    pusher: Pusher, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(names_cache, "QUIET_SECONDS", 0)
-    known = pusher.push(pusher.whole()).image.id
-    plain, refused = delta_api.DeltaApi.begin, 0
-
-    async def begin(self: Any, *given: Any) -> Any:
-        nonlocal refused
-        with pytest.raises(SourceRefused, match="another push"):
-            await asyncio.to_thread(pusher.push_unchanged, known)
-        refused += 1
-        return await plain(self, *given)
-
-    monkeypatch.setattr(delta_api.DeltaApi, "begin", begin)
-    assert pusher.push_unchanged(known) is not None
-    assert refused == 1
-    assert pusher.begun() == []
-    assert pusher.state.stat().st_mode & 0o777 == 0o700
-    assert list(pusher.state.iterdir()) == []
-
-
-def test_an_id_that_is_taken_costs_nobody_an_image(pusher: Pusher, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(names_cache, "QUIET_SECONDS", 0)
-    known = pusher.push(pusher.whole()).image.id
-    taken = pusher.server.new_image(name="another")
-    for _ in range(2):
-        with pytest.raises(Conflict):
-            pusher.push_unchanged(known, id=taken)
-    assert pusher.begun() == [taken]
-    monkeypatch.setattr("httpapi.client.unchanged_push.uuid.uuid4", lambda: taken)
-    for _ in range(2):
-        with pytest.raises(Conflict):
-            pusher.push_unchanged(known)
-    assert pusher.begun() == [taken]
-
-
-def test_an_image_that_was_left_and_may_not_be_deleted_stops_no_push(
-    pusher: Pusher, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(names_cache, "QUIET_SECONDS", 0)
-    known = pusher.push(pusher.whole()).image.id
-    with monkeypatch.context() as broken, pytest.raises(Interrupted):
-        broken.setattr(delta_api.DeltaApi, "begin", refuse)
-        broken.setattr("httpapi.client.unchanged_push.take_back", nothing)
-        pusher.push_unchanged(known)
-    (left,) = pusher.begun()
-
-    async def forbidden(*_: object) -> None:
-        raise ApiError(403, "it is protected", None)
-
-    with monkeypatch.context() as refusing:
-        refusing.setattr(ImagesApi, "delete_image", forbidden)
-        assert pusher.push_unchanged(known) is not None
-    assert any(left in note and "it stays" in note for note in pusher.report.notes)
-    assert pusher.push_unchanged(known) is not None
-    assert pusher.begun() == [left]
-
-
-async def nothing(*_: object) -> None:
-    """As if the machine had been switched off."""

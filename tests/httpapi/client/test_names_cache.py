@@ -22,7 +22,7 @@ def kept(tmp_path: Path, stamp: Stamp = STAMP) -> NamesCache:
     names = NamesFile(tmp_path / "names")
     names.write(3, np.full((2, 32), 7, dtype=np.uint8))
     cache = NamesCache(tmp_path / "cache")
-    cache.keep(stamp, 4096, names.path, "ab", began_us=now_us())
+    cache.keep(stamp, 4096, names.path, "ab", "first", began_us=now_us())
     names.close()
     return cache
 
@@ -34,9 +34,20 @@ def test_names_are_found_again_for_the_same_file_only(tmp_path: Path) -> None:
     assert found.names(2, 4).any(axis=1).tolist() == [False, True, True, False]
     for other in (replace(STAMP, size=4), replace(STAMP, mtime_ns=5), replace(STAMP, ctime_ns=5)):
         assert cache.find(other, 4096) is None
-        assert cache.manifests_of(other) == []
+        assert cache.manifests_of(other) == {}
     assert cache.find(STAMP, 8192) is None
-    assert cache.manifests_of(STAMP) == ["ab"]
+    assert cache.manifests_of(STAMP) == {"ab": "first"}
+
+
+def test_the_last_image_of_a_file_is_known_by_its_manifest(tmp_path: Path) -> None:
+    cache = kept(tmp_path)
+    cache.has_made(replace(STAMP, size=4), "ab", "of another file")
+    cache.has_made(STAMP, "cd", "of another manifest")
+    assert cache.manifests_of(STAMP) == {"ab": "first"}
+    cache.has_made(STAMP, "ab", "second")
+    assert cache.manifests_of(STAMP) == {"ab": "second"}
+    assert cache.find(STAMP, 4096) is not None
+    assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
 def test_what_was_changed_less_than_two_seconds_before_is_not_kept(tmp_path: Path) -> None:
@@ -75,7 +86,7 @@ def test_two_pushes_that_keep_names_of_one_file_do_not_vouch_for_each_others(
         plain(*given)
         if not inside:
             inside = True
-            cache.keep(STAMP, 4096, others.path, "cd", began_us=now_us())
+            cache.keep(STAMP, 4096, others.path, "cd", "second", began_us=now_us())
 
     monkeypatch.setattr("shutil.copyfileobj", copy)
     cache = kept(tmp_path)
@@ -83,7 +94,7 @@ def test_two_pushes_that_keep_names_of_one_file_do_not_vouch_for_each_others(
     found = cache.find(STAMP, 4096)
     assert found is not None
     assert found.names(2, 4).any(axis=1).tolist() == [False, True, True, False]
-    assert cache.manifests_of(STAMP) == ["ab"]
+    assert cache.manifests_of(STAMP) == {"ab": "first"}
     assert len(list((tmp_path / "cache").iterdir())) == 2
 
 

@@ -20,9 +20,11 @@ def test_what_aiohttp_makes_for_itself_trusts_nobody_and_ours_is_as_ever() -> No
     assert done.stdout.splitlines() == ["0 2", "False True"]
 
 
-def test_what_a_push_of_an_unchanged_file_needs_is_loaded_without_numpy() -> None:
+def test_what_a_push_of_an_unchanged_file_needs_is_loaded_without_what_is_heavy() -> None:
+    heavy = "{'numpy', 'aiohttp', 'asyncio', 'rich', 'httpapi.client.api'}"
     program = (
-        "import sys, httpapi.cli.push, httpapi.client.transfers, httpapi.client.source; print('numpy' in sys.modules)"
+        "import sys, httpapi.cli.push, httpapi.cli.endpoint, httpapi.cli.progress, httpapi.client.unchanged_push; "
+        f"print({heavy} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout == "False\n"
+    assert done.stdout == "set()\n"
