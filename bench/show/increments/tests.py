@@ -43,7 +43,12 @@ TABLE: tuple[tuple[str, str, tuple[Selection, ...]], ...] = (
             Selection("the server, between and in requests", ("tests/services/test_delta_sessions.py",)),
             Selection("stopped at every step", ("tests/crashes/test_crash_in_a_delta.py",)),
             Selection(
-                "the client", ("tests/httpapi/client/test_delta_push.py", "tests/httpapi/client/test_delta_pull.py")
+                "the client",
+                (
+                    "tests/httpapi/client/test_delta_push.py",
+                    "tests/httpapi/client/test_unchanged_push.py",
+                    "tests/httpapi/client/test_delta_pull.py",
+                ),
             ),
         ),
     ),

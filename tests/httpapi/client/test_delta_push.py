@@ -371,7 +371,7 @@ def test_an_image_that_becomes_complete_meanwhile_is_not_taken_for_a_file_that_c
         return await plain(*given)
 
     with monkeypatch.context() as overtaken, pytest.raises(SourceRefused, match="complete by now"):
-        overtaken.setattr("httpapi.client.delta_push.fetch_others", late)
+        overtaken.setattr("httpapi.client.delta_upload.fetch_others", late)
         pusher.push(parent)
     assert pusher.server.call("GET", f"/v2/images/{begun}/file").body == then
     for _ in range(2):
