@@ -27,8 +27,11 @@ if TYPE_CHECKING:
     from httpapi.client.update_target import UpdateTarget
 
 AT_ONCE: Final = 4
+LEAST: Final = 1 << 20
 FULL: Final = 8 << 20
-"""Bytes of image that one request asks for."""
+"""Bytes of image that one request asks for, at first and at most."""
+SHARE: Final = 64
+"""What is on its way when somebody is killed comes again: a request is no more than this part of what was written."""
 _MOST_BLOCKS: Final = 1024
 
 
@@ -53,7 +56,7 @@ class BlockFetch:
         self._target = target
         self._retrying = retrying
         self._arrived = arrived
-        self._most = max(1, min(_MOST_BLOCKS, FULL // names.header.longest_block))
+        self._written = 0
         self._wanted: list[int] = []
         self._running: set[asyncio.Task[None]] = set()
         self._lanes = [Lane(f"fetch-{number}") for number in range(AT_ONCE)]
@@ -62,7 +65,7 @@ class BlockFetch:
     async def add(self, numbers: Sequence[int]) -> None:
         """Blocks to be fetched; waits while enough is on its way. Raises what a request raised."""
         self._wanted += numbers
-        while len(self._wanted) >= self._most:
+        while len(self._wanted) >= self._most():
             await self._ask()
 
     async def finish(self) -> None:
@@ -83,8 +86,14 @@ class BlockFetch:
     async def _ask(self) -> None:
         while len(self._running) >= AT_ONCE:
             await self._reap()
-        batch, self._wanted = self._wanted[: self._most], self._wanted[self._most :]
+        most = self._most()
+        batch, self._wanted = self._wanted[:most], self._wanted[most:]
         self._running.add(asyncio.create_task(self._fetch(batch)))
+
+    def _most(self) -> int:
+        """Blocks of a request."""
+        size = min(max(LEAST, self._written // SHARE), FULL)
+        return max(1, min(_MOST_BLOCKS, size // self._names.header.longest_block))
 
     async def _reap(self) -> None:
         done, self._running = await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
@@ -117,6 +126,7 @@ class BlockFetch:
                     number, entry = item
                     written += await lane.submit(partial(self._write, number, entry))
                     del left[number]
+                self._written += written
                 self._arrived(written, len(piece))
         if left:
             raise Interrupted("the connection broke before all blocks had come")

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 
 AT_ONCE: Final = 4
 """Requests that run beside each other."""
+LEAST: Final = 256 << 10
 FULL: Final = 4 << 20
-"""Bytes after which a request leaves: what is lost with a connection is sent again."""
+"""Bytes after which a request leaves, at first and at most."""
+SHARE: Final = 64
+"""What is on its way when somebody is killed is sent again: a request is no more than this part of what has arrived."""
 _MOST_ITEMS: Final = 16_384
 
 
@@ -73,6 +76,7 @@ class BlockSender:
         self._sent = sent
         self._batch = _Batch()
         self._running: set[asyncio.Task[None]] = set()
+        self._arrived = 0
 
     async def add(self, looked: Looked) -> None:
         """Takes what was wanted of a window; waits while enough is on its way. Raises what a request raised."""
@@ -106,7 +110,7 @@ class BlockSender:
         batch = self._batch
         if not batch.parts:
             return False
-        most = min(FULL, self._delta.request_bytes)
+        most = min(max(LEAST, self._arrived // SHARE), FULL, self._delta.request_bytes)
         return (
             batch.size + more.size > most
             or batch.blocks + more.blocks > self._delta.request_blocks
@@ -126,6 +130,7 @@ class BlockSender:
             await self._api.send(self._delta, stream)
 
         await self._retrying(request)
+        self._arrived += len(stream)
         self._comparison.has_arrived(numbers)
 
     async def _reap(self) -> None:

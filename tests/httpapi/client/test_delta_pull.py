@@ -12,6 +12,7 @@ import pytest
 
 from bench.counting_proxy import CountingProxy
 from httpapi.client.api import ImagesApi
+from httpapi.client.delta_api import DeltaApi
 from httpapi.client.delta_pull import pull_changes
 from httpapi.client.errors import Interrupted, Mismatch, SourceRefused
 from httpapi.client.update_target import UpdatedDevice, UpdatedFile, make_zeros, open_update
@@ -86,6 +87,26 @@ def test_only_the_blocks_that_differ_are_fetched(
     assert (done.verified, done.unchanged) == (True, len(new) - BLOCK)
     assert disk.path.stat().st_blocks * 512 < 5 * MIB
     assert [each.name for each in disk.path.parent.iterdir() if "part" in each.name] == []
+
+
+def test_requests_are_a_small_part_of_what_was_written(
+    server: RunningServer, wire: CountingProxy, disk: ChangingDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = stored(server, bytes(disk.held))
+    disk.path.write_bytes(bytes(len(disk.held)))
+    for name, size in (("LEAST", 256 << 10), ("FULL", 1 << 20), ("SHARE", 4)):
+        monkeypatch.setattr(f"httpapi.client.block_fetch.{name}", size)
+    plain, asked = DeltaApi.blocks, []
+
+    def blocks(self: DeltaApi, image_id: str, wanted: Any) -> Any:
+        asked.append(sum(each.count for each in wanted) * BLOCK)
+        return plain(self, image_id, wanted)
+
+    monkeypatch.setattr(DeltaApi, "blocks", blocks)
+    pull(wire, image, disk.path)
+    assert disk.path.read_bytes() == bytes(disk.held)
+    assert max(asked[:4]) <= 256 << 10
+    assert 256 << 10 < max(asked) <= 1 << 20
 
 
 def test_random_versions_are_pulled_one_onto_the_other(

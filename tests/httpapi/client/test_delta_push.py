@@ -331,6 +331,28 @@ def test_a_request_holds_no_more_of_the_image_than_the_server_takes(
     assert sent == 2 * MIB // (4 * BLOCK)
 
 
+def test_requests_are_a_small_part_of_what_has_arrived(
+    pusher: Pusher, disk: ChangingDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = pusher.whole()
+    disk.write(0, os.urandom(len(disk.held)))
+    monkeypatch.setattr("httpapi.client.block_sender.LEAST", 256 << 10)
+    monkeypatch.setattr("httpapi.client.block_sender.FULL", 1 << 20)
+    plain, sent, arrived = delta_api.DeltaApi.send, [], 0
+
+    async def send(self: Any, delta: Any, stream: bytes) -> None:
+        nonlocal arrived
+        sent.append(len(stream))
+        assert len(stream) <= max(256 << 10, arrived // 4)
+        await plain(self, delta, stream)
+        arrived += len(stream)
+
+    monkeypatch.setattr("httpapi.client.block_sender.SHARE", 4)
+    monkeypatch.setattr(delta_api.DeltaApi, "send", send)
+    pusher.is_right(pusher.push(parent).image.id)
+    assert 256 << 10 < max(sent) <= 1 << 20
+
+
 async def refuse(*_: object) -> None:
     raise Interrupted("the machine is switched off")
 
