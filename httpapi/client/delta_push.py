@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import uuid
 from contextlib import suppress
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from blockstore.clock import monotonic
 from httpapi.client.block_names import ImageNames, fetch_names, flat_digest
 from httpapi.client.delta_api import DeltaApi
 from httpapi.client.delta_upload import DeltaUpload
-from httpapi.client.errors import ApiError, Mismatch, NotFound, may_pass
+from httpapi.client.errors import ApiError, Conflict, Mismatch, NotFound, may_pass
 from httpapi.client.left_behind import kept_or_taken_back
 from httpapi.client.push_state import Begun, open_state
-from httpapi.client.push_terms import PushResult, unfit
+from httpapi.client.push_terms import PushResult, is_as_wanted, unfit
 from httpapi.client.retrying import Retrying
 from httpapi.wire.images import PARENT
 
@@ -98,6 +99,11 @@ class _DeltaPush:
         except (NotFound, Mismatch, ValueError):
             self._state.forget()
             return None
+        if begun.upload is None and "id" in self._want and not is_as_wanted(image, self._want, begun.base):
+            # Whether this image was made then was never answered, and this one was not: it is not touched.
+            base.close()
+            self._state.forget()
+            return None
         committed = image.status == "active" and begun.was_read(self._file.stamp())
         fits = begun.is_for(self._file.size, parent.id, touched=self._keeping.touched is not None)
         if fits and (image.status in {"queued", "saving"} or committed):
@@ -123,6 +129,8 @@ class _DeltaPush:
             return None
         image_id = str(self._want["id"] if "id" in self._want else uuid.uuid4())
         size, touched = self._file.size, self._keeping.touched is not None
+        if "id" in self._want:
+            await self._refuse_taken(image_id)
         begun = Begun(image_id, None, parent.id, base.digest.hex(), size, base.header.block_size, touched)
         self._state.sent.clear()
         self._state.save(begun)
@@ -133,6 +141,12 @@ class _DeltaPush:
                 self._state.forget()
             raise
         return begun, base
+
+    async def _refuse_taken(self, image_id: str) -> None:
+        """Before anything is written down that another image of this id could be taken for."""
+        with suppress(NotFound):
+            await self._retrying(lambda: self._api.get_image(image_id))
+            raise Conflict(HTTPStatus.CONFLICT, f"image {image_id} is there already: choose another id, or none", None)
 
     async def _verify(self, image: ImageRecord, base: ImageNames) -> bool:
         """Whether the server has the blocks that were read, told by one digest over the names of all of them."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from httpapi.client.auth import place_of
 from httpapi.client.block_file import BlockFile
 from httpapi.client.names_cache import NamesCache
-from httpapi.wire.images import CUTTING
+from httpapi.wire.images import CUTTING, PARENT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -117,6 +117,18 @@ def unfit(base: ImageNames, parent: ImageRecord, want: Mapping[str, object]) -> 
         if cutting.is_fixed and cutting.size == base.header.block_size:
             return None
     return f"image {parent.id} is cut otherwise than {wish}"
+
+
+def is_as_wanted(image: ImageRecord, want: Mapping[str, object], parent: str) -> bool:
+    """Whether it is what a create with these attributes over this parent makes: all of them, and no other property."""
+    wanted = {key: value for key, value in {**want, PARENT: parent}.items() if key not in {"id", "tags"}}
+    record, tags = image.to_json(), want.get("tags", [])
+    return (
+        all(record.get(key) == value for key, value in wanted.items())
+        and isinstance(tags, list)
+        and set(image.tags) == set(tags)
+        and set(image.properties) <= set(want)
+    )
 
 
 def plain(stamp: Stamp | None) -> list[int] | None:

@@ -17,7 +17,7 @@ from httpapi.client import comparison, delta_api, names_cache, other_bases
 from httpapi.client.api import ImagesApi
 from httpapi.client.block_file import open_block_file
 from httpapi.client.changed_extents import ChangedExtents
-from httpapi.client.errors import Interrupted, Mismatch, SourceRefused
+from httpapi.client.errors import Conflict, Interrupted, Mismatch, SourceRefused
 from tests.kit.changing_disk import BLOCK, ChangingDisk
 from tests.kit.image_service import image_service
 from tests.kit.pusher import RAW, Pusher
@@ -351,6 +351,46 @@ def test_requests_are_a_small_part_of_what_has_arrived(
     monkeypatch.setattr(delta_api.DeltaApi, "send", send)
     pusher.is_right(pusher.push(parent).image.id)
     assert 256 << 10 < max(sent) <= 1 << 20
+
+
+def test_an_id_that_is_taken_is_refused_and_its_image_not_gone_on_with(pusher: Pusher, disk: ChangingDisk) -> None:
+    parent = pusher.whole()
+    disk.write(2 * MIB, os.urandom(BLOCK))
+    taken = pusher.server.new_image(name="disk")
+    for _ in range(2):
+        with pytest.raises(Conflict, match="there already"):
+            pusher.push(parent, id=taken)
+    assert pusher.begun() == [taken]
+    assert list(pusher.state.iterdir()) == []
+
+
+@pytest.mark.parametrize("theirs", [{}, {"name": "theirs"}, {"tags": ["x"]}, {"os_distro": "x"}, None])
+def test_after_a_creation_that_was_not_answered_only_an_image_as_it_was_wanted_is_gone_on_with(
+    pusher: Pusher, disk: ChangingDisk, monkeypatch: pytest.MonkeyPatch, theirs: dict[str, Any] | None
+) -> None:
+    parent, chosen = pusher.whole(), str(uuid.uuid4())
+    disk.write(2 * MIB, os.urandom(BLOCK))
+    plain = ImagesApi.create_image
+
+    async def create(self: ImagesApi, attributes: Any) -> Any:
+        if theirs is None:
+            await plain(self, attributes)
+        else:
+            pusher.server.new_image(**{"id": chosen, "name": "disk", **theirs})
+        raise Interrupted("the answer is lost")
+
+    with monkeypatch.context() as broken, pytest.raises(Interrupted):
+        broken.setattr(ImagesApi, "create_image", create)
+        pusher.push(parent, id=chosen)
+    assert pusher.begun() == [chosen]
+    if theirs is None:
+        assert pusher.push(parent, id=chosen).image.id == chosen
+        pusher.is_right(chosen)
+        return
+    before = pusher.server.call("GET", f"/v2/images/{chosen}").json
+    with pytest.raises(Conflict, match="there already"):
+        pusher.push(parent, id=chosen)
+    assert pusher.server.call("GET", f"/v2/images/{chosen}").json == before
 
 
 async def refuse(*_: object) -> None:
