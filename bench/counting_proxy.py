@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import threading
 import time
 from contextlib import suppress
-from typing import Self
+from functools import partial
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from bench.request_watch import RequestWatch
 
 
 class CountingProxy:
     """Passes connections on to `target`, a port of loopback. `up` are bytes from clients, `down` bytes to them.
 
     `rate` bytes a second are let through from clients, and to clients, None for all. `target` may change: what is
-    connected later goes to the new one.
+    connected later goes to the new one. `watch` is told what passes, by the number of the connection.
     """
 
-    def __init__(self, target: int, *, rate: float | None = None) -> None:
+    def __init__(self, target: int, *, rate: float | None = None, watch: RequestWatch | None = None) -> None:
         self.target = target
         self.rate = rate
+        self.watch = watch
         self.up = self.down = 0
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
@@ -58,7 +64,7 @@ class CountingProxy:
             time.sleep(0.005)
 
     def _accept(self) -> None:
-        while True:
+        for number in itertools.count():
             try:
                 client, _ = self._listener.accept()
             except OSError:
@@ -71,10 +77,11 @@ class CountingProxy:
             server.settimeout(None)
             with self._lock:
                 self._open |= {client, server}
-            for source, sink, is_up in ((client, server, True), (server, client, False)):
-                threading.Thread(target=self._pass, args=(source, sink), kwargs={"is_up": is_up}, daemon=True).start()
+            for ends in ((client, server), (server, client)):
+                passing = partial(self._pass, number, *ends, is_up=ends[0] is client)
+                threading.Thread(target=passing, daemon=True).start()
 
-    def _pass(self, source: socket.socket, sink: socket.socket, *, is_up: bool) -> None:
+    def _pass(self, number: int, source: socket.socket, sink: socket.socket, *, is_up: bool) -> None:
         try:
             while data := source.recv(65536):
                 with self._lock:
@@ -84,7 +91,15 @@ class CountingProxy:
                         self.down += len(data)
                 if self.rate is not None:
                     time.sleep(len(data) / self.rate)
-                sink.sendall(data)
+                if self.watch is None:
+                    sink.sendall(data)
+                elif is_up:
+                    self.watch.asked(number, data)
+                    sink.sendall(data)
+                    self.watch.look()
+                else:
+                    self.watch.answered(number, data)
+                    sink.sendall(data)
         except OSError:
             pass
         _end(source)

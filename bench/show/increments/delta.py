@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import statistics
+import subprocess
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -13,10 +14,10 @@ from bench import count, shaped_link
 from bench.counting_proxy import CountingProxy
 from bench.images import REAL, SMALL, real_pair
 from bench.in_process import copied
-from bench.places import drystone
+from bench.places import ROOT, drystone
 from bench.show import client
 from bench.show.registry import Figure, Room, at_most, check, holds, told
-from bench.show.server import Server
+from bench.show.server import Server, environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -40,11 +41,25 @@ class Pusher:
 
     def run(self, url: str, *arguments: str) -> str:
         """What the program printed."""
-        variables = {"DRYSTONE_ENDPOINT": url, "XDG_STATE_HOME": str(self.home), "XDG_CACHE_HOME": str(self.home)}
-        return client.run([*self.prefix, *drystone(), *arguments], variables)
+        return client.run([*self.prefix, *drystone(), *arguments], self._variables(url))
+
+    def start(self, url: str, *arguments: str) -> subprocess.Popen[str]:
+        """The program under way."""
+        return subprocess.Popen(
+            [*self.prefix, *drystone(), *arguments],
+            cwd=ROOT,
+            env=environment(self._variables(url)),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     def push(self, url: str, image: Path) -> None:
         self.run(url, "push", str(image), "--name", "disk")
+
+    def _variables(self, url: str) -> dict[str, str]:
+        return {"DRYSTONE_ENDPOINT": url, "XDG_STATE_HOME": str(self.home), "XDG_CACHE_HOME": str(self.home)}
 
 
 @check(
