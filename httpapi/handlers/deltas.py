@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from blockstore.sent_blocks import longest_entry
-from catalog.usecases import deltas
+from catalog.usecases import delta_begin, delta_commit, deltas
 from catalog.usecases.deltas import Named
 from httpapi.access_log import ACCESS_LINE
 from httpapi.body import check_encoding, pieces, read_json, refuse_body
@@ -43,7 +43,7 @@ class DeltasHandlers:
         """201 with the new upload; Location is absolute."""
         new = parse_new_delta(parse_object(await read_json(request, idle_seconds=self.body_timeout)))
         image_id = request.match_info["image_id"]
-        delta = await deltas.begin(
+        delta = await delta_begin.begin(
             self.services, request[CALLER], image_id, size=new.size, base=new.base, block_size=new.block_size
         )
         record = _record(delta)
@@ -79,7 +79,9 @@ class DeltasHandlers:
         expected = None
         if request.body_exists:
             expected = parse_commit(parse_object(await read_json(request, idle_seconds=self.body_timeout)))
-        image = await deltas.commit(self.services, _named(request), expected=expected, request_id=request[REQUEST_ID])
+        image = await delta_commit.commit(
+            self.services, _named(request), expected=expected, request_id=request[REQUEST_ID]
+        )
         return _json(record_of(image).to_json())
 
     async def delete(self, request: web.Request) -> web.Response:

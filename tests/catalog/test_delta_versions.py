@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from blockstore.sent_blocks import EntryBegins, NumberRange, SentHeld, SentHoles
-from catalog.usecases import block_reads, deltas, images
+from catalog.usecases import block_reads, delta_begin, delta_commit, deltas, images
 from catalog.usecases.deltas import Named
 from tests.kit.image_service import CALLER, image_service
 from tests.kit.sent_deltas import blocks_of, entry
@@ -61,14 +61,14 @@ async def parts(new: bytes, numbers: list[int], base: str | None, old: bytes) ->
 
 async def pushed(service: ImageService, new: bytes, base: str | None, old: bytes, dice: random.Random) -> str:
     services, image_id = service.services, await service.new()
-    delta = await deltas.begin(services, CALLER, image_id, size=len(new), base=base, block_size=BLOCK)
+    delta = await delta_begin.begin(services, CALLER, image_id, size=len(new), base=base, block_size=BLOCK)
     named, numbers = Named(CALLER, image_id, delta.id), differing(new, old)
     step = max(1, len(numbers) // 3)
     batches = [numbers[at : at + step] for at in range(0, len(numbers), step)]
     dice.shuffle(batches)
     for batch in batches:
         await deltas.take(services, named, lambda _, batch=batch: parts(new, batch, base, old))  # type: ignore[misc]
-    await deltas.commit(services, named, expected=len(numbers))
+    await delta_commit.commit(services, named, expected=len(numbers))
     return image_id
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blockstore.sent_blocks import EntryBegins, NumberRange, SentHeld, SentHoles
-from catalog.usecases import deltas, image_data
+from catalog.usecases import delta_begin, delta_commit, deltas, image_data
 from catalog.usecases.deltas import Named
 from tests.crashes.crash_at_every_step import every_row_has_its_entry, in_child
 from tests.kit.faulty_disk import STOPPED, CountingDisk, StoppingDisk
@@ -68,14 +68,14 @@ async def upload(service: ImageService, base: str, image_id: str, said: Path) ->
     delta = under_way[0] if under_way else None
     if delta is None:
         size = (TAIL + 1) * BLOCK
-        delta = await deltas.begin(services, CALLER, image_id, size=size, base=base, block_size=None)
+        delta = await delta_begin.begin(services, CALLER, image_id, size=size, base=base, block_size=None)
         tell(said, "begun")
     named = Named(CALLER, image_id, delta.id)
     await deltas.take(services, named, lambda _: first())
     tell(said, "first")
     await deltas.take(services, named, lambda _: second(base))
     tell(said, "second")
-    await deltas.commit(services, named, expected=len(FIRST) + len(SECOND) + HOLES.count + 1)
+    await delta_commit.commit(services, named, expected=len(FIRST) + len(SECOND) + HOLES.count + 1)
     tell(said, "committed")
 
 
