@@ -39,11 +39,15 @@ KEPT: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A delta session: the pin's name (32 hex digits), the image's length and block size in bytes."""
+    """A delta session: the pin's name (32 hex digits), the image's length and block size in bytes.
+
+    `acknowledged` are the records of its journal that somebody was told of: with fewer it is damaged.
+    """
 
     pin: str
     size: int
     block_size: int
+    acknowledged: int
 
     @property
     def blocks(self) -> int:
@@ -93,7 +97,10 @@ class DeltaStore:
         with self._lock:
             found = self._known.pop(session.pin, None)
             if found is None:
-                found = SessionJournal(path_of(self._journals, session.pin), session.blocks, self._store.disk)
+                path = path_of(self._journals, session.pin)
+                found = SessionJournal(path, session.blocks, self._store.disk, acknowledged=session.acknowledged)
+            # Requests end in any order.
+            found.acknowledged = max(found.acknowledged, session.acknowledged)
             self._known[session.pin] = found
             while len(self._known) > KEPT:
                 self._known.popitem(last=False)

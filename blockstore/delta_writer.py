@@ -58,7 +58,7 @@ class DeltaWriter:
 
     def __init__(self, shared: Crossing, journal: SessionJournal) -> None:
         self._shared = shared
-        self._journal = journal
+        self.journal = journal
         self._lock = threading.Lock()
         self._rounds: set[int] = set()
         self._error: BlockstoreError | None = None
@@ -92,7 +92,7 @@ class DeltaWriter:
     def write_journal(self, records: Sequence[Record]) -> None:
         """Called by the closing generation."""
         try:
-            self._journal.append(records)
+            self.journal.append(records)
         except BlockstoreError as error:
             # This request's alone: the others of the generation are not to fail with it.
             self._fail(error)

@@ -5,6 +5,7 @@ BlockstoreError
 ├── StoreUnavailable   the disk or the index refuses to work just now: try again, look at the log
 │   └── Poisoned       an fsync failed: what that pack had not yet acknowledged is gone, its writers fail
 ├── Damaged            a file's bytes are not what was written: the message names the file
+│   └── JournalDamaged what a delta upload had acknowledged can't be read: it is to be given up
 ├── Missing            a pack or manifest is gone (compacted, coalesced): look the place up again
 ├── GeometryBroken     a manifest inherits a block that its base cannot give: refused, never guessed
 ├── LeaseLost          this generation is not known to the collector any more: its blocks may not be journaled
@@ -53,6 +54,12 @@ class Damaged(BlockstoreError):
     """A file holds other bytes than were written; the message names the file and what to do."""
 
     code = "damaged"
+
+
+class JournalDamaged(Damaged):
+    """A session's journal has lost what was acknowledged: the upload is to be given up, and sent again."""
+
+    code = "delta-damaged"
 
 
 class Missing(BlockstoreError):

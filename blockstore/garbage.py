@@ -98,7 +98,7 @@ def collect(
     before = 0 if how.dry_run else listing.taken(store.root)
     if not how.dry_run:
         adopt_orphans(store.index, store.packs, store.disk, lambda _owner: False)
-    marks = mark(store, roots, progress)
+    marks = mark(store, roots, progress, alone=True)
     try:
         kept = _forget(store, marks, done, progress)
     finally:

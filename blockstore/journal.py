@@ -1,8 +1,9 @@
 """Journals: which blocks a pin holds before an image does. FORMAT.md draws the bytes.
 
 One file a pin, synced once a generation; a stream's is appended to by one process, a session's by several, one after
-another (`session_journal.py`). A torn tail is ignored: nothing that was acknowledged is in it. Blocks that were held
-already are journaled too, for it is the journal that keeps them from being collected.
+another (`session_journal.py`). A torn tail is ignored: nothing that was acknowledged is in it, as the number of
+acknowledged records proves. Blocks that were held already are journaled too, for it is the journal that keeps them from
+being collected.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from blockstore.checksum import xxh3
 from blockstore.digest import HOLE
-from blockstore.errors import Damaged
+from blockstore.disk import disk_errors
+from blockstore.errors import Damaged, JournalDamaged, Missing
 from blockstore.features import NONE, Features
 from blockstore.sent_blocks import NumberRange
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from mmap import mmap
     from pathlib import Path
 
     from blockstore.disk import Disk
@@ -31,6 +32,8 @@ _SUM: Final = struct.Struct("<Q")
 HEADER_SIZE: Final = _HEADER.size + _SUM.size
 RECORD_SIZE: Final = _RECORD.size + _SUM.size
 SUFFIX: Final = ".journal"
+PIECE: Final = 1 << 14
+"""Records that are read at a time."""
 _RUN_BITS: Final = 32
 
 
@@ -68,24 +71,16 @@ def encode_records(records: Sequence[Record], first: int) -> bytes:
     return b"".join(parts)
 
 
-def decode(data: bytes | mmap, what: str) -> Iterator[Record]:
-    """The records up to the first torn one; a file shorter than its header has none."""
-    if not any(data[:HEADER_SIZE]) or len(data) < HEADER_SIZE:
-        # A power cut may leave a first write as zeros, or torn: nothing in it was acknowledged.
-        return
-    check_header(data[:HEADER_SIZE], what)
-    yield from decode_records(data, HEADER_SIZE, 0)
-
-
 def check_header(data: bytes, what: str) -> None:
     """Raise Damaged if these are not the first HEADER_SIZE bytes of a journal, DataRefused if it is newer."""
-    if data[:8] != MAGIC or xxh3(data[: _HEADER.size]) != _SUM.unpack_from(data, _HEADER.size)[0]:
+    whole = len(data) == HEADER_SIZE and data[:8] == MAGIC
+    if not whole or xxh3(data[: _HEADER.size]) != _SUM.unpack_from(data, _HEADER.size)[0]:
         raise Damaged(f"{what}: the journal's header is damaged")
     _, compat, ro_compat, incompat, _, _ = _HEADER.unpack_from(data)
     Features(compat, ro_compat, incompat).check(what)
 
 
-def decode_records(data: bytes | mmap, begins: int, first: int) -> Iterator[Record]:
+def decode_records(data: bytes, begins: int, first: int) -> Iterator[Record]:
     """The records from offset `begins` on, up to the first torn one; the first of them has the number `first`."""
     for seq, at in enumerate(range(begins, len(data) - RECORD_SIZE + 1, RECORD_SIZE), first):
         body = data[at : at + _RECORD.size]
@@ -93,6 +88,48 @@ def decode_records(data: bytes | mmap, begins: int, first: int) -> Iterator[Reco
         if theirs != seq or xxh3(body) != _SUM.unpack_from(data, at + _RECORD.size)[0]:
             return
         yield Record(number, digest)
+
+
+def read(path: Path, acknowledged: int) -> Iterator[list[Record]]:
+    """A journal's file, some records at a time; beside whoever appends, too.
+
+    Missing if it is gone, Damaged if its header is, JournalDamaged after the last record if fewer are there than were
+    acknowledged.
+    """
+    with disk_errors(str(path)):
+        try:
+            file = path.open("rb", buffering=0)
+        except FileNotFoundError:
+            raise Missing(f"{path} is gone") from None
+    valid = 0
+    with file:
+        head = read_at(file.fileno(), HEADER_SIZE, 0, path)
+        # A power cut may leave a first write as zeros, or torn.
+        if len(head) == HEADER_SIZE and any(head):
+            check_header(head, str(path))
+            while found := list(decode_records(_piece(file.fileno(), valid, path), 0, valid)):
+                valid += len(found)
+                yield found
+    if valid < acknowledged:
+        raise lost(path, valid, acknowledged)
+
+
+def _piece(fd: int, first: int, path: Path) -> bytes:
+    return read_at(fd, PIECE * RECORD_SIZE, HEADER_SIZE + first * RECORD_SIZE, path)
+
+
+def read_at(fd: int, length: int, at: int, path: Path) -> bytes:
+    """So many bytes, fewer only at the file's end: a disk that fails half-way makes a read short, and no torn tail."""
+    with disk_errors(str(path)):
+        data = os.pread(fd, length, at)
+        while len(data) < length and (more := os.pread(fd, length - len(data), at + len(data))):
+            data += more
+    return data
+
+
+def lost(path: Path, valid: int, acknowledged: int) -> JournalDamaged:
+    """The error for a journal in which so many records are, and more were acknowledged."""
+    return JournalDamaged(f"{path} has {valid} of the {acknowledged} records that it must have")
 
 
 class Journal:

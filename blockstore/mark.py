@@ -7,42 +7,35 @@ anything for garbage.
 from __future__ import annotations
 
 import contextlib
-import itertools
-import mmap
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from blockstore import journal, listing
-from blockstore.disk import disk_errors
-from blockstore.errors import Damaged, Missing
+from blockstore import journal
+from blockstore.errors import Damaged, JournalDamaged, Missing
 from blockstore.manifest import ManifestFile
 from blockstore.marks import Marks
 from blockstore.roots import path_of
 
 if TYPE_CHECKING:
-    from io import BufferedReader
-
     from blockstore.bare_store import BareStore
-    from blockstore.listing import Listed
     from blockstore.progress import Progress
-    from blockstore.roots import Roots
-
-PIECE = 1 << 16
-"""Records of a journal that are marked at a time."""
+    from blockstore.roots import PinRoot, Roots
 
 
-def mark(store: BareStore, roots: Roots, progress: Progress) -> Marks:
-    """All blocks that the roots reach; close it afterwards. Damaged or Missing names what cannot be read."""
+def mark(store: BareStore, roots: Roots, progress: Progress, *, alone: bool) -> Marks:
+    """All blocks that the roots reach; close it afterwards. Damaged or Missing names what cannot be read.
+
+    Not `alone`: uploads may end meanwhile, and their journals go.
+    """
     marks = Marks()
     try:
         progress.begin("mark", len(roots.live))
         for done, root in enumerate(roots.live.values(), 1):
             _mark_manifest(store, root.name, root.digest, marks)
             progress.moved(done)
-        for listed in listing.journals(store.root):
-            if listed.name in roots.pins:
-                _mark_journal(listed, marks)
+        for name, pin in roots.pins.items():
+            _mark_journal(store, name, pin, marks, alone=alone)
     except BaseException:
         marks.close()
         raise
@@ -61,18 +54,23 @@ def _mark_manifest(store: BareStore, name: str, digest: bytes, marks: Marks) -> 
         ) from error
 
 
-def _mark_journal(listed: Listed, marks: Marks) -> None:
-    if not listed.size:
-        return
-    # Mapped, since the journal of a huge upload has 56 bytes a block; a journal only grows.
-    with disk_errors(str(listed.path)), listed.path.open("rb") as file, _mapped(file) as data:
-        records = journal.decode(data, str(listed.path))
-        while digests := [record.digest for record in itertools.islice(records, PIECE)]:
-            marks.add(_array(digests))
+def _mark_journal(store: BareStore, name: str, pin: PinRoot, marks: Marks, *, alone: bool) -> None:
+    try:
+        for records in journal.read(journal.path_of(store.root / "journals", name), pin.acknowledged):
+            marks.add(_array([record.digest for record in records]))
+    except Missing as error:
+        # A stream's is made with its first record.
+        if alone and pin.acknowledged:
+            raise _unknown(error, pin) from error
+    except Damaged as error:
+        raise _unknown(error, pin) from error
 
 
-def _mapped(file: BufferedReader) -> mmap.mmap:
-    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+def _unknown(error: Damaged | Missing, pin: PinRoot) -> JournalDamaged:
+    return JournalDamaged(
+        f"{error}; it is the journal of {pin.whose}. Which blocks it holds is not known, so nothing was removed: start "
+        "a server, delete that image or give the upload up, then try again; or restore the file from a backup"
+    )
 
 
 def _array(digests: list[bytes]) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:

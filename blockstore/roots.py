@@ -24,12 +24,20 @@ class ManifestRoot:
 
 
 @dataclass(frozen=True, slots=True)
+class PinRoot:
+    """A live pin: how many records of its journal were acknowledged, and whose upload it is, in words for messages."""
+
+    acknowledged: int
+    whose: str
+
+
+@dataclass(frozen=True, slots=True)
 class Roots:
-    """One snapshot of the records: live manifests by name, the names of retired ones, and live pins."""
+    """One snapshot of the records: live manifests by name, the names of retired ones, and live pins by name."""
 
     live: Mapping[str, ManifestRoot]
     retired: frozenset[str]
-    pins: frozenset[str]
+    pins: Mapping[str, PinRoot]
 
     def chain(self, name: str) -> Sequence[ManifestRoot]:
         """The manifest and those below it, newest first, as far as the records go."""

@@ -2,7 +2,8 @@
 
 Appends come one after another: each takes the file's lock, reads on what others have appended, cuts off a torn tail,
 and writes behind it. A number arrives once: again with the same digest it is passed over, with another one it is
-refused.
+refused. What was acknowledged is never taken for a torn tail: a journal with fewer records is damaged, and stays as it
+is.
 
 The file is made before its pin, and an append never makes it: so what comes after the pin's end goes nowhere.
 """
@@ -20,8 +21,8 @@ from blockstore import journal
 from blockstore.arrivals import ABSENT, FIRST, IS_HOLE, Arrivals
 from blockstore.digest import HOLE
 from blockstore.disk import disk_errors
-from blockstore.errors import BlockConflict, BlockstoreError, Damaged, Missing
-from blockstore.journal import HEADER_SIZE, RECORD_SIZE, numbers_of
+from blockstore.errors import BlockConflict, BlockstoreError, Damaged, JournalDamaged, Missing
+from blockstore.journal import HEADER_SIZE, PIECE, RECORD_SIZE, lost, numbers_of, read_at
 from blockstore.leases.flock import wait_for_lock
 from blockstore.manifest_format import LEAF_BLOCKS
 
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
 
 MOST_BLOCKS: Final = 1 << 24
 """Blocks of one session: 1 TiB at 64 KiB, and 64 MiB of memory when all of them have arrived."""
-_AT_ONCE: Final = 1 << 14
-_DIGEST: Final = 16
-"""Where the digest stands in a record."""
 
 
 def create(path: Path, store: bytes, pin: str, disk: Disk) -> None:
@@ -54,19 +52,27 @@ def create(path: Path, store: bytes, pin: str, disk: Disk) -> None:
 class SessionJournal:
     """One session's journal, of an image with so many blocks; safe on several threads and in several processes.
 
-    All methods raise Missing when the session is over, and StoreUnavailable or StoreFull as the disk does.
+    All methods raise Missing when the session is over, JournalDamaged when it has lost what was acknowledged, and
+    StoreUnavailable or StoreFull as the disk does.
     """
 
-    def __init__(self, path: Path, blocks: int, disk: Disk) -> None:
+    def __init__(self, path: Path, blocks: int, disk: Disk, *, acknowledged: int) -> None:
         self._path = path
         self._blocks = blocks
         self._disk = disk
+        self.acknowledged = acknowledged
+        """So many records, at least, were acknowledged."""
         self._lock = threading.Lock()
         self._arrivals = Arrivals()
         self._records = 0
         self._synced = 0
         self._doubted = False
         """A write or a sync failed: what is not synced yet may be lost, and the next sync may not say so."""
+
+    @property
+    def records(self) -> int:
+        """How many records are known to be there, and durable."""
+        return self._synced
 
     def append(self, records: Sequence[Record]) -> None:
         """Make records durable; BlockConflict, and none of them is there, if a number has arrived otherwise."""
@@ -131,20 +137,22 @@ class SessionJournal:
 
     def _read_on(self, fd: int) -> None:
         """Learn what others have appended, and make it durable: whoever did may have died before."""
-        what = str(self._path)
         size = os.fstat(fd).st_size
         if not self._records:
-            journal.check_header(os.pread(fd, HEADER_SIZE, 0), what)
+            self._check_header(fd)
         while True:
             begins = HEADER_SIZE + self._records * RECORD_SIZE
-            data = _read(fd, min(_AT_ONCE * RECORD_SIZE, max(0, size - begins)), begins)
+            data = read_at(fd, min(PIECE * RECORD_SIZE, max(0, size - begins)), begins, self._path)
             found = list(journal.decode_records(data, 0, self._records))
             self._learn(found)
-            if len(found) < _AT_ONCE:
+            if len(found) < PIECE:
                 break
         end = HEADER_SIZE + self._records * RECORD_SIZE
+        if size < end or self._records < self.acknowledged:
+            there = min(self._records, max(0, size - HEADER_SIZE) // RECORD_SIZE)
+            raise self._damaged(str(lost(self._path, there, max(self._records, self.acknowledged))))
         if size > end:
-            self._disk.truncate(fd, end, what)
+            self._disk.truncate(fd, end, str(self._path))
         if self._records > self._synced:
             self._make_durable(fd)
 
@@ -155,9 +163,9 @@ class SessionJournal:
         """
         at, end = (HEADER_SIZE + records * RECORD_SIZE for records in (self._synced, self._records))
         while self._doubted and at < end:
-            piece = _read(fd, min(_AT_ONCE * RECORD_SIZE, end - at), at)
+            piece = read_at(fd, min(PIECE * RECORD_SIZE, end - at), at, self._path)
             if not piece:
-                raise Damaged(f"{self._path} ended while it was read")
+                raise self._damaged(f"{self._path} ended while it was read")
             at = self._disk.write(fd, [piece], at, str(self._path))
         self._doubted = True
         self._disk.sync(fd, str(self._path))
@@ -182,19 +190,27 @@ class SessionJournal:
     def _learn(self, records: Sequence[Record]) -> None:
         for record in records:
             if numbers_of(record).stop > self._blocks:
-                raise Damaged(f"{self._path} names block {numbers_of(record).first}, which its image does not have")
+                first = numbers_of(record).first
+                raise self._damaged(f"{self._path} names block {first}, which its image does not have")
         self._arrivals.learn(records, self._records)
         self._records += len(records)
 
-    @staticmethod
-    def _digest(fd: int, place: int) -> bytes:
+    def _digest(self, fd: int, place: int) -> bytes:
         """The digest of what the arrivals say of a block."""
-        return HOLE if place == IS_HOLE else os.pread(fd, 32, HEADER_SIZE + (place - FIRST) * RECORD_SIZE + _DIGEST)
+        if place == IS_HOLE:
+            return HOLE
+        seq = place - FIRST
+        data = read_at(fd, RECORD_SIZE, HEADER_SIZE + seq * RECORD_SIZE, self._path)
+        for record in journal.decode_records(data, 0, seq):
+            return record.digest
+        raise self._damaged(f"{self._path} has lost record {seq}")
 
+    def _check_header(self, fd: int) -> None:
+        try:
+            journal.check_header(read_at(fd, HEADER_SIZE, 0, self._path), str(self._path))
+        except Damaged as error:
+            raise self._damaged(str(error)) from error
 
-def _read(fd: int, length: int, at: int) -> bytes:
-    """So many bytes, fewer only at the file's end: a disk that fails half-way makes a read short, and no torn tail."""
-    data = os.pread(fd, length, at)
-    while len(data) < length and (more := os.pread(fd, length - len(data), at + len(data))):
-        data += more
-    return data
+    @staticmethod
+    def _damaged(why: str) -> JournalDamaged:
+        return JournalDamaged(f"{why}: give this upload up, and push the image again")

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from blockstore import clock, journal, listing
-from blockstore.errors import BlockstoreError, Damaged
+from blockstore.errors import BlockstoreError, Damaged, Missing
 from blockstore.findings import Finding, Suspects, Verified
 from blockstore.index.contract import PackState
 from blockstore.marks import Marks, prefixes
@@ -36,6 +36,7 @@ from blockstore.verify_rows import RowCheck
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from blockstore.index.contract import PackRecord
     from blockstore.pack_contents import Spot
     from blockstore.progress import Progress
-    from blockstore.roots import Roots
+    from blockstore.roots import PinRoot, Roots
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,17 +123,27 @@ class _Verification:
                     self._result.add(Finding(file, spot.begins, spot.ends, spot.why))
 
     def _check_journals(self) -> None:
-        """Those of live pins: a torn tail is no damage, a wrong header is."""
-        for listed in listing.journals(self._store.root):
-            if listed.name not in self._roots.pins:
-                continue
+        """Those of live pins: a torn tail is no damage, one that was acknowledged is."""
+        gone = []
+        for name, pin in self._roots.pins.items():
+            path = journal.path_of(self._store.root / "journals", name)
+            valid = 0
             try:
-                with listed.path.open("rb") as file:
-                    list(journal.decode(file.read(journal.HEADER_SIZE), str(listed.path)))
-            except FileNotFoundError:
-                continue
+                for records in journal.read(path, pin.acknowledged):
+                    valid += len(records)
+            except Missing:
+                gone.append((name, path))
             except Damaged as error:
-                self._result.add(Finding(str(listed.path), 0, journal.HEADER_SIZE, str(error)))
+                begins = journal.HEADER_SIZE + valid * journal.RECORD_SIZE if valid else 0
+                self._tell_journal(path, begins, str(error), pin)
+        # A stream's is made with its first record, and any goes with its pin.
+        still = self._roots_now().pins if gone else {}
+        for name, path in gone:
+            if name in still and still[name].acknowledged:
+                self._tell_journal(path, 0, f"{path} is gone", still[name])
+
+    def _tell_journal(self, path: Path, begins: int, why: str, pin: PinRoot) -> None:
+        self._result.add(Finding(str(path), begins, begins, f"{why}: give {pin.whose} up, and push the image again"))
 
     # Packs.
 

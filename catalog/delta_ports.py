@@ -26,11 +26,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ArrivedBlocks:
-    """A page of what has arrived: ranges, how many blocks in all, and the number to go on at."""
+    """A page of what has arrived: ranges, how many blocks in all, the number to go on at, the journal's records."""
 
     ranges: Sequence[NumberRange]
     blocks: int
     next: int | None
+    records: int
 
 
 class Deltas(Protocol):
@@ -44,8 +45,11 @@ class Deltas(Protocol):
         """The delta upload, or None."""
         ...
 
-    def renew(self, upload_id: str, *, expires_at: datetime, acknowledged: bool = False) -> bool:
-        """Let it live on, and count a request that is about to be acknowledged; False when its pin is gone."""
+    def renew(self, upload_id: str, *, expires_at: datetime, acknowledged: bool = False, records: int = 0) -> bool:
+        """Let it live on, and count a request that is about to be acknowledged; False when its pin is gone.
+
+        `records`: so many of its journal are about to be told of; the greatest number that was ever said counts.
+        """
         ...
 
     def expired(self, now: datetime) -> Sequence[Delta]:
@@ -54,14 +58,19 @@ class Deltas(Protocol):
 
 
 class DeltaBlocks(Protocol):
-    """The block store's side of delta uploads. Errors of the block store pass through all of it."""
+    """The block store's side of delta uploads. Errors of the block store pass through all of it.
+
+    JournalDamaged from any of them: fewer records are there than `Delta.records` says; nothing was changed.
+    """
 
     async def begin(self, delta: Delta) -> None:
         """Make the upload's journal, before its pin; `Blocks.forget_journal` removes it."""
         ...
 
-    async def take(self, delta: Delta, parts: AsyncIterator[Part], locate: Locate) -> None:
+    async def take(self, delta: Delta, parts: AsyncIterator[Part], locate: Locate) -> int:
         """Take one request's blocks in; when this returns, all of them are durable and journaled.
+
+        Gives how many records the journal then has, at least: what `Deltas.renew` is told before anybody else is.
 
         Memory is the budget's for uploads. After an error, or a cancellation, some of the blocks before it may have
         arrived, and nothing of this request runs any more. Raises BlockRefused, BlockConflict, BlockNotHeld,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from catalog.model.manifest import Manifest
     from catalog.model.pin import Pin
@@ -46,6 +46,10 @@ class Inventory(Protocol):
 
     def pins(self) -> Sequence[Pin]:
         """All pins."""
+        ...
+
+    def acknowledged(self) -> Mapping[str, int]:
+        """How many records of its journal were acknowledged, of each delta upload by its pin's name."""
         ...
 
     def remove_retired(self, names: Sequence[str]) -> int:

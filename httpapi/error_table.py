@@ -37,6 +37,7 @@ STATUS_OF: dict[type[Exception], HTTPStatus] = {
     blocks.StoreFull: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     blocks.StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     blocks.Damaged: HTTPStatus.SERVICE_UNAVAILABLE,
+    blocks.JournalDamaged: HTTPStatus.CONFLICT,
     blocks.Missing: HTTPStatus.SERVICE_UNAVAILABLE,
     blocks.BlockRefused: HTTPStatus.BAD_REQUEST,
     blocks.BlockConflict: HTTPStatus.CONFLICT,

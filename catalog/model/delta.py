@@ -15,7 +15,7 @@ class Delta:
 
     `id` is the upload's and its pin's. `base_image` is the image whose blocks are kept where none arrives, as it was
     named; what is read is the manifest that the pin holds. `requests` counts those that were acknowledged: a commit
-    is of as many as it has seen.
+    is of as many as it has seen. `records` are those of the journal that somebody was told of, at least.
     """
 
     id: str
@@ -25,3 +25,8 @@ class Delta:
     base_image: str | None
     expires_at: datetime
     requests: int = 0
+    records: int = 0
+
+    def has_seen(self, now: Delta) -> bool:
+        """Whether all that was acknowledged by `now`, a later look at the same upload, was by this one."""
+        return (self.requests, self.records) == (now.requests, now.records)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import case, insert, select, update
 
 from catalog.model.delta import Delta
 from catalog.sql.tables import deltas, pins
@@ -35,6 +35,7 @@ class SqlDeltas:
                 "block_size": delta.block_size,
                 "base_image": delta.base_image,
                 "requests": delta.requests,
+                "records": delta.records,
             },
         )
 
@@ -43,14 +44,15 @@ class SqlDeltas:
         found = self._found(_WITH_PINS.where(deltas.c.id == upload_id))
         return found[0] if found else None
 
-    def renew(self, upload_id: str, *, expires_at: datetime, acknowledged: bool = False) -> bool:
-        """Move the pin's end by compare-and-set, and count the request."""
+    def renew(self, upload_id: str, *, expires_at: datetime, acknowledged: bool = False, records: int = 0) -> bool:
+        """Move the pin's end by compare-and-set, and count the request and the records."""
         moved = update(pins).where(pins.c.id == upload_id).values(expires_at=to_us(expires_at))
         if self._connection.execute(moved).rowcount == 0:
             return False
-        if acknowledged:
-            counted = update(deltas).where(deltas.c.id == upload_id).values(requests=deltas.c.requests + 1)
-            self._connection.execute(counted)
+        if acknowledged or records:
+            more = case((deltas.c.records < records, records), else_=deltas.c.records)
+            counted = {"requests": deltas.c.requests + acknowledged, "records": more}
+            self._connection.execute(update(deltas).where(deltas.c.id == upload_id).values(counted))
         return True
 
     def expired(self, now: datetime) -> Sequence[Delta]:
@@ -71,4 +73,5 @@ def delta_of(row: Row[*tuple[Any, ...]]) -> Delta:
         base_image=row.base_image,
         expires_at=from_us(row.expires_at),
         requests=row.requests,
+        records=row.records,
     )

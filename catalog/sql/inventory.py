@@ -11,10 +11,10 @@ from catalog.model.location import OUR_STORE
 from catalog.model.manifest import ManifestState
 from catalog.sql.manifests import manifest_of
 from catalog.sql.pins import pin_of
-from catalog.sql.tables import image_locations, images, manifests, pins
+from catalog.sql.tables import deltas, image_locations, images, manifests, pins
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy import Connection
 
@@ -47,6 +47,10 @@ class SqlInventory:
     def pins(self) -> Sequence[Pin]:
         """All pins."""
         return [pin_of(row) for row in self._connection.execute(select(pins).order_by(pins.c.id))]
+
+    def acknowledged(self) -> Mapping[str, int]:
+        """Of each delta upload, by name."""
+        return {row.id: row.records for row in self._connection.execute(select(deltas.c.id, deltas.c.records))}
 
     def remove_retired(self, names: Sequence[str]) -> int:
         """Delete their rows. A base goes after those over it: the newest of a chain come first."""

@@ -166,6 +166,8 @@ deltas: Final = Table(
     Column("base_image", String(36)),
     # So many requests were acknowledged: a commit that has not seen all of them is made again.
     Column("requests", BigInteger, nullable=False),
+    # And so many records of the journal: with fewer it is damaged, not torn.
+    Column("records", BigInteger, nullable=False, server_default="0"),
 )
 
 tasks: Final = Table(

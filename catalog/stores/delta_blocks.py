@@ -53,17 +53,18 @@ class StoredDeltas:
         """Make the journal."""
         await self._on_sync_thread(partial(self._store.deltas.create, _session(delta)))
 
-    async def take(self, delta: Delta, parts: AsyncIterator[Part], locate: Locate) -> None:
+    async def take(self, delta: Delta, parts: AsyncIterator[Part], locate: Locate) -> int:
         """Window by window; see the port."""
         session = _session(delta)
         spare = longest_entry(session.block_size) - session.block_size
         admit = partial(self._store.admit_upload, session.cutting, spare=spare)
         share = await admitted(self._store.slabs, self._line, admit)
         try:
+            writer = self._store.deltas.writer(session)
             # Read now what others have appended, rather than while a generation waits for it.
-            await self._on_sync_thread(self._store.deltas.journal(session).count)
-            request = _Request(self._store, session, self._store.deltas.writer(session), share, locate)
-            await request.run(parts)
+            await self._on_sync_thread(writer.journal.count)
+            await _Request(self._store, session, writer, share, locate).run(parts)
+            return writer.journal.records
         finally:
             share.close()
 
@@ -73,7 +74,7 @@ class StoredDeltas:
 
         def look() -> ArrivedBlocks:
             ranges, following = journal.arrived(start, most)
-            return ArrivedBlocks(ranges, journal.count(), following)
+            return ArrivedBlocks(ranges, journal.count(), following, journal.records)
 
         return await self._on_sync_thread(look)
 
@@ -254,7 +255,7 @@ def _named(reader: ManifestReader, held: SentHeld) -> list[SentBlock]:
 
 
 def _session(delta: Delta) -> Session:
-    return Session(delta.id, delta.size, delta.block_size)
+    return Session(delta.id, delta.size, delta.block_size, delta.records)
 
 
 def _written(session: Session, built: BuiltDelta) -> Written:

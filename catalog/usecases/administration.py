@@ -15,7 +15,7 @@ from blockstore import stats as block_stats
 from blockstore.coverage import missing_blocks
 from blockstore.errors import DataRefused
 from blockstore.findings import Finding
-from blockstore.roots import ManifestRoot, Roots
+from blockstore.roots import ManifestRoot, PinRoot, Roots
 from catalog.model.manifest import ManifestState
 from catalog.model.pin import UploadKind
 from catalog.usecases import uploads
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from blockstore.stats import StoreStats
     from blockstore.verify import Wanted
     from catalog.inventory import HeldImage, Records
+    from catalog.model.pin import Pin
     from catalog.ports import UnitOfWork
 
 _CATALOG = "catalog"
@@ -76,12 +77,18 @@ def roots_of(uow: UnitOfWork, *, streams: bool = True) -> Roots:
     """What holds blocks, in this snapshot; without `streams`, as if uploads that die with their process were over."""
     manifests = uow.inventory.manifests()
     live = [each for each in manifests if each.state is ManifestState.LIVE]
-    pins = [pin.id for pin in uow.inventory.pins() if streams or pin.kind is not UploadKind.STREAM]
+    pins = [pin for pin in uow.inventory.pins() if streams or pin.kind is not UploadKind.STREAM]
+    acknowledged = uow.inventory.acknowledged()
     return Roots(
         live={each.id: ManifestRoot(each.id, each.digest, each.base, each.depth, each.size) for each in live},
         retired=frozenset(each.id for each in manifests if each.state is ManifestState.RETIRED),
-        pins=frozenset(pins),
+        pins={pin.id: PinRoot(acknowledged.get(pin.id, 0), _whose(pin)) for pin in pins},
     )
+
+
+def _whose(pin: Pin) -> str:
+    kind = "delta upload" if pin.kind is UploadKind.SESSION else "upload"
+    return f"the {kind} {pin.upload_id} of image {pin.image_id}"
 
 
 def stats(store: BareStore, records: Records, progress: Progress, *, garbage: bool) -> Stats:

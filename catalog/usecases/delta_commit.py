@@ -71,7 +71,7 @@ async def _commit(services: Services, delta: Delta, written: Written, by: Reques
 
     def settle(uow: UnitOfWork) -> Image | None:
         now = uow.deltas.get(delta.id)
-        if now is not None and now.requests != delta.requests:
+        if now is not None and not delta.has_seen(now):
             return None
         return uploads.commit(uow, work, at=services.clock())
 

@@ -57,19 +57,24 @@ async def take(services: Services, named: Named, parts_of: Callable[[Delta], Asy
 
     try:
         async with aclosing(parts_of(delta)) as parts:
-            await services.blocks.deltas.take(delta, parts, locate)
+            records = await services.blocks.deltas.take(delta, parts, locate)
     except Missing:
         if await services.database.read(lambda uow: uow.deltas.get(delta.id)) is None:
             raise _ended(named) from None
         raise
-    if not await services.database.write(lambda uow: _renew(services, uow, delta, acknowledged=True)):
+    if not await services.database.write(partial(_renew, services, delta=delta, acknowledged=True, records=records)):
         raise _ended(named)
 
 
 async def show(services: Services, named: Named, *, start: int, most: int) -> tuple[Delta, ArrivedBlocks]:
-    """The upload, and what has arrived from number `start` on. Raises NotFound, Forbidden."""
+    """The upload, and what has arrived from number `start` on. Raises NotFound, Forbidden, Gone."""
     delta = await _touched(services, named)
-    return delta, await services.blocks.deltas.arrived(delta, start=start, most=most)
+    found = await services.blocks.deltas.arrived(delta, start=start, most=most)
+    # What is told to have arrived is not sent again: so it is acknowledged, whatever became of its request.
+    told = partial(_renew, services, delta=delta, records=found.records)
+    if found.records > delta.records and not await services.database.write(told):
+        raise _ended(named)
+    return delta, found
 
 
 async def of_image(services: Services, caller: Caller, image_id: str) -> Sequence[Delta]:
@@ -132,13 +137,12 @@ async def live_on(services: Services, delta: Delta) -> bool:
     """Begin the upload's time anew; False when it has ended."""
     # A hundredth of its time is not worth a transaction.
     lately = services.clock() + timedelta(seconds=0.99 * services.delta_expiry)
-    renew = partial(_renew, services, delta=delta, acknowledged=False)
-    return delta.expires_at >= lately or await services.database.write(renew)
+    return delta.expires_at >= lately or await services.database.write(partial(_renew, services, delta=delta))
 
 
-def _renew(services: Services, uow: UnitOfWork, delta: Delta, *, acknowledged: bool) -> bool:
+def _renew(services: Services, uow: UnitOfWork, delta: Delta, *, acknowledged: bool = False, records: int = 0) -> bool:
     until = services.clock() + timedelta(seconds=services.delta_expiry)
-    return uow.deltas.renew(delta.id, expires_at=until, acknowledged=acknowledged)
+    return uow.deltas.renew(delta.id, expires_at=until, acknowledged=acknowledged, records=records)
 
 
 def _ended(named: Named) -> Gone:

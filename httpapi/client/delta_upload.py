@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _TRIES: Final = 3
 # Errors of an upload that has ended, or got other blocks than this file's: a new one can still become it.
 _SEND_BYTES: Final = frozenset({"block-not-held", "block-refused"})
-_BEGIN_ANEW: Final = frozenset({"block-conflict", "delta-incomplete", "gone", "not-found"})
+_BEGIN_ANEW: Final = frozenset({"block-conflict", "delta-damaged", "delta-incomplete", "gone", "not-found"})
 
 
 class DeltaUpload:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import struct
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from blockstore import manifest_format
+from blockstore import journal, manifest_format
 from blockstore.digest import digest
 from blockstore.disk import Disk
 from blockstore.manifest import ManifestFile, open_chain
@@ -24,13 +26,22 @@ from chunker.cutting import CutKind, Cutting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
+
+    from blockstore.journal import Record
 
 STORE = bytes(range(16))
 BLOCK = 4096
 BASE_HEADER = Header(
     store=STORE, block_size=BLOCK, size=10, base=NO_BASE, depth=0, entries=1, holes=0, leaves=1, directory=164
 )
+
+
+def records_in(data: bytes) -> list[Record]:
+    """What a journal with these bytes has."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        return [record for piece in journal.read(Path(file.name), 0) for record in piece]
 
 
 def name(number: int) -> bytes:

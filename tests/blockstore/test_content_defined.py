@@ -13,13 +13,13 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from blockstore import journal
 from blockstore.data_dir import encode_format
 from blockstore.digest import HOLE, digest
 from blockstore.features import CONTENT_DEFINED, Features
 from blockstore.names import new_name
 from blockstore.store import BlockStore, StoreOptions
 from chunker.cutting import CutKind, Cutting
+from tests.blockstore.shelf import records_in
 from tests.blockstore.test_property_round_trip import bytes_of, segments, split
 from tests.kit.images_in_store import link, manifest_blocks, read_image, write_image
 
@@ -141,7 +141,7 @@ def test_the_journal_has_every_data_block_by_its_ordinal(tmp_path: Path) -> None
         write_image(opened, [data], cutting=CUTTING, pin=pin)
     finally:
         opened.close()
-    records = list(journal.decode((tmp_path / "journals" / f"{pin}.journal").read_bytes(), "it"))
+    records = records_in((tmp_path / "journals" / f"{pin}.journal").read_bytes())
     blocks = expected_blocks(data, CUTTING)
     assert [tuple(record) for record in records] == [
         (number, name) for number, name in enumerate(blocks) if name != HOLE

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from blockstore import frames, journal, manifest_format
+from blockstore import frames, manifest_format
 from blockstore.data_dir import decode_format, encode_format
 from blockstore.digest import HOLE, digest
 from blockstore.errors import Damaged
@@ -19,6 +19,7 @@ from blockstore.manifest_format import NO_BASE
 from blockstore.packs import pack_format, resync
 from blockstore.packs.pack_format import Start, TableRow
 from blockstore.resolve import Resolver
+from tests.blockstore.shelf import records_in
 from tests.golden import make
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def test_the_file_is_made_again_byte_by_byte(name: str) -> None:
 
 
 def test_the_journal_holds_the_records_before_the_tear() -> None:
-    assert tuple(journal.decode(golden("torn.journal"), "torn.journal")) == make.RECORDS
+    assert tuple(records_in(golden("torn.journal"))) == make.RECORDS
 
 
 def test_the_format_file_holds_the_stores_id() -> None:

@@ -15,11 +15,12 @@ from blockstore import journal, session_journal
 from blockstore.arrivals import ABSENT, FIRST, IS_HOLE, Arrivals
 from blockstore.digest import HOLE
 from blockstore.disk import Disk
-from blockstore.errors import BlockConflict, Missing, StoreUnavailable
+from blockstore.errors import BlockConflict, JournalDamaged, Missing, StoreUnavailable
 from blockstore.journal import HEADER_SIZE, RECORD_SIZE, Record, hole_run, numbers_of
 from blockstore.sent_blocks import NumberRange
 from blockstore.session_journal import SessionJournal
 from tests.blockstore.shelf import STORE, name
+from tests.kit.filled_store import flip
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,8 +39,8 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def opened(path: Path, disk: Disk | None = None, blocks: int = BLOCKS) -> SessionJournal:
-    return SessionJournal(path, blocks, disk or Disk())
+def opened(path: Path, disk: Disk | None = None, blocks: int = BLOCKS, acknowledged: int = 0) -> SessionJournal:
+    return SessionJournal(path, blocks, disk or Disk(), acknowledged=acknowledged)
 
 
 def data(*numbers: int) -> list[Record]:
@@ -118,6 +119,40 @@ def test_a_torn_tail_is_cut_off_before_the_next_append(path: Path, torn: int) ->
     writer.append(data(2))
     assert ranges(opened(path)) == [(1, 2)]
     assert path.stat().st_size == HEADER_SIZE + 2 * RECORD_SIZE
+
+
+@pytest.mark.parametrize("record", [0, 1, 2])
+def test_fewer_records_than_were_acknowledged_are_damage_and_nothing_is_cut_off(path: Path, record: int) -> None:
+    opened(path).append(data(1, 2, 3))
+    flip(path, (HEADER_SIZE + record * RECORD_SIZE + RECORD_SIZE // 2) * 8)
+    rotten = path.read_bytes()
+    for acknowledged in (record + 1, 3):
+        reader = opened(path, acknowledged=acknowledged)
+        for work in (reader.count, lambda reader=reader: reader.append(data(4)), reader.count):
+            with pytest.raises(
+                JournalDamaged, match=f"has {record} of the {acknowledged} records .* give this upload up"
+            ):
+                work()
+    assert path.read_bytes() == rotten
+    # What nobody was told of is a torn tail.
+    assert opened(path, acknowledged=record).count() == record
+
+
+def test_a_journal_that_shrinks_while_it_is_known_is_damaged(path: Path) -> None:
+    writer = opened(path)
+    writer.append(data(1, 2, 3))
+    os.truncate(path, HEADER_SIZE + RECORD_SIZE)
+    for work in (writer.count, lambda: writer.append(data(4))):
+        with pytest.raises(JournalDamaged, match="has 1 of the 3 records"):
+            work()
+    assert path.stat().st_size == HEADER_SIZE + RECORD_SIZE
+
+
+@pytest.mark.parametrize("left", [0, 20, HEADER_SIZE - 1])
+def test_a_session_without_its_header_is_damaged(path: Path, left: int) -> None:
+    os.truncate(path, left)
+    with pytest.raises(JournalDamaged, match="header is damaged: give this upload up"):
+        opened(path).count()
 
 
 def test_a_read_that_ends_early_is_no_torn_tail(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -209,6 +209,18 @@ def test_a_new_catalog_can_be_opened_from_several_sides_at_once(tmp_path: Path) 
     asyncio.run(scene())
 
 
+def test_a_delta_upload_that_an_older_version_began_has_acknowledged_nothing_that_is_known(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.sqlite"
+    open_catalog(path).close()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("ALTER TABLE deltas DROP COLUMN records")
+        connection.execute("INSERT INTO deltas (id, size, block_size, requests) VALUES ('old', 10, 4096, 3)")
+        connection.execute("UPDATE alembic_version SET version_num = '0004'")
+    open_catalog(path).close()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT requests, records FROM deltas").fetchall() == [(3, 0)]
+
+
 def test_a_newer_schema_is_refused_with_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "catalog.sqlite"
     open_catalog(path).close()

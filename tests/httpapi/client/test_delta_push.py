@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bench.counting_proxy import CountingProxy
+from blockstore.journal import HEADER_SIZE, RECORD_SIZE
 from httpapi.client import comparison, delta_api, names_cache, other_bases
 from httpapi.client.api import ImagesApi
 from httpapi.client.block_file import open_block_file
 from httpapi.client.changed_extents import ChangedExtents
 from httpapi.client.errors import Conflict, Interrupted, Mismatch, SourceRefused
 from tests.kit.changing_disk import BLOCK, ChangingDisk
+from tests.kit.filled_store import flip
 from tests.kit.image_service import image_service
 from tests.kit.pusher import RAW, Pusher
 from tests.kit.running_server import RunningServer
@@ -453,6 +455,25 @@ def test_an_upload_that_expired_is_begun_anew(
     assert pusher.server.call("DELETE", f"/v2/images/{begun}/deltas/{found}").status == 204
     done = pusher.push(parent)
     assert done.image.id == begun
+    pusher.is_right(begun)
+
+
+def test_an_upload_whose_journal_is_damaged_is_begun_anew(
+    pusher: Pusher, disk: ChangingDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = pusher.whole()
+    disk.write(2 * MIB, os.urandom(MIB))
+    with monkeypatch.context() as broken, pytest.raises(Interrupted):
+        broken.setattr("httpapi.client.delta_api.DeltaApi.commit", refuse)
+        pusher.push(parent)
+    (begun,) = pusher.begun()
+    [path] = (tmp_path / "data" / "journals").iterdir()
+    flip(path, (HEADER_SIZE + RECORD_SIZE // 2) * 8)
+    upload = pusher.server.call("GET", f"/v2/images/{begun}/deltas").json["deltas"][0]["id"]
+    refused = pusher.server.call("POST", f"/v2/images/{begun}/deltas/{upload}/commit")
+    assert (refused.status, refused.code) == (409, "delta-damaged")
+    assert pusher.push(parent).image.id == begun
+    assert any("give this upload up" in note for note in pusher.report.notes)
     pusher.is_right(begun)
 
 
