@@ -11,6 +11,7 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+from weakref import WeakValueDictionary
 
 from blockstore import coalesce, session_journal
 from blockstore.base_view import BaseView
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
 TRIES: Final = 3
 """Times that a manifest is built again because blocks arrived meanwhile."""
 KEPT: Final = 8
-"""Journals whose contents a process remembers; the others are read again when they are needed."""
+KEPT_BYTES: Final = 64 << 20
+"""Journals whose contents a process remembers beside those in use, and their bytes; others are read again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,8 @@ class DeltaStore:
         self._store_id = store_id
         self._lock = threading.Lock()
         self._known: OrderedDict[str, SessionJournal] = OrderedDict()
+        # All that anybody has: a session in use is never in memory twice, forgotten or not.
+        self._in_use: WeakValueDictionary[str, SessionJournal] = WeakValueDictionary()
 
     def create(self, session: Session) -> None:
         """Make the session's journal, durable; before its pin."""
@@ -95,14 +99,18 @@ class DeltaStore:
     def journal(self, session: Session) -> SessionJournal:
         """The session's journal, whose contents are read when they are asked for."""
         with self._lock:
-            found = self._known.pop(session.pin, None)
+            found = self._in_use.get(session.pin)
             if found is None:
                 path = path_of(self._journals, session.pin)
                 found = SessionJournal(path, session.blocks, self._store.disk, acknowledged=session.acknowledged)
+                self._in_use[session.pin] = found
             # Requests end in any order.
             found.acknowledged = max(found.acknowledged, session.acknowledged)
             self._known[session.pin] = found
-            while len(self._known) > KEPT:
+            self._known.move_to_end(session.pin)
+            while len(self._known) > 1 and (
+                len(self._known) > KEPT or sum(each.taken for each in self._known.values()) > KEPT_BYTES
+            ):
                 self._known.popitem(last=False)
             return found
 

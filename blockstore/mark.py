@@ -9,8 +9,6 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from blockstore import journal
 from blockstore.errors import Damaged, JournalDamaged, Missing
 from blockstore.manifest import ManifestFile
@@ -57,7 +55,7 @@ def _mark_manifest(store: BareStore, name: str, digest: bytes, marks: Marks) -> 
 def _mark_journal(store: BareStore, name: str, pin: PinRoot, marks: Marks, *, alone: bool) -> None:
     try:
         for records in journal.read(journal.path_of(store.root / "journals", name), pin.acknowledged):
-            marks.add(_array([record.digest for record in records]))
+            marks.add(records["digest"])
     except Missing as error:
         # A stream's is made with its first record.
         if alone and pin.acknowledged:
@@ -71,7 +69,3 @@ def _unknown(error: Damaged | Missing, pin: PinRoot) -> JournalDamaged:
         f"{error}; it is the journal of {pin.whose}. Which blocks it holds is not known, so nothing was removed: start "
         "a server, delete that image or give the upload up, then try again; or restore the file from a backup"
     )
-
-
-def _array(digests: list[bytes]) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
-    return np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, 32)

@@ -12,8 +12,10 @@ import errno
 import fcntl
 import logging
 import os
+import time
 from typing import TYPE_CHECKING, Final
 
+from blockstore import clock
 from blockstore.disk import disk_errors
 from blockstore.errors import LeaseLost
 from blockstore.names import new_name
@@ -39,6 +41,19 @@ def try_lock(fd: int, *, shared: bool = False) -> bool:
 def wait_for_lock(fd: int) -> None:
     """Take the lock of an open file, held by anybody for moments only, and wait for it."""
     fcntl.flock(fd, fcntl.LOCK_EX)
+
+
+def try_lock_for(fd: int, seconds: float) -> bool:
+    """Take the lock of an open file, at once or within so many seconds; False if somebody keeps it."""
+    until = clock.monotonic() + seconds
+    pause = 0.0005
+    while not try_lock(fd):
+        left = until - clock.monotonic()
+        if left <= 0:
+            return False
+        time.sleep(min(pause, left))
+        pause = min(2 * pause, 0.02)
+    return True
 
 
 class LockFile:

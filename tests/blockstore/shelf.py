@@ -41,7 +41,8 @@ def records_in(data: bytes) -> list[Record]:
     with tempfile.NamedTemporaryFile() as file:
         file.write(data)
         file.flush()
-        return [record for piece in journal.read(Path(file.name), 0) for record in piece]
+        pieces = list(journal.read(Path(file.name), 0))
+    return [journal.Record(int(row["number"]), row["digest"].tobytes()) for piece in pieces for row in piece]
 
 
 def name(number: int) -> bytes:

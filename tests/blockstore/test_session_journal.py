@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import random
 import threading
+import time
 import tracemalloc
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,14 +20,14 @@ from blockstore.arrivals import ABSENT, FIRST, IS_HOLE, Arrivals
 from blockstore.digest import HOLE
 from blockstore.disk import Disk
 from blockstore.errors import BlockConflict, JournalDamaged, Missing, StoreUnavailable
-from blockstore.journal import HEADER_SIZE, RECORD_SIZE, Record, hole_run, numbers_of
+from blockstore.journal import HEADER_SIZE, RECORD_SIZE, NumberArrays, Record, hole_run, numbers_in, numbers_of
 from blockstore.sent_blocks import NumberRange
 from blockstore.session_journal import SessionJournal
 from tests.blockstore.shelf import STORE, name
 from tests.kit.filled_store import flip
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from typing_extensions import Buffer
@@ -45,6 +49,10 @@ def opened(path: Path, disk: Disk | None = None, blocks: int = BLOCKS, acknowled
 
 def data(*numbers: int) -> list[Record]:
     return [Record(number, name(number)) for number in numbers]
+
+
+def arrays(records: list[Record]) -> NumberArrays:
+    return numbers_in(journal.decode_records(journal.encode_records(records, 0), 0))
 
 
 def ranges(found: SessionJournal, start: int = 0, most: int = 100) -> list[tuple[int, int]]:
@@ -155,6 +163,50 @@ def test_a_session_without_its_header_is_damaged(path: Path, left: int) -> None:
         opened(path).count()
 
 
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """As another process that is in the middle of an append."""
+    with path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def test_nobody_waits_for_ever_for_a_process_that_stands_still(path: Path) -> None:
+    opened(path).append(data(1, 2, 3))
+    reader = SessionJournal(path, BLOCKS, Disk(), acknowledged=2, patience=0.3)
+    with locked(path):
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable, match=r"not free within 0 s: .* stopped or stuck"):
+            reader.count()
+        assert 0.3 <= time.monotonic() - began < 5
+        # What was acknowledged is read all the same, and who comes later doesn't wait for what nobody gets.
+        assert reader.records == 2
+        began = time.monotonic()
+        for work in (lambda: reader.append(data(4)), reader.count):
+            with pytest.raises(StoreUnavailable):
+                work()
+        assert time.monotonic() - began < 0.3
+    assert ranges(reader) == [(1, 3)]
+    reader.append(data(4))
+    assert reader.count() == 4
+
+
+def test_one_waits_for_an_append_that_is_under_way(path: Path) -> None:
+    reader = opened(path)
+    with ExitStack() as stack:
+        stack.enter_context(locked(path))
+        threading.Timer(0.2, stack.pop_all().close).start()
+        assert reader.count() == 0
+
+
+def test_many_records_are_read_on_in_pieces(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("blockstore.session_journal.PIECE", 100)
+    numbers = random.Random(1).sample(range(BLOCKS), 1050)
+    opened(path).append(data(*numbers))
+    for acknowledged in (0, 100, 730, 1050):
+        assert digests(opened(path, acknowledged=acknowledged)) == {n: name(n) for n in numbers}
+
+
 def test_a_read_that_ends_early_is_no_torn_tail(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened(path).append(data(*range(100)))
     whole = os.pread
@@ -261,7 +313,7 @@ def test_a_run_of_holes_in_each_leaf_takes_no_leafs_memory() -> None:
     runs = [hole_run(NumberRange(key * 1024 + 1, 1022)) for key in range(4096)]
     tracemalloc.start()
     arrivals = Arrivals()
-    arrivals.learn(runs, 0)
+    arrivals.learn(arrays(runs), 0)
     taken, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert arrivals.count == 4096 * 1022
@@ -271,15 +323,46 @@ def test_a_run_of_holes_in_each_leaf_takes_no_leafs_memory() -> None:
 ITEMS = st.lists(st.tuples(st.booleans(), st.integers(0, BLOCKS - 1), st.integers(1, 2500)), max_size=30)
 
 
-@given(ITEMS)
-def test_arrivals_are_a_map_of_numbers(items: list[tuple[bool, int, int]]) -> None:
+def learned(items: list[tuple[bool, int, int]], together: int) -> tuple[Arrivals, dict[int, int]]:
+    """So many records at a time; and the same as a dict."""
     arrivals, model = Arrivals(), dict[int, int]()
+    records = []
     for seq, (hole, first, count) in enumerate(items):
         numbers = NumberRange(first, min(count, BLOCKS - first) if hole else 1)
-        arrivals.learn([hole_run(numbers) if hole else Record(first, name(1))], seq)
+        records.append(hole_run(numbers) if hole else Record(first, name(1)))
         model |= dict.fromkeys(range(first, numbers.stop), IS_HOLE if hole else seq + FIRST)
+    for first in range(0, len(records), together):
+        arrivals.learn(arrays(records[first : first + together]), first)
+    return arrivals, model
+
+
+@given(items=ITEMS, together=st.integers(1, 30), about=st.tuples(st.integers(0, BLOCKS - 1), st.integers(1, 3000)))
+def test_arrivals_are_a_map_of_numbers(
+    items: list[tuple[bool, int, int]], together: int, about: tuple[int, int]
+) -> None:
+    arrivals, model = learned(items, together)
     assert arrivals.count == len(model)
     assert {n: arrivals.at(n) for n in range(BLOCKS) if arrivals.at(n) != ABSENT} == model
     found, following = arrivals.ranges(0, BLOCKS)
     assert following is None
     assert [n for each in found for n in range(each.first, each.stop)] == sorted(model)
+    asked = range(about[0], min(BLOCKS, sum(about)))
+    known = {model.get(number, ABSENT) for number in asked}
+    assert arrivals.about(NumberRange(asked.start, len(asked))) == (ABSENT in known, any(n >= FIRST for n in known))
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(1020, 1030), st.integers(1, 20)), min_size=1, max_size=80))
+def test_arrivals_on_both_sides_of_a_leafs_border(items: list[tuple[bool, int, int]]) -> None:
+    arrivals, model = learned(items, 80)
+    assert {n: arrivals.at(n) for n in range(1000, 1060) if arrivals.at(n) != ABSENT} == model
+
+
+def test_what_arrivals_say_that_they_take_is_about_what_they_take() -> None:
+    for numbers in (range(1 << 14), range(0, 1 << 16, 4), range(0, 1 << 21, 1024)):
+        records = arrays([Record(number, name(1)) for number in numbers])
+        tracemalloc.start()
+        arrivals = Arrivals()
+        arrivals.learn(records, 0)
+        taken, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert taken / 1.5 < arrivals.taken < taken * 1.5

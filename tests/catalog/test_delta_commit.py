@@ -192,7 +192,7 @@ def test_a_commit_has_counted_all_that_the_image_is_made_of(tmp_path: Path) -> N
             await send(services, named, (0, b"x" * BLOCK))
             [path] = (tmp_path / "journals").iterdir()
             journal = Filling(path, 20, service.store.disk, acknowledged=0)
-            service.store.deltas._known[named.upload_id] = journal
+            service.store.deltas._in_use[named.upload_id] = journal
             for late, expected, refusal in (
                 (range(5, 6), 1, "2 blocks have arrived, not 1"),
                 (range(6, 20), None, "keep"),
