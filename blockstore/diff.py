@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from blockstore.manifest import ManifestFile
     from blockstore.resolve import Window
 
+LEAF: Final = 16
+"""How much work a leaf is that is read; passing over a window is 1."""
+_STEP: Final = 16
+"""Windows of the older image that are looked at together: one of the newer may reach over a thousand of them."""
 _SAME: Final = 0
 _DATA: Final = 1
 _ZERO: Final = 2
@@ -47,32 +51,36 @@ class Difference:
         self._since_size = since[0].header.size
         self._by_leaf = _Leaves.of(image, since)
 
-    def extents(self, start: int, windows: int) -> tuple[list[Extent], int]:
-        """Compare from byte `start` on, so many windows of 1,024 blocks at most; gives where it stopped, too.
+    def extents(self, start: int, work: int) -> tuple[list[Extent], int, int]:
+        """Compare from byte `start` on until so much work is done; gives where it stopped, and how much it was, too.
 
         It is done when that is `size`. Extents ascend and don't touch, but those of two calls may.
         """
         found: list[Extent] = []
-        while start < self.size and windows:
-            windows -= 1
+        done = 0
+        while start < self.size and done < work:
             if self._by_leaf is not None and (skipped := self._by_leaf.same_until(start)):
                 start = min(skipped, self.size)
+                done += 1
                 continue
-            window = next(self._image.windows(start, self.size))
-            for extent in self._compare(window):
+            compared = self._compare(next(self._image.windows(start, self.size)))
+            for extent in compared.extents:
                 # The first block may have begun before `start`.
                 offset = max(extent.offset, start)
                 add(found, Extent(offset, extent.offset + extent.length - offset, extent.zero))
-            start = int(window.bounds[-1])
-        return found, start
+            start = compared.end
+            done += LEAF * (len(self._image.chain) + compared.theirs * len(self._since.chain))
+        return found, start, done
 
-    def _compare(self, window: Window) -> list[Extent]:
+    def _compare(self, window: Window) -> _Compared:
+        """Compare the blocks of a window, or as many of them as the step has of the older image."""
         bounds, names = window.bounds, window.digests
         data = np.asarray(names.any(axis=1))
         same = np.zeros(len(names), dtype=np.bool_)
         over_data = np.zeros(len(names) + 1, dtype=np.int64)
         stop = min(int(bounds[-1]), self._since_size)
-        for theirs in self._since.windows(int(bounds[0]), stop):
+        reached, looked = stop, 0
+        for theirs in itertools.islice(self._since.windows(int(bounds[0]), stop), _STEP):
             starts, ends = theirs.bounds[:-1], theirs.bounds[1:]
             at = np.clip(np.searchsorted(bounds, starts, side="right") - 1, 0, len(names) - 1)
             fits = (bounds[at] == starts) & (bounds[at + 1] == ends)
@@ -81,9 +89,21 @@ class Difference:
             last = np.clip(np.searchsorted(bounds, ends), 1, len(names))
             np.add.at(over_data, at[full], 1)
             np.add.at(over_data, last[full], -1)
+            reached, looked = int(ends[-1]), looked + 1
+        # A block is compared if all of it was; a step of the smallest blocks is longer than the longest block.
+        count = len(names) if reached >= stop else int(np.searchsorted(bounds, reached, side="right")) - 1
         both_zero = ~data & (np.cumsum(over_data[:-1]) == 0) & (bounds[1:] <= self._since_size)
         state = np.where(same | both_zero, _SAME, np.where(data, _DATA, _ZERO))
-        return _runs(bounds, state)
+        return _Compared(_runs(bounds[: count + 1], state[:count]), int(bounds[count]), looked)
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """What differs up to byte `end`, and how many windows of the older image that took."""
+
+    extents: list[Extent]
+    end: int
+    theirs: int
 
 
 def add(extents: list[Extent], extent: Extent) -> None:

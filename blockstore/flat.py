@@ -37,7 +37,8 @@ class FlatManifest:
         top = chain[0].header
         self._windows = -(-top.blocks // LEAF_BLOCKS)
         self._looked = 0
-        self._rows: list[tuple[int, int, int, int, bytes]] = []
+        self._rows = np.zeros(top.leaves if len(chain) == 1 else self._windows, dtype=DIRECTORY_ROW)
+        self._leaves = 0
         self._end = HEADER_SIZE
         self._entries = 0
         self._is_flat = len(chain) == 1
@@ -53,7 +54,9 @@ class FlatManifest:
             data = self._leaf(key)
             if data:
                 count = len(data) // row_of(self.header).itemsize
-                self._rows.append((self._key(key), self._end, count, 0, digest(data)))
+                name = np.frombuffer(digest(data), dtype=np.uint8)
+                self._rows[self._leaves] = (self._key(key), self._end, count, 0, name)
+                self._leaves += 1
                 self._end += len(data)
                 self._entries += count
         self._looked = stop
@@ -81,7 +84,7 @@ class FlatManifest:
     @property
     def parts(self) -> int:
         """How many parts there are: the header, the leaves, the directory."""
-        return len(self._rows) + 2
+        return self._leaves + 2
 
     def part(self, number: int) -> bytes:
         """One part's bytes. Damaged if a leaf is not what it was at the first look."""
@@ -89,16 +92,15 @@ class FlatManifest:
             return self._header
         if number == self.parts - 1:
             return self._directory
-        key, _, _, _, name = self._rows[number - 1]
+        row = self._rows[number - 1]
+        key = int(row["key"])
         data = self._leaf(key if self.header.is_fixed else number - 1)
-        if digest(data) != name:
+        if digest(data) != row["digest"].tobytes():
             raise Damaged(f"{self._chain[0].path}: leaf {key} changed while it was read")
         return data
 
     def _settle(self) -> None:
-        rows = np.zeros(len(self._rows), dtype=DIRECTORY_ROW)
-        for at, (key, offset, count, reserved, name) in enumerate(self._rows):
-            rows[at] = (key, offset, count, reserved, np.frombuffer(name, dtype=np.uint8))
+        rows = self._rows[: self._leaves]
         holes = self.header.holes if self._is_flat else 0
         self.header = replace(
             self.header,

@@ -99,7 +99,8 @@ class BlockReader(Protocol):
     async def changes(self, since: BlockReader, *, start: int, most: int) -> tuple[Sequence[Extent], int | None]:
         """Where this image may differ from another one, from byte `start` on: at most so many extents, ascending.
 
-        Gives the byte at which to go on, too, or None at the end. `since` must be one of the same store.
+        Fewer, even none, when much had to be read for them: a call's work is bounded. Gives the byte at which to go on,
+        too, or None at the end. `since` must be one of the same store.
         """
         ...
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 AT_ONCE: Final = 16
 """Windows of 1,024 blocks that one task of the crew looks at: some milliseconds."""
+MOST_COMPARED: Final = 2048
+"""Leaves that are read for one page of changes: about a second."""
 PARTS: Final = 16
 """Parts of a manifest that travel together: up to 0.7 MB."""
 MOST_BLOCKS: Final = 1024
@@ -67,10 +69,15 @@ class StoredBlockReader:
         return self.reader.header.block_size
 
     async def summary(self) -> ManifestSummary:
-        """Look through all leaves, some at a time."""
-        flat = self.reader.flat()
-        while not await self._on_crew(partial(flat.look, AT_ONCE)):
-            pass
+        """Look through all leaves, some at a time; it waits for its turn as a download, since it may take as long."""
+        pool, unit = self._store.pieces, self.reader.piece
+        share = await admitted(pool, self._line, lambda: pool.admit(unit, sure=1, most=1))
+        try:
+            flat = self.reader.flat()
+            while not await self._on_crew(partial(flat.look, AT_ONCE)):
+                pass
+        finally:
+            share.close()
         self._flat = flat
         header = flat.header
         return ManifestSummary(
@@ -110,17 +117,19 @@ class StoredBlockReader:
                 yield piece
 
     async def changes(self, since: BlockReader, *, start: int, most: int) -> tuple[Sequence[Extent], int | None]:
-        """Window by window until there are enough extents; the last one of a page may go on in the next."""
+        """Window by window until there are enough extents, or enough was read; the last may go on in the next page."""
         assert isinstance(since, StoredBlockReader)
         difference = self.reader.difference(since.reader)
         found: list[Extent] = []
-        while start < difference.size and len(found) <= most:
-            more, start = await self._on_crew(partial(difference.extents, start, AT_ONCE))
+        left = MOST_COMPARED * diff.LEAF
+        while start < difference.size and len(found) <= most and left > 0:
+            more, start, done = await self._on_crew(partial(difference.extents, start, min(left, AT_ONCE * diff.LEAF)))
+            left -= done
             for extent in more:
                 diff.add(found, extent)
         if len(found) > most:
             return found[:most], found[most].offset
-        return found, None
+        return found, (start if start < difference.size else None)
 
     def close(self) -> None:
         """Close the manifests."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blockstore.diff import Difference, Extent, add
+from blockstore.diff import LEAF, Difference, Extent, add
 from blockstore.digest import HOLE
 from blockstore.disk import Disk
 from blockstore.manifest import open_chain
@@ -32,7 +32,7 @@ def extents(image: Sequence[Link], since: Sequence[Link], windows: int = 2, star
         difference = Difference(*chains)
         found: list[Extent] = []
         while start < difference.size:
-            more, start = difference.extents(start, windows)
+            more, start, _ = difference.extents(start, windows)
             for extent in more:
                 add(found, extent)
         return found
@@ -119,6 +119,35 @@ def test_other_block_sizes_differ_in_all_data_and_agree_in_holes(tmp_path: Path)
     assert extents([large], [small]) == [Extent(0, 16 * BLOCK, zero=False), Extent(16 * BLOCK, 16 * BLOCK, zero=True)]
     assert extents([small], [large]) == [Extent(0, BLOCK, zero=False), Extent(BLOCK, 15 * BLOCK, zero=True),
                                          Extent(20 * BLOCK, BLOCK, zero=False)]  # fmt: skip
+
+
+def test_one_call_reads_no_more_than_it_was_asked_to_however_far_apart_the_block_sizes_are(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    size = 200 * 1024 * BLOCK
+    small = shelf.write(size, {n: name(n) for n in range(0, size // BLOCK, 5000)})
+    large = shelf.write(size, {n: name(n) for n in range(0, size // (1024 * BLOCK), 7)}, block=1024 * BLOCK)
+    with ExitStack() as stack:
+        chains = [open_chain([link]) for link in (large, small)]
+        for manifest in (*chains[0], *chains[1]):
+            stack.callback(manifest.close)
+        difference, start, found = Difference(*chains), 0, list[Extent]()
+        calls = 0
+        while start < size:
+            more, stopped, done = difference.extents(start, 1)
+            assert start < stopped <= start + 16 * 1024 * BLOCK
+            assert done <= 17 * LEAF
+            start, calls = stopped, calls + 1
+            for extent in more:
+                add(found, extent)
+        assert calls == 13
+        assert found == Difference(*chains).extents(0, 1 << 40)[0] == extents([large], [small])
+    held = {n * 5000 * BLOCK // (1024 * BLOCK) for n in range(-(-size // BLOCK // 5000))}
+    by_block = [(name(n) if n % 7 == 0 else HOLE) for n in range(200)]
+    expected = list[Extent]()
+    for number, what in enumerate(by_block):
+        if what != HOLE or number in held:
+            add(expected, Extent(number * 1024 * BLOCK, 1024 * BLOCK, zero=what == HOLE))
+    assert found == expected
 
 
 def test_content_defined_images_differ_where_no_block_lies_alike(tmp_path: Path) -> None:

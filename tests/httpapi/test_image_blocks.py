@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
-from blockstore import frames
+from blockstore import diff, frames
 from blockstore.block import HEADER_SIZE
 from blockstore.digest import digest
 from blockstore.manifest import ManifestFile
@@ -17,6 +18,7 @@ from blockstore.sent_blocks import SentHoles, longest_entry
 from httpapi.wire.block_stream import MEDIA_TYPE, BlockStreamDecoder, whole_entries
 from httpapi.wire.changes import parse_extents
 from httpapi.wire.deltas import MANIFEST_HEADER, MANIFEST_TYPE
+from tests.kit.sent_deltas import SentDelta
 from tests.kit.two_projects import two_projects
 
 if TYPE_CHECKING:
@@ -120,6 +122,43 @@ def test_changes_are_the_extents_that_differ(served: TwoProjects) -> None:
         found += parse_extents(page)
         path = page.get("next")
     assert found == expected
+
+
+def test_a_page_of_changes_ends_early_where_much_must_be_read(
+    served: TwoProjects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("catalog.stores.block_reader.MOST_COMPARED", 2)
+    size = 5 * 1024 * BLOCK
+    one = served.ann.put_image(bytes(size))
+    delta = SentDelta.begin(served.ann, size, base=one)
+    delta.send([(0, b"x" * BLOCK), (1023, b"y" * BLOCK), (1024, b"z" * BLOCK), (5119, b"v" * BLOCK)])
+    two = delta.finish(4)
+    pages, path = [], f"/v2/images/{two}/changes?since={one}&from=5"
+    while path:
+        page = served.ann.call("GET", path).json
+        pages.append(parse_extents(page))
+        path = page.get("next")
+    assert len(pages) == 3
+    merged = list[diff.Extent]()
+    for offset, length, zero in (each for page in pages for each in page):
+        diff.add(merged, diff.Extent(offset, length, zero))
+    assert [(each.offset, each.length) for each in merged] == [
+        (5, BLOCK - 5), (1023 * BLOCK, 2 * BLOCK), (5119 * BLOCK, BLOCK)]  # fmt: skip
+
+
+def test_a_look_at_a_manifest_waits_for_its_turn(served: TwoProjects, monkeypatch: pytest.MonkeyPatch) -> None:
+    image_id = served.ann.put_image(DATA)
+    path, summary = f"/v2/images/{image_id}/manifest", {"Accept": "application/json"}
+    monkeypatch.setattr("catalog.stores.admission.PATIENCE", 0.1)
+    pool = served.store.pieces
+    with ExitStack() as stack:
+        while (share := pool.admit(1 << 16, sure=1, most=1)) is not None:
+            stack.callback(share.close)
+        for headers in (summary, {}):
+            answer = served.ann.call("GET", path, headers=headers)
+            assert (answer.status, answer.code) == (503, "store-unavailable")
+    assert served.ann.call("GET", path, headers=summary).json["blocks"] == 1500
+    assert pool.taken == 0
 
 
 def test_changes_between_other_kinds_are_all_data(served: TwoProjects) -> None:
