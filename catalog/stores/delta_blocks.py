@@ -83,7 +83,13 @@ class StoredDeltas:
         session, chain = _session(delta), [(manifest.name, manifest.digest) for manifest in base]
         async with self._builds:
             built = self._store.deltas.build(session, chain, expected=expected)
-            return _written(session, await to_its_end(asyncio.wrap_future(built)))
+            try:
+                return _written(session, await to_its_end(asyncio.wrap_future(built)))
+            except asyncio.CancelledError:
+                # Nobody is told of it, so nobody commits it.
+                if built.exception() is None:
+                    self._store.discard(built.result().manifest.name)
+                raise
 
     async def _on_sync_thread(self, work: Callable[[], T]) -> T:
         return await to_its_end(asyncio.wrap_future(self._store.sync(work)))

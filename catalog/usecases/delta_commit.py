@@ -45,10 +45,10 @@ async def commit(services: Services, named: Named, *, expected: int | None, requ
             # Another request may have committed it, or given it up, and the journal went: look again.
             lost = error
             continue
-        await live_on(services, delta)
         found = await to_its_end(_commit(services, delta, written, by))
         if found is not None:
             return found
+        await live_on(services, delta)
     # With `lost` it is under way all the same, so something is missing indeed.
     raise lost or Conflict("Blocks keep arriving: wait for the answers to all PUTs, then commit again.")
 
@@ -75,13 +75,12 @@ async def _commit(services: Services, delta: Delta, written: Written, by: Reques
             return None
         return uploads.commit(uow, work, at=services.clock())
 
-    # After an exception it may be the image's all the same, committed in spite of it: then it is left to gc.
-    image = await services.database.write(settle)
+    image = await uploads.settled(services, written, settle)
     if image is not None and any(each.manifest == written.manifest for each in image.locations):
         services.on_upload(written)
         services.bell.ring()
     else:
-        services.blocks.forget_manifest(written.manifest)
+        uploads.discard(services, written)
     if image is not None:
         uploads.forget(services, delta.id)
     return image

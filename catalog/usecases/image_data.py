@@ -93,7 +93,7 @@ async def upload(
         )
         by = Requester(caller.user, request_id)
         work = uploads.Commit(image_id, mine.id, written, services.blocks.store, services.hashing, by)
-        image = await services.database.write(lambda uow: uploads.commit(uow, work, at=services.clock()))
+        image = await uploads.settled(services, written, lambda uow: uploads.commit(uow, work, at=services.clock()))
         services.on_upload(written)
         return image
 

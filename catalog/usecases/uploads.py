@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from blockstore.errors import BlockstoreError
 from catalog.jobs import steps
-from catalog.model.errors import Gone
+from catalog.model.errors import CatalogError, Gone
 from catalog.model.image import CHECKSUM, Contents, Status, Upload, canonical_id
 from catalog.model.location import our_location
 from catalog.model.manifest import Manifest, ManifestState
@@ -23,7 +23,7 @@ from catalog.usecases.access import load_modifiable
 from catalog.usecases.coalescing import let_go, look_below
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from catalog.model.caller import Caller
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from catalog.usecases.services import Services
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,36 @@ def commit(uow: UnitOfWork, work: Commit, *, at: datetime) -> Image:
     if image.os_hash_value is None or image.checksum is None:
         steps.enqueue(uow, image_task(HASH, image_id=image.id, owner=image.owner, by=work.by, at=at))
     return image
+
+
+async def settled(services: Services, written: Written, step: Callable[[UnitOfWork], T]) -> T:
+    """Run the step that commits what was written; if it is refused, the manifest's file goes with it.
+
+    Then its transaction was taken back: nothing names the manifest, not even as retired, and nothing ever will. After a
+    cancellation, or an error that came when the step was done, it may be committed in spite of it: it is left to gc.
+    """
+    refused = True
+
+    def run(uow: UnitOfWork) -> T:
+        nonlocal refused
+        result = step(uow)
+        refused = False
+        return result
+
+    try:
+        return await services.database.write(run)
+    except (CatalogError, BlockstoreError):
+        if refused:
+            discard(services, written)
+        raise
+
+
+def discard(services: Services, written: Written) -> None:
+    """Let the file of a manifest go that no image gets; one that stays is garbage, so a failure is only logged."""
+    try:
+        services.blocks.forget_manifest(written.manifest)
+    except BlockstoreError as error:
+        log.warning("manifest %s stays behind: %s", written.manifest, error)
 
 
 def abandon(uow: UnitOfWork, image_id: str, upload_id: str, *, at: datetime) -> bool:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
+from blockstore.delta_store import DeltaStore
 from blockstore.errors import BlocksMissing, Missing
 from blockstore.journal import hole_run
 from blockstore.sent_blocks import NumberRange
 from blockstore.session_journal import SessionJournal
-from catalog.model.errors import CatalogUnavailable, Conflict
+from catalog.model.errors import CatalogUnavailable, Conflict, Gone
 from catalog.usecases import delta_commit, deltas
 from catalog.usecases.deltas import Named
 from tests.catalog.delta_scenes import BLOCK, DATA, begun, parts, send, served
@@ -203,5 +205,57 @@ def test_a_commit_has_counted_all_that_the_image_is_made_of(tmp_path: Path) -> N
             journal.late = iter([19])
             await delta_commit.commit(services, named, expected=None)
             assert len(list((tmp_path / "manifests").rglob("*.manifest"))) == 1
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("meanwhile", ["deleted", "given up"])
+def test_a_commit_that_is_refused_leaves_no_manifest(tmp_path: Path, meanwhile: str) -> None:
+    async def scenario() -> None:
+        with served(tmp_path) as (service, services, _):
+            named = await begun(services, await service.new())
+            await send(services, named, (0, b"x" * BLOCK))
+
+            async def end() -> None:
+                assert len(list((tmp_path / "manifests").rglob("*.manifest"))) == 1
+                await (service.delete(named.image_id) if meanwhile == "deleted" else deltas.give_up(services, named))
+
+            meddling = Meddling(services, end)
+            services.blocks.deltas = meddling  # type: ignore[misc,assignment]
+            with pytest.raises((Gone, Conflict)):
+                await delta_commit.commit(services, named, expected=1)
+            assert meddling.built == 1
+            assert not list((tmp_path / "manifests").rglob("*.*"))
+            assert not list((tmp_path / "journals").iterdir())
+
+    asyncio.run(scenario())
+
+
+def test_a_commit_that_is_cancelled_while_it_is_built_leaves_no_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build, building, go_on = DeltaStore._build_once, threading.Event(), threading.Event()
+
+    def slowly(store: DeltaStore, *given: Any) -> Any:
+        building.set()
+        go_on.wait(30)
+        return build(store, *given)
+
+    async def scenario() -> None:
+        with served(tmp_path) as (service, services, _):
+            named = await begun(services, await service.new())
+            await send(services, named, (0, b"x" * BLOCK))
+            with monkeypatch.context() as patched:
+                patched.setattr(DeltaStore, "_build_once", slowly)
+                task = asyncio.create_task(delta_commit.commit(services, named, expected=1))
+                await asyncio.to_thread(building.wait, 30)
+                task.cancel()
+                await asyncio.sleep(0)
+                go_on.set()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+            assert not list((tmp_path / "manifests").rglob("*.*"))
+            await delta_commit.commit(services, named, expected=1)
+            assert await service.get(named.image_id) == b"x" * BLOCK + bytes(19 * BLOCK)
 
     asyncio.run(scenario())

@@ -254,6 +254,7 @@ def test_an_image_deleted_during_its_upload_makes_it_end_with_gone(services: Ser
         with pytest.raises(NotFound):
             await images.show(services, ADMIN, made.id)
         assert not blocks.journals
+        assert not blocks.manifests
         assert not services.running
 
     asyncio.run(scene())
