@@ -10,7 +10,7 @@ import threading
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from bench.counting_proxy import CountingProxy
 from bench.images import REAL, SMALL, real_pair
@@ -71,31 +71,9 @@ class _Change:
     new: Path
 
 
-class _Transfer(Protocol):
+class _Push:
     """A command that moves a change; `blocks` are the requests that carry it."""
 
-    what: str
-    blocks: str
-
-    def prepare(self) -> None: ...
-
-    def arguments(self) -> Sequence[str]: ...
-
-    def moved(self) -> int:
-        """Bytes on the wire since the last call, the way that the change goes."""
-
-    def share(self, part: float, totals: Counter[str]) -> Moment:
-        """When this part of the blocks has gone; `totals` are those of a run that nobody disturbed."""
-
-    def totals(self) -> Counter[str]: ...
-
-    def is_as_before(self) -> bool:
-        """After a client was killed."""
-
-    def is_right(self, printed: str) -> bool: ...
-
-
-class _Push:
     what, blocks = "push", "PUT blocks"
 
     def __init__(self, place: _Place, change: _Change) -> None:
@@ -110,15 +88,18 @@ class _Push:
         return ["push", str(self._change.new), "--name", "disk", "--parent", self._parent]
 
     def moved(self) -> int:
+        """Bytes on the wire since the last call, the way that the change goes."""
         return self._place.wire.taken()[0]
 
     def share(self, part: float, totals: Counter[str]) -> Moment:
+        """When this part of the blocks has gone; `totals` are those of a run that nobody disturbed."""
         return Moment(self.blocks, up=int(part * totals[self.blocks]))
 
     def totals(self) -> Counter[str]:
         return Counter(self._place.watch.up)
 
     def is_as_before(self) -> bool:
+        """After a client was killed."""
         return True
 
     def is_right(self, printed: str) -> bool:
@@ -134,6 +115,8 @@ class _Push:
 
 
 class _Pull:
+    """As `_Push`."""
+
     what, blocks = "pull", "POST blocks"
 
     def __init__(self, place: _Place, change: _Change) -> None:
@@ -181,7 +164,7 @@ class _Kills:
     def __init__(self, place: _Place, change: _Change, transfer: _Push | _Pull) -> None:
         self._place = place
         self._what = f"{transfer.what} of {change.what}"
-        self._transfer: _Transfer = transfer
+        self._transfer = transfer
         self._is_push = isinstance(transfer, _Push)
         self._once = 0
 
