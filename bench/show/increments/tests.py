@@ -24,6 +24,7 @@ TABLE: tuple[tuple[str, str, tuple[Selection, ...]], ...] = (
             Selection(
                 "every moment", ("tests/catalog/test_chains_in_the_store.py", "tests/catalog/test_increments.py")
             ),
+            Selection("every moment, over HTTP", ("tests/httpapi/test_parents_that_go.py",)),
             Selection("coalescing", ("tests/catalog/jobs/test_coalesce_chain.py", "tests/blockstore/test_coalesce.py")),
             Selection("stopped at every step", ("tests/crashes/test_crash_while_coalescing.py",)),
         ),
