@@ -43,6 +43,15 @@ $(STAMPS)/system:
 	  else echo "please install e2fsprogs, zstd and curl: the tests use them" >&2; exit 1; fi; fi
 	@touch $@
 
+# Foreign programs of virtual machines, for the checks of increments. What is missing is told, there and by its check.
+$(STAMPS)/machines: bench/tools.py
+	@mkdir -p $(STAMPS)
+	@packages="$$($(PYTHON) -m bench.tools)"; \
+	if [ -n "$$packages" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$packages >/dev/null; \
+	  packages="$$($(PYTHON) -m bench.tools)"; fi; \
+	if [ -n "$$packages" ]; then echo "please install $$packages: without them checks of increments are short" >&2; else touch $@; fi
+
 serve: $(STAMPS)/runtime ## install what is needed and serve DATA (./data) on LISTEN (127.0.0.1:9292)
 	exec $(VENV)/bin/drystone serve --data "$(DATA)" --listen "$(LISTEN)"
 
@@ -70,7 +79,7 @@ format: $(STAMPS)/dev ## let ruff mend what it can
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-show: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients ## every claim with its figure and its bound
+show: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients $(STAMPS)/machines ## every claim with its figure and its bound
 	$(VENV)/bin/python -m bench.show
 
 show-main-job: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients ## a disk image in, its next version for almost nothing, both back out
@@ -79,7 +88,7 @@ show-main-job: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients ## a disk image 
 show-bound: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients ## to the bound, and fit to be run
 	$(VENV)/bin/python -m bench.show bound
 
-show-increments: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients ## increments: only what changed is moved, and chains read as full disks
+show-increments: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients $(STAMPS)/machines ## increments: only what changed is moved, and chains read as full disks
 	$(VENV)/bin/python -m bench.show increments
 
 bench: $(STAMPS)/dev $(STAMPS)/system ## the benchmarks, with their share of this machine's limit

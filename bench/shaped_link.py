@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import subprocess
 from typing import TYPE_CHECKING
+
+from bench import tools
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-NEEDED = ("ip", "tc")
-
 
 def missing() -> str:
     """What keeps this machine from having such a link; empty if nothing does."""
-    absent = [tool for tool in NEEDED if shutil.which(tool) is None]
-    if absent:
-        return f"{' and '.join(absent)} are not installed"
-    return "" if os.geteuid() == 0 else "only root can make a network namespace"
+    return tools.missing("ip", "tc") or ("" if os.geteuid() == 0 else "only root can make a network namespace")
 
 
 @contextlib.contextmanager
