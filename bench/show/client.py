@@ -75,9 +75,10 @@ def download(url: str, image: str, target: Path) -> None:
     run(get_command(url, image, target))
 
 
-def program(url: str, *arguments: str) -> str:
-    """`drystone` as a user calls it; what it printed."""
-    return run([*drystone(), *arguments], {"DRYSTONE_ENDPOINT": url})
+def program(url: str, *arguments: str, home: Path | None = None) -> str:
+    """`drystone` as a user calls it; what it printed. `home`: where it remembers, else where the user's own does."""
+    state = {} if home is None else {"XDG_STATE_HOME": str(home), "XDG_CACHE_HOME": str(home)}
+    return run([*drystone(), *arguments], {"DRYSTONE_ENDPOINT": url, **state})
 
 
 def run(command: list[str], variables: dict[str, str] | None = None, cwd: Path = ROOT) -> str:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from bench import count
 from bench.images import REAL, SMALL, real_pair
-from bench.places import CLIENTS
 from bench.show import client
 from bench.show.registry import Figure, Room, at_most, check, holds, told
 from bench.show.server import Server
+from bench.show.stock import openstack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -38,20 +38,13 @@ def _drystone_pull(url: str, image: str, target: Path) -> None:
     client.program(url, "pull", image, str(target))
 
 
-def _openstack(url: str, *arguments: str) -> str:
-    stock = CLIENTS / "bin" / "openstack"
-    if not stock.exists():
-        raise RuntimeError(f"{stock} is missing: run `make clients`")
-    return client.run([str(stock), "--os-auth-type", "none", "--os-endpoint", f"{url}/v2", "image", *arguments])
-
-
 def _openstack_push(url: str, image: Path) -> str:
     formats = ["--disk-format", "raw", "--container-format", "bare"]
-    return _openstack(url, "create", "--file", str(image), *formats, "-f", "value", "-c", "id", image.stem).split()[-1]
+    return openstack(url, "create", "--file", str(image), *formats, "-f", "value", "-c", "id", image.stem).split()[-1]
 
 
 def _openstack_pull(url: str, image: str, target: Path) -> None:
-    _openstack(url, "save", "--file", str(target), image)
+    openstack(url, "save", "--file", str(target), image)
 
 
 WAYS = (
