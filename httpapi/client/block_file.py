@@ -73,6 +73,8 @@ class BlockFile:
         self.descriptor = descriptor
         self.is_device = stat.S_ISBLK(os.fstat(descriptor).st_mode)
         self.size = self.end()
+        if self.is_device:
+            _read_afresh(descriptor)
 
     def end(self) -> int:
         """Its size now."""
@@ -137,6 +139,17 @@ class BlockFile:
     def close(self) -> None:
         """Frees the descriptor."""
         os.close(self.descriptor)
+
+
+def _read_afresh(descriptor: int) -> None:
+    """What the kernel keeps in memory of a block device is forgotten, except what is still to be written.
+
+    While anybody has the device open it is kept, and then not told of what is written another way: to a partition of
+    it, to the file behind it, by another machine that shares it.
+    """
+    # A device that takes no advice is read as it is.
+    with suppress(OSError):
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def open_block_file(path: str) -> BlockFile:

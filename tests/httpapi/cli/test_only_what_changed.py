@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -302,16 +303,24 @@ def test_twenty_versions_are_all_right(session: Session) -> None:
         session.is_right(image)
 
 
-@pytest.mark.serial
-def test_a_block_device_is_read_each_time_and_written_where_it_differs(session: Session) -> None:
-    session.disk.resize(8 * MIB)
-    made = subprocess.run(
-        ["losetup", "--show", "--find", str(session.disk.path)], capture_output=True, text=True, check=False
-    )
+@contextmanager
+def loop_device(path: Path) -> Iterator[str]:
+    """A device over the file, as root; the test is skipped where none can be made."""
+    command = ["losetup", "--show", "--find", str(path)]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
     if made.returncode:
         pytest.skip("no loop device can be made here")
     device = made.stdout.strip()
     try:
+        yield device
+    finally:
+        subprocess.run(["losetup", "--detach", device], check=True)
+
+
+@pytest.mark.serial
+def test_a_block_device_is_read_each_time_and_written_where_it_differs(session: Session) -> None:
+    session.disk.resize(8 * MIB)
+    with loop_device(session.disk.path) as device:
         assert session.json("push", device, "--name", "dev")["size"] == 8 * MIB
         data = os.urandom(BLOCK)
         with Path(device).open("r+b") as file:
@@ -332,5 +341,16 @@ def test_a_block_device_is_read_each_time_and_written_where_it_differs(session: 
         session.run("pull", done["id"], device, "--force")
         assert session.wire.taken()[1] < BLOCK + 20_000
         assert Path(device).read_bytes() == bytes(session.disk.held)
-    finally:
-        subprocess.run(["losetup", "--detach", device], check=True)
+
+
+@pytest.mark.serial
+def test_what_changes_below_a_device_that_is_held_open_is_noticed(session: Session) -> None:
+    session.disk.resize(8 * MIB)
+    # Whoever has it open keeps what the kernel has read of it in memory, as a mounted file system does.
+    with loop_device(session.disk.path) as device, Path(device).open("rb"):
+        session.json("push", device, "--name", "dev")
+        session.disk.write(3 * MIB + 5, b"changed below")
+        done = session.json("push", device, "--name", "dev")
+        assert done["unchanged"] == 8 * MIB - BLOCK
+        session.is_right(done["id"])
+        assert session.json("diff", done["id"], device)["changed"] == 0
