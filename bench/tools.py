@@ -17,6 +17,7 @@ PACKAGES = {
     "nbdinfo": "libnbd-bin",
     "nbdcopy": "libnbd-bin",
     "losetup": "mount",
+    "blkdiscard": "util-linux",
     "ip": "iproute2",
     "tc": "iproute2",
 }
