@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import subprocess
 import time
 from typing import TYPE_CHECKING
 
 from bench import tools
 from bench.images import REAL, SMALL, real_pair
+from bench.qemu_compare import DIFFERENT, IDENTICAL, compare
 from bench.show import client
 from bench.show.registry import Figure, Room, at_least, check, holds, told
 from bench.show.server import Server
@@ -136,20 +136,11 @@ def _compared(way: str, server: Server, child: str, pair: Pair) -> Generator[Fig
         yield Figure(what, "not run", "identical", False, (why,))
         return
     before = _ranges(server)
-    seconds, said = _compare(pair.v2, client.file_of(server.url, child))
-    yield holds(f"{what} says identical", said == "Images are identical.", (f"{said} {seconds:.1f} s",))
+    began, said = time.monotonic(), compare(str(pair.v2), client.file_of(server.url, child))
+    yield holds(f"{what} says identical", said == IDENTICAL, (f"{said} {time.monotonic() - began:.1f} s",))
     yield at_least(f"{what} reads by ranges", _ranges(server) - before, _RANGES, "ranges")
-    seconds, said = _compare(pair.v1, client.file_of(server.url, child))
-    yield holds(f"{what} says the parent is another", said.startswith("Content mismatch"), (said,))
-
-
-def _compare(original: Path, url: str) -> tuple[float, str]:
-    """What qemu-img says of a file and an image at a server, and how long it took."""
-    command = [tools.find("qemu-img") or "", "compare", "-f", "raw", "-F", "raw", str(original), url]
-    began = time.monotonic()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    lines = [*done.stdout.splitlines(), *done.stderr.splitlines()]
-    return time.monotonic() - began, lines[0] if lines else f"nothing, and exit code {done.returncode}"
+    said = compare(str(pair.v1), client.file_of(server.url, child))
+    yield holds(f"{what} says the parent is another", said.startswith(DIFFERENT), (said,))
 
 
 def _ranges(server: Server) -> int:
