@@ -8,6 +8,9 @@ import pytest
 
 from bench import tools
 from bench.places import ROOT
+from bench.show.increments.bitmaps import bitmaps
+from bench.show.increments.loop_device import loop
+from bench.show.registry import Room
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,3 +60,12 @@ def test_the_packages_that_are_missing_are_printed_for_make(tmp_path: Path) -> N
     # Without programs in PATH, and whatever is where root's PATH leads.
     assert {"libnbd-bin", "qemu-block-extra", "qemu-system-common", "qemu-utils"} <= set(asked.stdout.split())
     assert asked.stdout.count("\n") == 1
+
+
+@pytest.mark.usefixtures("only_here")
+def test_a_check_without_its_programs_is_short_and_says_what_to_install(tmp_path: Path) -> None:
+    for check, package in ((bitmaps, "qemu-system-common"), (loop, "mount")):
+        (figure,) = check(Room(tmp_path, tmp_path, short=True))
+        assert not figure.ok
+        assert "apt-get install" in figure.detail[0]
+        assert package in figure.detail[0]
