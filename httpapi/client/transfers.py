@@ -52,9 +52,14 @@ async def push_disk(
             "if a mixture of before and after will do"
         )
     parent = await find_parent(api, wish.parent, want, wish.project, report)
-    if wish.touched is not None and (parent is None or file is None):
-        raise SourceRefused("a list of changed extents says what differs from a parent, and there is none")
-    if wish.touched is not None and file is not None:
+    if wish.touched is not None:
+        if file is None:
+            raise SourceRefused(f"{source.name} is a stream: what has changed can be said of what is read by position")
+        if parent is None:
+            raise SourceRefused(
+                "there is no image that what has changed could be compared with: name it with --parent, "
+                "or push all of it first"
+            )
         wish.touched.check(file.size, file.name)
     if len(wish.bases) > MOST_BASES:
         raise SourceRefused(f"blocks may be taken from {MOST_BASES} further images, not from {len(wish.bases)}")

@@ -283,6 +283,8 @@ def test_an_export_is_pushed_by_its_bitmap(session: Session) -> None:
         done = session.json("push", "--nbd", server.uri, "--bitmap", "b0", "--name", "vm")
         assert server.read == 2 * BLOCK
         session.is_right(done["id"])
+        alone = ("push", "--nbd", server.uri, "--bitmap", "b0", "--name", "whole")
+        assert "name it with --parent, or push all of it first" in session.run(*alone, code=1)[1]
         session.is_right(session.json("push", "--nbd", server.uri, "--name", "whole")["id"])
     assert session.run("push", "--nbd", server.uri, code=2)[1]
 
