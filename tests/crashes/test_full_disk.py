@@ -14,9 +14,9 @@ from blockstore.store import StoreOptions
 from catalog.model.errors import CatalogFull
 from catalog.sql.database import SqlDatabase
 from catalog.usecases import image_data
-from tests.crashes.crash_at_every_step import every_row_has_its_entry
 from tests.kit.faulty_disk import CountingDisk, FailingDisk
 from tests.kit.image_service import image_service
+from tests.kit.images_in_store import every_row_has_its_entry
 
 if TYPE_CHECKING:
     from pathlib import Path

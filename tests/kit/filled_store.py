@@ -8,8 +8,10 @@ import random
 from typing import TYPE_CHECKING
 
 from blockstore.bare_store import BareStore, open_bare
+from blockstore.progress import Silent
+from blockstore.verify import Wanted
 from catalog.sql.records import open_records
-from catalog.usecases import images
+from catalog.usecases import administration, images
 from tests.kit.image_service import CALLER, image_service
 
 if TYPE_CHECKING:
@@ -77,6 +79,14 @@ def looked_after(
         open_records(root / "catalog.sqlite") as records,
     ):
         yield store, records
+
+
+def verified(root: Path) -> None:
+    """Read all there is, which must be right, and nothing amiss in the register of packs."""
+    with looked_after(root) as (store, records):
+        found = administration.verify_all(store, records, Wanted(data=True), Silent())
+    assert found.verified.clean, found.verified.findings
+    assert not any("register" in note for note in found.verified.notes), found.verified.notes
 
 
 def flip(path: Path, bit: int) -> None:

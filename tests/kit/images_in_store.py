@@ -5,7 +5,11 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from blockstore import frames
+from blockstore.block import HEADER_SIZE
+from blockstore.digest import digest
 from blockstore.names import new_name
+from blockstore.packs import pack_format
 from blockstore.pipeline.taps import HashTap
 from chunker.cutting import CutKind, Cutting
 
@@ -87,3 +91,14 @@ def manifest_blocks(store: BlockStore, chain: Sequence[tuple[str, bytes]]) -> li
         return reader.digests()
     finally:
         reader.close()
+
+
+def every_row_has_its_entry(store: BlockStore) -> None:
+    """What is left over may be garbage in packs, never a row without its block."""
+    names = {record.number: record.name for record in store.index.packs()}
+    for name, place in store.index.scan():
+        (entry,) = store.packs.read_many(names[place.pack], [(place.offset, place.end)])
+        header = pack_format.decode_header(entry[:HEADER_SIZE])
+        assert header is not None
+        assert header.digest == name
+        assert digest(frames.decompress(entry[HEADER_SIZE:], place.raw_length)) == name
