@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from catalog.sql.open import open_catalog
 from catalog.usecases.services import Services
+from tests.kit.forked_program import ForkedPrograms
 from tests.kit.memory_blocks import MemoryBlocks
+from tests.kit.new_catalog import new_catalog
 from tests.kit.running_server import RunningServer
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def _log_as_before() -> Iterator[None]:
 
 @pytest.fixture
 def services(tmp_path: Path) -> Iterator[Services]:
-    database = open_catalog(tmp_path / "catalog.sqlite")
+    database = new_catalog(tmp_path / "catalog.sqlite")
     yield Services(database=database, blocks=MemoryBlocks())
     database.close()
 
@@ -37,4 +38,10 @@ def services(tmp_path: Path) -> Iterator[Services]:
 @pytest.fixture
 def server(services: Services) -> Iterator[RunningServer]:
     with RunningServer(services) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def programs() -> Iterator[ForkedPrograms]:
+    with ForkedPrograms() as running:
         yield running

@@ -10,11 +10,11 @@ import pytest
 from blockstore.manifest_format import HEADER_SIZE, decode_header
 from blockstore.store import BlockStore
 from catalog.cutting import PROPERTY
-from catalog.sql.open import open_catalog
 from catalog.stores.blocks import StoredBlocks
 from catalog.usecases.services import Services
 from httpapi.wire.images import CUTTING
 from tests.kit.image_service import SMALL
+from tests.kit.new_catalog import new_catalog
 from tests.kit.running_server import RunningServer
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ DATA = random.Random(8).randbytes(400_000) + bytes(300_000) + random.Random(9).r
 def stored(tmp_path: Path) -> Iterator[RunningServer]:
     """A server on a real block store, in the test's directory."""
     store = BlockStore.open(tmp_path, SMALL)
-    database = open_catalog(tmp_path / "catalog.sqlite")
+    database = new_catalog(tmp_path / "catalog.sqlite")
     try:
         with RunningServer(Services(database=database, blocks=StoredBlocks(store), block_size=8192)) as running:
             yield running

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
-from catalog.sql.open import open_catalog
 from catalog.usecases.services import Services
 from httpapi.job_worker import work
 from tests.kit.memory_blocks import MemoryBlocks
+from tests.kit.new_catalog import new_catalog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +39,7 @@ class Breaking:
 
 
 def test_a_worker_that_can_work_no_more_ends_with_the_fault_and_does_not_stay_idle(tmp_path: Path) -> None:
-    catalog = open_catalog(tmp_path / "catalog.sqlite")
+    catalog = new_catalog(tmp_path / "catalog.sqlite")
     database = Breaking(catalog)
 
     def announce() -> None:

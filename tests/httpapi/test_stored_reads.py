@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from tests.kit.forked_program import ForkedPrograms
     from tests.kit.running_server import RunningServer
 
 OCTETS = {"Content-Type": "application/octet-stream"}
@@ -74,8 +75,8 @@ def test_the_headers_of_a_stored_read_promise_no_more_than_holds(server: Running
 
 
 @pytest.fixture
-def images(tmp_path: Path) -> Iterator[ServeProcess]:
-    with ServeProcess(tmp_path / "data") as served:
+def images(tmp_path: Path, programs: ForkedPrograms) -> Iterator[ServeProcess]:
+    with ServeProcess(tmp_path / "data", programs) as served:
         yield served
 
 

@@ -10,10 +10,10 @@ from blockstore.store import BlockStore, StoreOptions
 from catalog.cutting import PROPERTY
 from catalog.model.caller import Caller
 from catalog.model.new_image import NewImage
-from catalog.sql.open import open_catalog
 from catalog.stores.blocks import StoredBlocks
 from catalog.usecases import image_data, images
 from catalog.usecases.services import Services
+from tests.kit.new_catalog import new_catalog
 from tests.kit.pieces_source import PiecesSource
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def image_service(
 ) -> Iterator[ImageService]:
     store = BlockStore.open(root, options, disk=disk)
     try:
-        database = open_catalog(root / "catalog.sqlite")
+        database = new_catalog(root / "catalog.sqlite")
         try:
             yield ImageService(Services(database, StoredBlocks(store), block_size=block_size), store)
         finally:

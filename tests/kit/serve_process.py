@@ -15,28 +15,36 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from tests.kit.forked_program import ForkedProcess, ForkedPrograms
+
 ROOT = Path(__file__).parents[2]
-_COMMAND = [sys.executable, "-c", "from httpapi.cli.root import main; main()", "serve"]
+PROGRAM = (sys.executable, "-c", "from httpapi.cli.root import main; main()")
 
 
 class ServeProcess:
-    """A server on a free port of loopback, ready when entered; killed when left, if it still runs."""
+    """A server on a free port of loopback, ready when entered; killed when left, if it still runs.
 
-    def __init__(self, data: Path, **variables: str) -> None:
-        self._command = [*_COMMAND, "--data", str(data), "--listen", "127.0.0.1:0"]
+    Started as a user does; with `programs`, forked from what is loaded already.
+    """
+
+    def __init__(self, data: Path, programs: ForkedPrograms | None = None, /, **variables: str) -> None:
+        self._arguments = ["serve", "--data", str(data), "--listen", "127.0.0.1:0"]
+        self._programs = programs
         self._variables = variables
 
     def __enter__(self) -> Self:
-        self.process = subprocess.Popen(
-            self._command,
-            cwd=ROOT,
-            env=os.environ | self._variables,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        self.said = self.process.stdout.readline()
+        environment = os.environ | self._variables
+        self.process: subprocess.Popen[bytes] | ForkedProcess
+        heard, told = os.pipe()
+        with os.fdopen(told, "wb") as stdout:
+            if self._programs is not None:
+                self.process = self._programs.start(self._arguments, environment, stdout=stdout)
+            else:
+                self.process = subprocess.Popen(
+                    [*PROGRAM, *self._arguments], cwd=ROOT, env=environment, stdout=stdout, stderr=subprocess.DEVNULL
+                )
+        self._stdout = os.fdopen(heard, "rb")
+        self.said = self._stdout.readline().decode()
         found = re.search(r"https?://127\.0\.0\.1:(\d+) ", self.said)
         assert found, f"no start line: {self.said!r}"
         self.port = int(found[1])
@@ -46,9 +54,11 @@ class ServeProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.process.kill()
-        self.process.wait()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
+        _, log = self.process.communicate()
+        self._stdout.close()
+        if log:
+            # Shown with a test that fails.
+            print(log.decode())
 
     def call(
         self, method: str, path: str, body: bytes | None = None, kind: str = "application/octet-stream"

@@ -1,4 +1,4 @@
-"""A small server that can be told to misbehave."""
+"""Verbs called in this process: against a running server, or a small one that can be told to misbehave."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from httpapi.cli.root import run
 from tests.kit.small_server import SmallServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from tests.kit.running_server import RunningServer
+
+    Drystone = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(autouse=True)
@@ -23,3 +28,16 @@ def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def small() -> Iterator[SmallServer]:
     with SmallServer() as running:
         yield running
+
+
+@pytest.fixture
+def drystone(server: RunningServer, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Drystone:
+    """A verb against `server`; its code, and what it printed on standard output and error."""
+    monkeypatch.setenv("DRYSTONE_ENDPOINT", f"http://127.0.0.1:{server.port}")
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        code = run(arguments)
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return call

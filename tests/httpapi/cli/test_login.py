@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from catalog.sql.open import open_catalog
 from catalog.usecases.services import Services
 from httpapi.cli.root import run
 from httpapi.identity.basic import BasicIdentity
@@ -23,6 +22,7 @@ from httpapi.identity.passwords import hash_of, is_right
 from httpapi.identity.users import UserFiles
 from tests.kit.authority import Authority
 from tests.kit.memory_blocks import MemoryBlocks
+from tests.kit.new_catalog import new_catalog
 from tests.kit.running_server import RunningServer
 from tests.kit.serve_process import ServeProcess
 
@@ -62,7 +62,7 @@ def guarded(tmp_path: Path) -> Iterator[RunningServer]:
     (tmp_path / "accounts.toml").write_text('[users.alice]\nprojects = {lab = ["member"], ops = ["member"]}\n')
     for name in ("htpasswd", "accounts.toml"):
         (tmp_path / name).chmod(0o600)
-    database = open_catalog(tmp_path / "catalog.sqlite")
+    database = new_catalog(tmp_path / "catalog.sqlite")
     services = Services(database=database, blocks=MemoryBlocks())
     identity = BasicIdentity(UserFiles(tmp_path / "htpasswd"))
     with RunningServer(services, identity=identity) as running:
@@ -260,7 +260,7 @@ def test_over_tls_the_authority_is_kept_with_the_login(drystone: Drystone, tmp_p
     (tmp_path / "htpasswd").write_text(f"alice:{hash_of('wonderland', cost=4)}\n")
     (tmp_path / "accounts.toml").write_text('[users.alice]\nproject = "lab"\nroles = ["member"]\n')
     (tmp_path / "disk").write_bytes(bytes(1 << 20) + b"tail")
-    database = open_catalog(tmp_path / "catalog.sqlite")
+    database = new_catalog(tmp_path / "catalog.sqlite")
     services = Services(database=database, blocks=MemoryBlocks())
     identity = BasicIdentity(UserFiles(tmp_path / "htpasswd"))
     with RunningServer(services, identity=identity, tls=authority.sign().context()) as server:

@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,19 +22,20 @@ from tests.kit.serve_process import ServeProcess
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PROGRAM = (sys.executable, "-c", "from httpapi.cli.root import main; main()")
-ROOT = Path(__file__).parents[3]
+    from tests.kit.forked_program import ForkedProcess, ForkedPrograms
+
 MIB = 1 << 20
 
 
 class Session:
     """A server on a data directory behind a proxy, and a disk that is pushed to it."""
 
-    def __init__(self, tmp_path: Path) -> None:
+    def __init__(self, tmp_path: Path, programs: ForkedPrograms) -> None:
         self.tmp_path = tmp_path
+        self.programs = programs
         self.path = os.environ["PATH"]
         self.disk = ChangingDisk(tmp_path / "disk.raw", 8 * MIB + 1234, random.Random(4))
-        self.server = ServeProcess(tmp_path / "data")
+        self.server = ServeProcess(tmp_path / "data", programs)
         self.server.__enter__()
         self.wire = CountingProxy(self.server.port)
         self.wire.__enter__()
@@ -44,18 +44,10 @@ class Session:
         self.wire.__exit__(None, None, None)
         self.server.__exit__(None, None, None)
 
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [*PROGRAM, "--endpoint", self.wire.url, *arguments],
-            env={
-                **os.environ,
-                "PYTHONPATH": str(ROOT),
-                "XDG_STATE_HOME": str(self.tmp_path / "state"),
-                "PATH": self.path,
-            },
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+    def start(self, *arguments: str, url: str = "") -> ForkedProcess:
+        return self.programs.start(
+            ["--endpoint", url or self.wire.url, *arguments],
+            os.environ | {"XDG_STATE_HOME": str(self.tmp_path / "state"), "PATH": self.path},
         )
 
     def run(self, *arguments: str, code: int = 0) -> tuple[str, str]:
@@ -71,25 +63,21 @@ class Session:
         return self.json("push", str(self.disk.path), "--name", "vm", *arguments)
 
     def is_right(self, image: str) -> None:
-        assert subprocess.run(
-            [*PROGRAM, "--endpoint", f"http://127.0.0.1:{self.server.port}", "pull", image, "-"],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            check=True,
-        ).stdout == bytes(self.disk.held)
+        out, err = self.start("pull", image, "-", url=f"http://127.0.0.1:{self.server.port}").communicate(timeout=60)
+        assert out == bytes(self.disk.held), err.decode()
 
     def restart(self) -> None:
         """kill -9 of the server, and a new one on the same data."""
         self.server.__exit__(None, None, None)
         self.wire.cut()
-        self.server = ServeProcess(self.tmp_path / "data")
+        self.server = ServeProcess(self.tmp_path / "data", self.programs)
         self.server.__enter__()
         self.wire.target = self.server.port
 
 
 @pytest.fixture
-def session(tmp_path: Path) -> Iterator[Session]:
-    session = Session(tmp_path)
+def session(tmp_path: Path, programs: ForkedPrograms) -> Iterator[Session]:
+    session = Session(tmp_path, programs)
     yield session
     session.close()
 

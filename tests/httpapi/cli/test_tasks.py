@@ -8,56 +8,32 @@ from datetime import UTC, datetime, timedelta
 from io import StringIO
 from typing import TYPE_CHECKING
 
-import pytest
 from rich.console import Console
 from rich.progress import Progress
 
 from catalog.jobs import steps
 from catalog.model.caller import Caller
 from catalog.model.task import Requester, image_task
-from catalog.sql.open import open_catalog
-from catalog.usecases.services import Services
 from httpapi.cli.root import run
 from httpapi.cli.task_output import _Bars, age, tasks_table
 from httpapi.client.api import ImagesApi
 from httpapi.client.tasks import follow
 from httpapi.wire.tasks import TaskRecord
-from tests.kit.memory_blocks import MemoryBlocks
 from tests.kit.running_server import RunningServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable
+
+    import pytest
 
     from catalog.model.job import Claim
     from catalog.model.task import Task
     from catalog.ports import UnitOfWork
+    from tests.httpapi.cli.conftest import Drystone
     from tests.kit.small_server import SmallServer
-
-    Drystone = Callable[..., tuple[int, str, str]]
 
 KINDS = ("told",)
 AT = "2026-11-22T17:47:08Z"
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[RunningServer]:
-    database = open_catalog(tmp_path / "catalog.sqlite")
-    with RunningServer(Services(database=database, blocks=MemoryBlocks())) as running:
-        yield running
-    database.close()
-
-
-@pytest.fixture
-def drystone(server: RunningServer, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Drystone:
-    monkeypatch.setenv("DRYSTONE_ENDPOINT", f"http://127.0.0.1:{server.port}")
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        code = run(arguments)
-        out, err = capfd.readouterr()
-        return code, out, err
-
-    return call
 
 
 def write(server: RunningServer, step: Callable[[UnitOfWork], object]) -> object:

@@ -4,47 +4,19 @@ import json
 from io import StringIO
 from typing import TYPE_CHECKING
 
-import pytest
 from rich.console import Console
 
-from catalog.sql.open import open_catalog
-from catalog.usecases.services import Services
-from httpapi.cli.root import run
 from httpapi.cli.tree_output import drawn
 from httpapi.client.lineage import grown
 from httpapi.wire.lineage import LineageRecord, ParentRecord, parse_lineage
-from tests.kit.memory_blocks import MemoryBlocks
-from tests.kit.running_server import RunningServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    Drystone = Callable[..., tuple[int, str, str]]
+    from tests.httpapi.cli.conftest import Drystone
+    from tests.kit.running_server import RunningServer
 
 BLOCK = 65536
 AT = "2026-11-22T17:47:08Z"
 IDS = [f"{n:08x}-0000-4000-8000-000000000000" for n in range(3000)]
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[RunningServer]:
-    database = open_catalog(tmp_path / "catalog.sqlite")
-    with RunningServer(Services(database=database, blocks=MemoryBlocks())) as running:
-        yield running
-    database.close()
-
-
-@pytest.fixture
-def drystone(server: RunningServer, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Drystone:
-    monkeypatch.setenv("DRYSTONE_ENDPOINT", f"http://127.0.0.1:{server.port}")
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        code = run(arguments)
-        out, err = capfd.readouterr()
-        return code, out, err
-
-    return call
 
 
 def pushed(server: RunningServer, name: str, data: bytes, **attributes: object) -> str:

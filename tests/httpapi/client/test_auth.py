@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 import pytest
 
-from catalog.sql.open import open_catalog
 from catalog.usecases.services import Services
 from httpapi.client.api import ImagesApi
 from httpapi.client.auth import Access, Login, login_in, place_of
@@ -30,6 +29,7 @@ from httpapi.client.errors import (
 )
 from tests.kit.authority import Authority
 from tests.kit.memory_blocks import MemoryBlocks
+from tests.kit.new_catalog import new_catalog
 from tests.kit.running_server import RunningServer
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ def authority(tmp_path: Path) -> Authority:
 @pytest.fixture
 def secure(tmp_path: Path, authority: Authority) -> Iterator[Callable[..., RunningServer]]:
     """Makes a server that speaks TLS with a certificate of the authority."""
-    database = open_catalog(tmp_path / "catalog.sqlite")
+    database = new_catalog(tmp_path / "catalog.sqlite")
     started: list[RunningServer] = []
 
     def start(host: str = "127.0.0.1", days: int = 30) -> RunningServer:

@@ -1,0 +1,28 @@
+"""A catalog in a SQLite file; the empty one is made once a process, since to migrate is the dearest part of a scene."""
+
+from __future__ import annotations
+
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from catalog.sql.open import open_catalog
+
+if TYPE_CHECKING:
+    from catalog.sql.database import SqlDatabase
+
+
+def new_catalog(path: Path, *, wait_seconds: float = 10.0) -> SqlDatabase:
+    """The catalog at `path`, empty if there was none."""
+    if not path.exists():
+        path.write_bytes(_empty())
+    return open_catalog(path, wait_seconds=wait_seconds)
+
+
+@cache
+def _empty() -> bytes:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "catalog.sqlite")
+        open_catalog(path).close()
+        return path.read_bytes()
