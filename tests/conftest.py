@@ -1,15 +1,36 @@
-"""What holds for every test: in CI a skip must be one that was agreed on."""
+"""What holds for every test, and what several rooms start from: in CI a skip must be one that was agreed on."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import pytest
+import pytest
+
+from tests.kit.filled_store import fill
 
 ALLOWED = Path(__file__).parent / "allowed_skips.txt"
+
+
+def pytest_configure() -> None:
+    """Let programs that tests start be interrupted, also where the shell that started us had it ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="module")
+def origin(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A data directory with the module's IMAGES, and their ids: to be copied, not changed."""
+    root = tmp_path_factory.mktemp("origin") / "data"
+    return root, fill(root, request.module.IMAGES)
+
+
+@pytest.fixture
+def filled(origin: tuple[Path, list[str]], tmp_path: Path) -> tuple[Path, list[str]]:
+    """A copy of it."""
+    shutil.copytree(origin[0], tmp_path / "data")
+    return tmp_path / "data", origin[1]
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

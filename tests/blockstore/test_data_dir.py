@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from blockstore import clock
+from blockstore import clock, data_dir
 from blockstore.checksum import xxh3
 from blockstore.data_dir import FOLDERS, FORMAT_SIZE, DataDir, decode_format, encode_format, network_file_system
 from blockstore.disk import Disk
@@ -141,7 +141,8 @@ def test_a_fresh_file_system_with_its_lost_and_found_is_as_good_as_empty(tmp_pat
     DataDir.open(tmp_path, Disk()).close()
 
 
-def test_a_directory_that_an_offline_verb_holds_is_refused(tmp_path: Path) -> None:
+def test_a_directory_that_an_offline_verb_holds_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_dir, "PATIENCE", 0.2)
     DataDir.open(tmp_path, Disk()).close()
     fd = os.open(tmp_path / "lock", os.O_RDWR)
     assert try_lock(fd)

@@ -26,19 +26,6 @@ DATA = Wanted(data=True)
 FLIPS = 250
 
 
-@pytest.fixture(scope="module")
-def origin(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
-    root = tmp_path_factory.mktemp("origin") / "data"
-    return root, fill(root, IMAGES)
-
-
-@pytest.fixture
-def filled(origin: tuple[Path, list[str]], tmp_path: Path) -> tuple[Path, list[str]]:
-    """A copy of a data directory, and its images' ids."""
-    shutil.copytree(origin[0], tmp_path / "data")
-    return tmp_path / "data", origin[1]
-
-
 def verify(root: Path, wanted: Wanted = DATA) -> Verification:
     with looked_after(root) as (store, records):
         return administration.verify_all(store, records, wanted, Silent())

@@ -161,18 +161,18 @@ def test_an_expecting_client_is_invited_only_when_its_body_is_wanted(server: Run
 
 
 def test_another_expectation_is_417_in_the_shape_of_every_error(server: RunningServer) -> None:
-    answer = server.exchange(head_of(server.new_image(), "Content-Length: 5", "Expect: a-miracle"), end=False)
+    answer = server.answer_before_body(head_of(server.new_image(), "Content-Length: 5", "Expect: a-miracle"))
     assert answer.startswith(b"HTTP/1.1 417 ")
     for line in (b"x-openstack-request-id: req-", b"x-drystone-error: expectation-failed", b'"title": "Expectation'):
         assert line in answer
     foreign = b"PUT / HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 5\r\nExpect: a-miracle\r\n\r\n"
-    assert server.exchange(foreign, end=False).startswith(b"HTTP/1.1 403 ")
+    assert server.answer_before_body(foreign).startswith(b"HTTP/1.1 403 ")
 
 
 @pytest.mark.parametrize("codings", ["gzip, chunked", "GZIP,chunked", "identity , deflate, chunked"])
 def test_a_transfer_coding_other_than_chunked_is_501_before_the_body(server: RunningServer, codings: str) -> None:
     image_id = server.new_image()
-    answer = server.exchange(head_of(image_id, f"Transfer-Encoding: {codings}", "Expect: 100-continue"), end=False)
+    answer = server.answer_before_body(head_of(image_id, f"Transfer-Encoding: {codings}", "Expect: 100-continue"))
     assert answer.startswith(b"HTTP/1.1 501 ")
     assert b"x-drystone-error: unknown-transfer-coding" in answer
     assert is_queued_and_empty(server, image_id)

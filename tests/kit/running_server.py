@@ -123,6 +123,14 @@ class RunningServer:
                 connection.shutdown(socket.SHUT_WR)
             return b"".join(iter(lambda: connection.recv(65536), b""))
 
+    def answer_before_body(self, head: bytes) -> bytes:
+        """The answer to a head whose body never comes; our side ends when it begins, so that nobody waits for that."""
+        with self.connect() as connection:
+            connection.sendall(head)
+            first = connection.recv(65536)
+            connection.shutdown(socket.SHUT_WR)
+            return first + b"".join(iter(lambda: connection.recv(65536), b""))
+
     def new_image(self, **attributes: object) -> str:
         """The id of a new image with formats set, queued."""
         document = {"disk_format": "raw", "container_format": "bare", **attributes}

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -30,18 +29,6 @@ if TYPE_CHECKING:
     from blockstore.index.rebuild import Rebuilt
 
 IMAGES = contents()
-
-
-@pytest.fixture(scope="module")
-def origin(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
-    root = tmp_path_factory.mktemp("origin") / "data"
-    return root, fill(root, IMAGES)
-
-
-@pytest.fixture
-def filled(origin: tuple[Path, list[str]], tmp_path: Path) -> tuple[Path, list[str]]:
-    shutil.copytree(origin[0], tmp_path / "data")
-    return tmp_path / "data", origin[1]
 
 
 def made_again(root: Path, *, data: bool = False, keep_old: bool = False) -> Rebuilt:

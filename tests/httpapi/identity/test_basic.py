@@ -71,7 +71,7 @@ def test_discovery_and_health_are_open_and_everything_else_is_not(guarded: Runni
 
 def test_an_upload_of_a_stranger_is_refused_before_its_bytes(guarded: RunningServer) -> None:
     head = b"PUT /v2/images/x/file HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n"
-    answer = guarded.exchange(head, end=False)
+    answer = guarded.answer_before_body(head)
     assert answer.startswith(b"HTTP/1.1 401 ")
     assert b"100 Continue" not in answer
 

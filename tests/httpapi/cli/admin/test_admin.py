@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from httpapi.cli.root import FAILURE, OK, USAGE, run
-from tests.kit.filled_store import contents, delete, fill, flip, read
+from tests.kit.filled_store import contents, delete, flip, read
 from tests.kit.serve_process import ROOT, ServeProcess
 
 if TYPE_CHECKING:
@@ -20,18 +19,6 @@ if TYPE_CHECKING:
     Admin = Callable[..., tuple[int, str, str]]
 
 IMAGES = contents(2, 300_000)
-
-
-@pytest.fixture(scope="module")
-def origin(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
-    root = tmp_path_factory.mktemp("origin") / "data"
-    return root, fill(root, IMAGES)
-
-
-@pytest.fixture
-def filled(origin: tuple[Path, list[str]], tmp_path: Path) -> tuple[Path, list[str]]:
-    shutil.copytree(origin[0], tmp_path / "data")
-    return tmp_path / "data", origin[1]
 
 
 @pytest.fixture
