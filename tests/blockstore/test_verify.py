@@ -58,12 +58,13 @@ def test_what_was_written_is_clean(filled: tuple[Path, list[str]], wanted: Wante
 def test_each_bit_flipped_alone_is_found_and_its_place_told(filled: tuple[Path, list[str]]) -> None:
     root, _ = filled
     missed = []
-    for path, bit in spots(root, 60, seed=1):
-        flip(path, bit)
-        found = verify(root, Wanted(data=True, mark=False))
-        if found.verified.clean or not tells(found.verified.findings, path, bit):
-            missed.append((path, bit // 8, found.verified.findings))
-        flip(path, bit)
+    with looked_after(root) as (store, records):
+        for path, bit in spots(root, 60, seed=1):
+            flip(path, bit)
+            found = administration.verify_all(store, records, Wanted(data=True, mark=False), Silent())
+            if found.verified.clean or not tells(found.verified.findings, path, bit):
+                missed.append((path, bit // 8, found.verified.findings))
+            flip(path, bit)
     assert not missed
     assert verify(root).verified.clean
 
@@ -82,11 +83,12 @@ def test_each_byte_of_the_small_parts_is_covered(filled: tuple[Path, list[str]],
         "directory": (manifest, range(manifest.stat().st_size - 56, manifest.stat().st_size)),
     }
     path, places = ends[part]
-    for at in places:
-        flip(path, at * 8 + at % 8)
-        found = verify(root, Wanted(mark=False))
-        assert tells(found.verified.findings, path, at * 8), at
-        flip(path, at * 8 + at % 8)
+    with looked_after(root) as (store, records):
+        for at in places:
+            flip(path, at * 8 + at % 8)
+            found = administration.verify_all(store, records, Wanted(mark=False), Silent())
+            assert tells(found.verified.findings, path, at * 8), at
+            flip(path, at * 8 + at % 8)
 
 
 def test_very_many_bits_flipped_at_once_are_all_found_and_none_is_served(filled: tuple[Path, list[str]]) -> None:

@@ -14,6 +14,8 @@ from tests.kit.serve_process import ServeProcess
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.kit.forked_program import ForkedPrograms
+
 HALF = b"x" * 500_000
 WHOLE = len(HALF) * 2
 
@@ -30,18 +32,18 @@ def test_one_line_says_what_is_served_where_and_as_whom(tmp_path: Path) -> None:
         assert server.call("GET", "/healthcheck") == (200, b"OK")
 
 
-def test_bytes_survive_a_restart(tmp_path: Path) -> None:
-    with ServeProcess(tmp_path) as server:
+def test_bytes_survive_a_restart(tmp_path: Path, programs: ForkedPrograms) -> None:
+    with ServeProcess(tmp_path, programs) as server:
         image_id = server.new_image()
         assert server.call("PUT", f"/v2/images/{image_id}/file", HALF)[0] == 204
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(30) == 0
-    with ServeProcess(tmp_path) as server:
+    with ServeProcess(tmp_path, programs) as server:
         assert server.call("GET", f"/v2/images/{image_id}/file") == (200, HALF)
 
 
-def test_a_stopping_server_takes_nobody_new_and_finishes_what_runs(tmp_path: Path) -> None:
-    with ServeProcess(tmp_path) as server:
+def test_a_stopping_server_takes_nobody_new_and_finishes_what_runs(tmp_path: Path, programs: ForkedPrograms) -> None:
+    with ServeProcess(tmp_path, programs) as server:
         image_id = server.new_image()
         with server.begin_upload(image_id, WHOLE, HALF) as upload:
             server.process.send_signal(signal.SIGTERM)
@@ -52,17 +54,19 @@ def test_a_stopping_server_takes_nobody_new_and_finishes_what_runs(tmp_path: Pat
         assert answer.startswith(b"HTTP/1.1 204 ")
         assert b"Connection: close" in answer
         assert server.process.wait(30) == 0
-    with ServeProcess(tmp_path) as server:
+    with ServeProcess(tmp_path, programs) as server:
         assert server.call("GET", f"/v2/images/{image_id}/file") == (200, HALF + HALF)
 
 
-def test_what_does_not_finish_within_the_grace_is_ended_and_its_image_queued(tmp_path: Path) -> None:
-    with ServeProcess(tmp_path, DRYSTONE_SHUTDOWN_GRACE="0.3") as server:
+def test_what_does_not_finish_within_the_grace_is_ended_and_its_image_queued(
+    tmp_path: Path, programs: ForkedPrograms
+) -> None:
+    with ServeProcess(tmp_path, programs, DRYSTONE_SHUTDOWN_GRACE="0.3") as server:
         image_id = server.new_image()
         with server.begin_upload(image_id, WHOLE, HALF):
             server.process.send_signal(signal.SIGINT)
             assert server.process.wait(30) == 0
-    with ServeProcess(tmp_path) as server:
+    with ServeProcess(tmp_path, programs) as server:
         assert server.status_of(image_id) == "queued"
         assert server.call("PUT", f"/v2/images/{image_id}/file", HALF)[0] == 204
 
@@ -78,19 +82,21 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
             assert server.process.wait(10) == -signal.SIGTERM
 
 
-def test_an_upload_of_a_killed_server_is_queued_again_when_the_next_one_listens(tmp_path: Path) -> None:
-    with ServeProcess(tmp_path) as server:
+def test_an_upload_of_a_killed_server_is_queued_again_when_the_next_one_listens(
+    tmp_path: Path, programs: ForkedPrograms
+) -> None:
+    with ServeProcess(tmp_path, programs) as server:
         image_id = server.new_image()
         with server.begin_upload(image_id, WHOLE, HALF):
             server.process.kill()
             server.process.wait()
-    with ServeProcess(tmp_path) as server:
+    with ServeProcess(tmp_path, programs) as server:
         assert server.status_of(image_id) == "queued"
         assert server.call("PUT", f"/v2/images/{image_id}/file", HALF)[0] == 204
 
 
-def test_a_server_notices_another_ones_death_while_it_runs(tmp_path: Path) -> None:
-    with ServeProcess(tmp_path) as survivor, ServeProcess(tmp_path) as server:
+def test_a_server_notices_another_ones_death_while_it_runs(tmp_path: Path, programs: ForkedPrograms) -> None:
+    with ServeProcess(tmp_path, programs) as survivor, ServeProcess(tmp_path, programs) as server:
         image_id = server.new_image()
         with server.begin_upload(image_id, WHOLE, HALF):
             assert survivor.status_of(image_id) == "saving"
