@@ -80,7 +80,10 @@ class HintedRuns:
                 np.frombuffer(part, dtype=np.uint8)[:] = 0
 
     def stored(self, window: Window, span: StoredSpan) -> None:
-        """Add the blocks of the window as they are stored to `span`, holes as frames of zeros."""
+        """Add the blocks of the window as they are stored to `span`, holes as frames of zeros.
+
+        What is gathered lies in the span's room while there is some, since memory that was used before costs less.
+        """
         for stretch in _stretches(window):
             if not stretch.data[0]:
                 span.parts += frames.zero_frames(int(stretch.bounds[-1] - stretch.bounds[0]))
@@ -90,7 +93,7 @@ class HintedRuns:
                 if is_long_run:
                     self._add_run(part, entries, span)
                 else:
-                    span.parts.append(self._checked(part, entries, memoryview(bytearray(int(entries[-1])))))
+                    span.parts.append(self._checked(part, entries, span.take(int(entries[-1]))))
 
     def _add_run(self, run: Window, entries: NDArray[np.int64], span: StoredSpan) -> None:
         pack = self._packs.open(self._pack_name(int(run.hints[0, 0])))

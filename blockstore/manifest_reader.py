@@ -95,20 +95,20 @@ class ManifestReader:
 
     def read_stored(self, start: int, stop: int) -> bytes:
         """What `load_stored` gives, in memory; for callers without a crew."""
-        with contextlib.closing(self.load_stored(start, stop)) as span:
+        with contextlib.closing(self.load_stored(start, stop, memoryview(b""))) as span:
             return span.load()
 
-    def load_stored(self, start: int, stop: int) -> StoredSpan:
+    def load_stored(self, start: int, stop: int, room: memoryview) -> StoredSpan:
         """The blocks that begin from `start` up to `stop` as zstd frames: as stored, holes as frames of zeros.
 
-        RFC 8878; each entry's skippable header frame goes with it. `zstd -d` of all spans in order is the image. Close
-        each. Damaged as `load_into`.
+        RFC 8878; each entry's skippable header frame goes with it. `zstd -d` of all spans in order is the image. Parts
+        may lie in `room`. Close each span. Damaged as `load_into`.
         """
         # A block that began before `start` was sent with the span before.
         windows = [
             window.part(int(window.bounds[0] < start), len(window)) for window in self._resolver.windows(start, stop)
         ]
-        span = StoredSpan()
+        span = StoredSpan(room=room)
         try:
             if not all(self._fetch.add_stored(window, span) for window in windows):
                 span.close()

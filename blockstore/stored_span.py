@@ -62,12 +62,23 @@ Part: TypeAlias = "bytes | memoryview | PackBytes"
 
 @dataclass(slots=True)
 class StoredSpan:
-    """The blocks of a span as frames, part by part; `close` it when they are sent."""
+    """The blocks of a span as frames, part by part; `close` it when they are sent.
+
+    Parts may lie in `room`, which is whoever's gave it.
+    """
 
     parts: list[Part] = field(default_factory=list)
+    room: memoryview = field(default_factory=lambda: memoryview(b""))
 
     def __len__(self) -> int:
         return sum(map(len, self.parts))
+
+    def take(self, size: int) -> memoryview:
+        """Memory for a part: of the room as long as it has so much left, else of its own."""
+        if size > len(self.room):
+            return memoryview(bytearray(size))
+        part, self.room = self.room[:size], self.room[size:]
+        return part
 
     def load(self) -> bytes:
         """All of it in memory."""
@@ -78,4 +89,4 @@ class StoredSpan:
         for part in self.parts:
             if isinstance(part, PackBytes):
                 part.file.close()
-        self.parts = []
+        self.parts, self.room = [], memoryview(b"")

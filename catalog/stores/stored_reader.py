@@ -32,7 +32,7 @@ class _Piece(NamedTuple, Generic[T]):
 
     loaded: Future[T]
     units: int
-    room: bytearray | None = None
+    room: bytearray
 
     def drop(self, share: SlabShare) -> None:
         """It was sent, or will never be: give back all that it has."""
@@ -72,8 +72,10 @@ class StoredReader:
         # In a lane: there is little to compute, and two threads would only take the interpreter from each other.
         lane = self._store.crew.lane()
 
-        def begin(_: SlabShare, units: int, begins: int, ends: int) -> _Piece[StoredSpan]:
-            return _Piece(lane.call(partial(self._reader.load_stored, begins, ends)), units)
+        def begin(share: SlabShare, units: int, begins: int, ends: int) -> _Piece[StoredSpan]:
+            # As long as the blocks are: more than their frames but for the headers of very small ones.
+            room = share.room(units * self._unit)
+            return _Piece(lane.call(partial(self._reader.load_stored, begins, ends, memoryview(room))), units, room)
 
         small = bytearray()
         async with aclosing(self._pieces(0, self.size, self._reader.piece, begin)) as spans:

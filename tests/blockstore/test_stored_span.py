@@ -52,7 +52,7 @@ def received(run: PackBytes) -> bytes:
 
 
 def test_a_long_run_goes_from_its_pack_into_a_socket(reader: ManifestReader) -> None:
-    span = reader.load_stored(0, reader.size)
+    span = reader.load_stored(0, reader.size, memoryview(b""))
     sent = b"".join(received(part) if isinstance(part, PackBytes) else bytes(part) for part in span.parts)
     assert any(isinstance(part, PackBytes) for part in span.parts)
     assert sent == span.load() == reader.read_stored(0, reader.size)
@@ -75,17 +75,32 @@ def test_a_flipped_bit_in_a_long_run_is_noticed_before_any_of_it_is_sent(
         file.seek(at)
         file.write(bytes([byte ^ 8]))
     with pytest.raises(Damaged, match=str(pack)):
-        reader.load_stored(0, reader.size)
+        reader.load_stored(0, reader.size, memoryview(b""))
     assert packs_open(os.getpid()) == []
 
 
 def test_a_pack_that_is_cut_off_after_it_was_checked_is_an_error_and_no_endless_loop(
     reader: ManifestReader, tmp_path: Path
 ) -> None:
-    span = reader.load_stored(0, reader.size)
+    span = reader.load_stored(0, reader.size, memoryview(b""))
     (pack,) = (tmp_path / "packs").glob("*/*.zst")
     os.truncate(pack, 1000)
     (run,) = (part for part in span.parts if isinstance(part, PackBytes))
     with pytest.raises(Damaged, match=f"{pack} ended while it was sent"):
         received(run.after(2000))
     span.close()
+
+
+@pytest.mark.parametrize("room", [0, 100_000, 10_000_000])
+def test_short_runs_lie_in_the_room_as_long_as_it_has_some(tmp_path: Path, room: int) -> None:
+    data = b"".join(LONG[at : at + 65_536] + bytes(65_536) for at in range(0, len(LONG), 65_536)) * 8
+    memory = bytearray(b"\xff" * room)
+    with contextlib.closing(BlockStore.open(tmp_path / "strewn", OPTIONS)) as store:
+        reader = store.reader([link(write_image(store, [data]))])
+        span = reader.load_stored(0, reader.size, memoryview(memory))
+        found = zstandard.ZstdDecompressor().stream_reader(span.load(), read_across_frames=True).read()
+        assert found == data
+        assert not any(isinstance(part, PackBytes) for part in span.parts)
+        assert (memory == b"\xff" * room) == (room == 0)
+        span.close()
+        reader.close()
