@@ -8,10 +8,15 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.kit.filled_store import fill
 
 ALLOWED = Path(__file__).parent / "allowed_skips.txt"
+
+# A busy machine is no failure.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 def pytest_configure() -> None:
