@@ -20,20 +20,9 @@ from httpapi.request_id import global_id_of
 from tests.kit.running_server import RunningServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from catalog.usecases.services import Services
 
 GLOBAL = "req-6ab3e1e6-6a7a-4b8e-9f5f-0c0b1a2d3e4f"
-
-
-@pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 @pytest.fixture

@@ -20,9 +20,9 @@ QUICK: Final = Pace(poll=0.02, look=0.01, hear=0.02)
 
 
 @asynccontextmanager
-async def at_work(services: Services, pace: Pace = QUICK) -> AsyncIterator[None]:
+async def at_work(services: Services, pace: Pace = QUICK, *, at_once: int = 2) -> AsyncIterator[None]:
     """A worker on this loop, until left; what it has begun then is put back."""
-    worker = Worker(services, at_once=2, pace=pace)
+    worker = Worker(services, at_once=at_once, pace=pace)
     running = asyncio.create_task(worker.run(grace=0))
     try:
         yield

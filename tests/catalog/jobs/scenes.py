@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from catalog.jobs import steps
 from catalog.jobs.kinds import Kind
-from catalog.jobs.running import Pace
 from catalog.jobs.steps import Done
 from catalog.jobs.worker import Worker
 from catalog.model.job import Retries
 from catalog.model.task import Requester, TaskStatus, image_task
+from tests.kit.quiet_worker import QUICK
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from catalog.ports import UnitOfWork
     from catalog.usecases.services import Services
 
-QUICK = Pace(poll=0.02, look=0.01, hear=0.02)
 AT_ONCE = Retries(tries=3, first=0.0)
 
 

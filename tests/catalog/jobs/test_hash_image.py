@@ -2,25 +2,25 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from blockstore.errors import Missing
 from catalog.jobs.running import Pace
-from catalog.jobs.worker import Worker
 from catalog.model.image import Status
 from catalog.model.task import TaskStatus
 from catalog.usecases import image_data, images, tasks
 from tests.catalog.cast import ADMIN, ANNA, BORIS, RAW, bytes_of, put, stream
-from tests.catalog.jobs.scenes import QUICK, over
+from tests.catalog.jobs.scenes import over
 from tests.kit.image_service import CALLER, image_service
 from tests.kit.memory_blocks import MemoryBlocks, MemoryReader
+from tests.kit.quiet_worker import at_work
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from catalog.model.image import Image
@@ -29,22 +29,12 @@ if TYPE_CHECKING:
     from catalog.usecases.services import Services
 
 DATA = bytes(range(256)) * 12_000
+worker = partial(at_work, at_once=1)
 
 
 @pytest.fixture
 def later(services: Services) -> Services:
     return replace(services, hashes_later=True)
-
-
-@asynccontextmanager
-async def worker(services: Services, pace: Pace = QUICK) -> AsyncIterator[None]:
-    made = Worker(services, at_once=1, pace=pace)
-    running = asyncio.create_task(made.run(grace=0))
-    try:
-        yield
-    finally:
-        made.stop()
-        await running
 
 
 async def only_task(services: Services, image: Image) -> Task:
