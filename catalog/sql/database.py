@@ -1,9 +1,9 @@
 """SQLite as the port `Database`: short transactions on threads of their own.
 
-One thread writes, so that a process never waits for itself; a few read, each on its own snapshot (WAL), and never wait
-for the writer. Writes begin with `BEGIN IMMEDIATE`: whoever waits for another process does so before it has read
-anything, so no transaction fails half-way because what it read has changed. `synchronous=FULL`: when a write returns,
-it is on the disk.
+One thread writes, so that a process never waits for itself, and steps that wait for it share a commit
+(`shared_commits.py`); a few read, each on its own snapshot (WAL), and never wait for the writer. Writes begin with
+`BEGIN IMMEDIATE`: whoever waits for another process does so before it has read anything, so no transaction fails
+half-way because what it read has changed. `synchronous=FULL`: when a write returns, it is on the disk.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sqlalchemy import URL, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 from catalog.blocking import StepThreads
-from catalog.sql.failures import catalog_error
+from catalog.sql.shared_commits import SharedCommits, refusal
 from catalog.sql.unit_of_work import SqlUnitOfWork
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class SqlDatabase:
     def __init__(self, path: Path, *, wait_seconds: float) -> None:
         self._writing = engine_for(path, wait_seconds=wait_seconds, begin="BEGIN IMMEDIATE", threads=1)
         self._reading = engine_for(path, wait_seconds=wait_seconds, begin="BEGIN", threads=_READERS)
-        self._writer = StepThreads("catalog-write", 1)
+        self._writer = SharedCommits(self._writing, "catalog-write")
         self._readers = StepThreads("catalog-read", _READERS)
 
     async def read(self, step: Callable[[UnitOfWork], T]) -> T:
@@ -44,8 +44,8 @@ class SqlDatabase:
         return await self._readers.run(lambda: run_step(self._reading, step))
 
     async def write(self, step: Callable[[UnitOfWork], T]) -> T:
-        """Run a step in a transaction that is durable when this returns."""
-        return await self._writer.run(lambda: run_step(self._writing, step))
+        """Run a step, wholly or not at all; it is durable when this returns."""
+        return await self._writer.run(step)
 
     def close(self) -> None:
         """Wait for running steps and close every connection."""
@@ -61,10 +61,10 @@ def run_step(engine: Engine, step: Callable[[UnitOfWork], T]) -> T:
         with engine.begin() as connection:
             return step(SqlUnitOfWork(connection))
     except DBAPIError as error:
-        refusal = catalog_error(error.orig)
-        if refusal is None:
+        told = refusal(error)
+        if told is error:
             raise
-        raise refusal from error
+        raise told from error
 
 
 def engine_for(path: Path, *, wait_seconds: float, begin: str, threads: int) -> Engine:

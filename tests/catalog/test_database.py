@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, event
 
 from blockstore.errors import DataRefused
 from catalog.model.errors import CatalogFull, CatalogUnavailable, Conflict
@@ -23,8 +26,10 @@ from tests.catalog.cast import ANNA, RAW, bytes_of, put
 from tests.kit.memory_blocks import MemoryBlocks
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from catalog.model.image import Image
     from catalog.model.new_image import NewImage
     from catalog.ports import UnitOfWork
     from catalog.sql.database import SqlDatabase
@@ -82,6 +87,116 @@ def test_a_step_that_fails_leaves_nothing_behind(services: Services, database: S
 
         with pytest.raises(Conflict):
             await database.write(half)
+        assert await images.show(services, ANNA, made.id) == made
+
+    asyncio.run(scene())
+
+
+class _Held:
+    """The writing thread is kept busy by a first step, until it is let go; meanwhile others wait for it."""
+
+    def __init__(self) -> None:
+        self.began = threading.Event()
+        self.go_on = threading.Event()
+
+    def step(self, _uow: UnitOfWork) -> None:
+        self.began.set()
+        assert self.go_on.wait(10)
+
+
+async def _together(database: SqlDatabase, steps: Sequence[Callable[[UnitOfWork], object]]) -> list[object]:
+    """Give these steps while the thread is busy, so that it finds them waiting; their results or errors."""
+    held = _Held()
+    first = asyncio.ensure_future(database.write(held.step))
+    await asyncio.to_thread(held.began.wait, 10)
+    waiting = [asyncio.ensure_future(database.write(step)) for step in steps]
+    await asyncio.sleep(0)
+    held.go_on.set()
+    # The first one may be in the same commit, and fail with it.
+    return (await asyncio.gather(first, *waiting, return_exceptions=True))[1:]
+
+
+def _commits(database: SqlDatabase) -> list[int]:
+    """One entry for each commit from now on."""
+    seen: list[int] = []
+    event.listen(database._writing, "commit", lambda _connection: seen.append(1))
+    return seen
+
+
+def test_steps_that_wait_for_the_writer_share_a_commit(services: Services, database: SqlDatabase) -> None:
+    async def scene() -> None:
+        made = [await images.create(services, ANNA, RAW) for _ in range(20)]
+        commits = _commits(database)
+        await _together(database, [partial(_remove, image=image) for image in made])
+        assert 1 <= len(commits) <= 2
+        assert (await images.list_images(services, ANNA, ImageQuery())).images == ()
+
+    asyncio.run(scene())
+
+
+def _remove(uow: UnitOfWork, image: Image) -> str:
+    uow.images.remove(image)
+    return image.id
+
+
+def test_a_step_that_fails_among_others_leaves_nothing_behind_and_the_others_are_done(
+    services: Services, database: SqlDatabase
+) -> None:
+    async def scene() -> None:
+        kept, *gone = [await images.create(services, ANNA, RAW) for _ in range(5)]
+
+        def half(uow: UnitOfWork) -> None:
+            uow.images.remove(kept)
+            raise Conflict("after all not")
+
+        steps = [partial(_remove, image=image) for image in gone]
+        commits = _commits(database)
+        results = await _together(database, [*steps[:2], half, *steps[2:]])
+        assert len(commits) <= 2
+        assert isinstance(results.pop(2), Conflict)
+        assert results == [image.id for image in gone]
+        assert [image.id for image in (await images.list_images(services, ANNA, ImageQuery())).images] == [kept.id]
+
+    asyncio.run(scene())
+
+
+def test_when_the_disk_is_full_no_step_of_the_commit_is_told_that_it_is_done(
+    services: Services, database: SqlDatabase
+) -> None:
+    async def scene() -> None:
+        kept = await images.create(services, ANNA, RAW)
+        bound = await _fill(services, database)
+        before = await images.list_images(services, ANNA, ImageQuery(limit=1000))
+
+        def grow(uow: UnitOfWork) -> None:
+            for number in range(50):
+                uow.images.add(replace(kept, id=str(UUID(int=number)), properties={"padding": "x" * 3000}))
+
+        results = await _together(database, [partial(_remove, image=kept), grow, grow])
+        after = await images.list_images(services, ANNA, ImageQuery(limit=1000))
+        done = isinstance(results[0], str)
+        assert {image.id for image in before.images} - {image.id for image in after.images} == (
+            {kept.id} if done else set()
+        )
+        assert all(isinstance(result, CatalogFull) for result in results[1:])
+        await database.write(pragma("max_page_count", bound))
+        assert (await put(services, await images.create(services, ANNA, RAW), b"more")).status is Status.ACTIVE
+
+    asyncio.run(scene())
+
+
+def test_a_step_whose_caller_gave_up_before_it_began_is_not_run(services: Services, database: SqlDatabase) -> None:
+    async def scene() -> None:
+        made = await images.create(services, ANNA, RAW)
+        held = _Held()
+        first = asyncio.ensure_future(database.write(held.step))
+        await asyncio.to_thread(held.began.wait, 10)
+        given_up = asyncio.ensure_future(database.write(partial(_remove, image=made)))
+        await asyncio.sleep(0)
+        given_up.cancel()
+        await asyncio.gather(given_up, return_exceptions=True)
+        held.go_on.set()
+        await first
         assert await images.show(services, ANNA, made.id) == made
 
     asyncio.run(scene())

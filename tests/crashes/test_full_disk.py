@@ -4,7 +4,7 @@ import asyncio
 import errno
 import random
 import sqlite3
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,7 +12,6 @@ from blockstore.disk import disk_errors
 from blockstore.errors import Poisoned, StoreFull, StoreUnavailable
 from blockstore.store import StoreOptions
 from catalog.model.errors import CatalogFull
-from catalog.sql.database import SqlDatabase
 from catalog.usecases import image_data
 from tests.kit.faulty_disk import CountingDisk, FailingDisk
 from tests.kit.image_service import image_service
@@ -21,7 +20,7 @@ from tests.kit.images_in_store import every_row_has_its_entry
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from catalog.ports import Database
+    from catalog.ports import Database, UnitOfWork
 
 FIRST = random.Random(1).randbytes(400_000)
 SECOND = random.Random(2).randbytes(900_001)
@@ -119,13 +118,11 @@ def test_a_full_index_is_a_full_store_and_works_again_when_it_has_room(tmp_path:
 async def limit_pages(database: Database, pages: int) -> None:
     """SQLite's own way of a full disk: the file may not grow beyond so many pages."""
 
-    assert isinstance(database, SqlDatabase)
+    def step(uow: UnitOfWork) -> None:
+        connection: Any = uow.images._connection  # type: ignore[attr-defined]  # a look inside
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
 
-    def step() -> None:
-        with database._writing.connect() as connection:
-            connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
-
-    await database._writer.run(step)
+    await database.write(step)
 
 
 def test_a_full_catalog_fails_the_commit_cleanly_and_it_works_after_space_is_made(tmp_path: Path) -> None:
