@@ -62,13 +62,14 @@ class Server:
         return self._process.pid
 
     def start(self) -> None:
-        """Starts it and returns when it answers; RuntimeError with the end of its log if it doesn't."""
+        """Starts it and returns when all of it answers; RuntimeError with the end of its log if it doesn't."""
         with self.log.open("ab") as log:
+            begins = log.tell()
             self._process = subprocess.Popen(
                 self._command, cwd=self._cwd, env=self._environment, stdout=log, stderr=log, start_new_session=True
             )
         deadline = time.monotonic() + _READY_WITHIN
-        while not self._answers():
+        while not (self._has_announced(begins) and self._answers()):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
                 raise RuntimeError(f"the server did not start: {' '.join(self._command)}\n{self.last_words()}")
@@ -95,6 +96,12 @@ class Server:
 
     def last_words(self, lines: int = 15) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def _has_announced(self, begins: int) -> bool:
+        """Whether its log says that it serves: of several workers the first answers while others still start."""
+        with self.log.open("rb") as log:
+            log.seek(begins)
+            return any(line.startswith(b"Drystone serves ") for line in log)
 
     def _answers(self) -> bool:
         if self._prefix:
