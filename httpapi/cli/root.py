@@ -116,6 +116,8 @@ def cli(context: click.Context, /, **choices: object) -> None:
 
 def main() -> NoReturn:
     """The console script."""
+    # Nothing here multiplies matrices, and numpy's library for that would start threads which spin for a while.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # noqa: TID251 - told to the library, not read
     sys.exit(run(sys.argv[1:]))
 
 
