@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from blockstore.sent_blocks import EntryBegins, NumberRange, SentHeld, SentHoles
+    from blockstore.unnamed import Hold
     from catalog.model.delta import Delta
     from catalog.model.manifest import StoredManifest
     from catalog.ports import Written
@@ -63,8 +64,11 @@ class DeltaBlocks(Protocol):
     JournalDamaged from any of them: fewer records are there than `Delta.records` says; nothing was changed.
     """
 
-    async def begin(self, delta: Delta) -> None:
-        """Make the upload's journal, before its pin; `Blocks.forget_journal` removes it."""
+    async def begin(self, delta: Delta) -> Hold:
+        """Make the upload's journal, before its pin; `Blocks.forget_journal` removes it.
+
+        It could be taken for garbage when the hold is let go, so that comes after the transaction of the pin.
+        """
         ...
 
     async def take(self, delta: Delta, parts: AsyncIterator[Part], locate: Locate) -> int:

@@ -65,7 +65,7 @@ async def begin(
         recorded = True
 
     # The journal first: whatever comes for a pin finds it.
-    await services.blocks.deltas.begin(delta)
+    hold = await services.blocks.deltas.begin(delta)
     try:
         await to_its_end(services.database.write(record))
     except (CatalogError, BlockstoreError):
@@ -73,6 +73,8 @@ async def begin(
         if not recorded:
             uploads.forget(services, delta.id)
         raise
+    finally:
+        hold.release()
     return delta
 
 
