@@ -33,14 +33,27 @@ class Usage:
 
     def add(self, rows: NDArray[np.void]) -> None:
         """Count rows; an array of ROW."""
+        self._count(rows, 1)
+
+    def take(self, rows: NDArray[np.void]) -> None:
+        """Count rows no more that were added before."""
+        self._count(rows, -1)
+
+    def merge(self, other: Usage) -> None:
+        """Count what another one has counted, too."""
+        self.rows.update(other.rows)
+        self.stored.update(other.stored)
+        self.raw += other.raw
+
+    def _count(self, rows: NDArray[np.void], sign: int) -> None:
         if not len(rows):
             return
         numbers, where, counts = np.unique(rows["pack"], return_inverse=True, return_counts=True)
         sizes = np.bincount(where, weights=rows["frame"].astype(np.float64) + HEADER_SIZE)
         for number, count, size in zip(numbers.tolist(), counts.tolist(), sizes.tolist(), strict=True):
-            self.rows[number] += count
-            self.stored[number] += int(size)
-        self.raw += int(rows["raw"].sum(dtype=np.uint64))
+            self.rows[number] += sign * count
+            self.stored[number] += sign * int(size)
+        self.raw += sign * int(rows["raw"].sum(dtype=np.uint64))
 
 
 @dataclass(frozen=True, slots=True)

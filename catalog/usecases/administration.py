@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from blockstore import garbage, listing, verify
 from blockstore import stats as block_stats
+from blockstore.collection import files
+from blockstore.collection.alone import only_collection
 from blockstore.coverage import missing_blocks
 from blockstore.errors import DataRefused
 from blockstore.findings import Finding
@@ -21,7 +23,7 @@ from catalog.model.pin import UploadKind
 from catalog.usecases import uploads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from blockstore.bare_store import BareStore
@@ -73,17 +75,26 @@ class Collection:
     given_up: int
 
 
-def roots_of(uow: UnitOfWork, *, streams: bool = True) -> Roots:
-    """What holds blocks, in this snapshot; without `streams`, as if uploads that die with their process were over."""
+def roots_of(uow: UnitOfWork, is_alive: Callable[[str], bool] | None = None) -> Roots:
+    """What holds blocks, in this snapshot; with `is_alive`, as if the streams of dead processes were given up."""
     manifests = uow.inventory.manifests()
     live = [each for each in manifests if each.state is ManifestState.LIVE]
-    pins = [pin for pin in uow.inventory.pins() if streams or pin.kind is not UploadKind.STREAM]
+    pins = [pin for pin in uow.inventory.pins() if is_alive is None or not _is_orphan(pin, is_alive)]
     acknowledged = uow.inventory.acknowledged()
     return Roots(
         live={each.id: ManifestRoot(each.id, each.digest, each.base, each.depth, each.size) for each in live},
         retired=frozenset(each.id for each in manifests if each.state is ManifestState.RETIRED),
-        pins={pin.id: PinRoot(acknowledged.get(pin.id, 0), _whose(pin)) for pin in pins},
+        pins={pin.id: _pin_root(pin, acknowledged.get(pin.id, 0)) for pin in pins},
     )
+
+
+def _pin_root(pin: Pin, acknowledged: int) -> PinRoot:
+    # A stream whose journal could not be written on has failed: nothing comes after that.
+    return PinRoot(acknowledged, _whose(pin), only_grows=pin.kind is UploadKind.STREAM)
+
+
+def _is_orphan(pin: Pin, is_alive: Callable[[str], bool]) -> bool:
+    return pin.kind is UploadKind.STREAM and not is_alive(pin.process)
 
 
 def _whose(pin: Pin) -> str:
@@ -134,36 +145,62 @@ def collect(
     *,
     at: datetime,
     empty_catalog: bool = False,
+    purpose: str = "admin gc",
 ) -> Collection:
-    """Give up uploads of dead processes, then collect what nothing reaches. The store is open exclusively.
+    """End what has expired and what dead processes began, then collect what nothing reaches; beside others or alone.
 
-    DataRefused when the catalog knows no manifest but the store has some, unless `empty_catalog` says that it is right.
+    DataRefused when another collection runs, or when the catalog knows no manifest but the store has some, unless
+    `empty_catalog` says that it is right.
     """
-    given_up = 0 if how.dry_run else records.write(lambda uow: _give_up_streams(uow, at))
-    roots = records.read(lambda uow: roots_of(uow, streams=False))
-    if not (roots.live or roots.retired or empty_catalog) and next(listing.manifests(store.root), None) is not None:
+    ledger = CatalogLedger(records, store)
+    if how.dry_run:
+        _refuse_lost_catalog(store, ledger, empty_catalog=empty_catalog)
+        return Collection(garbage.collect(store, ledger, how, progress), 0)
+    with only_collection(store.data, purpose):
+        _refuse_lost_catalog(store, ledger, empty_catalog=empty_catalog)
+        given_up = records.write(lambda uow: _give_up(uow, store.data.is_alive, at))
+        return Collection(garbage.collect(store, ledger, how, progress), given_up)
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogLedger:
+    """The catalog, as a collection asks it."""
+
+    records: Records
+    store: BareStore
+
+    def roots(self) -> Roots:
+        """See the contract."""
+        return self.records.read(lambda uow: roots_of(uow, self.store.data.is_alive))
+
+    def forget_retired(self, names: Sequence[str]) -> int:
+        """See the contract."""
+        return self.records.write(lambda uow: uow.inventory.remove_retired(names))
+
+
+def _refuse_lost_catalog(store: BareStore, ledger: CatalogLedger, *, empty_catalog: bool) -> None:
+    roots = ledger.roots()
+    if roots.live or roots.retired or empty_catalog:
+        return
+    # An upload that is about to be the first one's manifest is locked, and no sign of a lost catalog.
+    if any(files.unnamed_manifests(store, ledger.roots)):
         raise DataRefused(
             f"the catalog in {store.root} knows no image's data, but there are manifests of some: if it was lost, "
             "restore it from a backup first; if it is right, say so with --empty-catalog. Nothing was removed"
         )
-    collected = garbage.collect(
-        store,
-        roots,
-        how,
-        progress,
-        lambda names: records.write(lambda uow: uow.inventory.remove_retired(names)),
-    )
-    return Collection(collected, given_up)
 
 
-def _give_up_streams(uow: UnitOfWork, at: datetime) -> int:
-    """No process but this one runs, so no stream does: their images are queued again, their pins go."""
+def _give_up(uow: UnitOfWork, is_alive: Callable[[str], bool], at: datetime) -> int:
+    """Streams of dead processes and sessions whose time is over: their images are queued again, their pins go."""
     count = 0
     for image_id, left in uow.images.saving_streams():
-        count += uploads.abandon(uow, image_id, left.id, at=at)
+        if not is_alive(left.process):
+            count += uploads.abandon(uow, image_id, left.id, at=at)
     for pin in uow.inventory.pins():
-        if pin.kind is UploadKind.STREAM:
+        if _is_orphan(pin, is_alive):
             uploads.drop_pin(uow, pin.id, at=at)
+    for delta in uow.deltas.expired(at):
+        count += uploads.abandon(uow, delta.image_id, delta.id, at=at)
     return count
 
 
@@ -191,5 +228,5 @@ def _leftovers(store: BareStore, roots: Roots) -> Iterator[str]:
         size = sum(listed.size for listed in (*manifests, *journals))
         yield (
             f"{len(manifests)} manifests and {len(journals)} journals ({size} bytes) are no image's: running uploads "
-            "have some, the rest goes with `drystone admin gc --offline`"
+            "have some, the rest goes with `drystone admin gc`"
         )

@@ -18,6 +18,7 @@ from catalog.model.task import Requester
 from catalog.usecases import uploads
 from catalog.usecases.access import load_modifiable, load_visible
 from catalog.usecases.bases import base_of, our_manifests
+from catalog.usecases.opening import opened
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -112,8 +113,9 @@ async def upload(
 
 async def download(services: Services, caller: Caller, image_id: str) -> Download:
     """Open an image's bytes. Raises NotFound, Forbidden, NoData while there are none, and the block store's errors."""
-    image, manifests = await services.database.read(lambda uow: readable(uow, caller, image_id, services.blocks.store))
-    reader = await services.blocks.open(manifests)
+    image, reader = await opened(
+        services, lambda uow: readable(uow, caller, image_id, services.blocks.store), services.blocks.open
+    )
     return Download(image=image, size=reader.size, reader=reader)
 
 
