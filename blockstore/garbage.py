@@ -19,6 +19,7 @@ from blockstore.collection.pace import Pace
 from blockstore.collection.packs import finish_retiring, free_packs
 from blockstore.collection.reached import Reached
 from blockstore.collection.rows import RowRun
+from blockstore.collection.timed import Timed
 from blockstore.collection.waiting import USUAL_WAIT
 from blockstore.packs.adoption import adopt_orphans
 
@@ -52,8 +53,8 @@ class Collected:
     """What was done, or with `dry_run` would be, about; bytes as stored. `freed` is what files of this run took.
 
     `dead` counts entries that no row names any more, those of the rows forgotten now included; `left` are the bytes of
-    those that stay, since their packs hold little else that is dead. `awaited` are the writers that it waited for in
-    vain: then no row was forgotten, and no pack looked at.
+    those that stay, since their packs hold little else that is dead. `seconds` are by stretch. `awaited` are writers
+    that it waited for in vain: then no row was forgotten, and no pack was looked at.
     """
 
     dry_run: bool
@@ -69,6 +70,7 @@ class Collected:
     freed: int = 0
     left: int = 0
     notes: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
     awaited: Sequence[Awaited] = ()
 
 
@@ -79,16 +81,18 @@ def collect(store: BareStore, ledger: Ledger, how: Collecting, progress: Progres
     """
     done = Collected(how.dry_run)
     pace = Pace(store, how.rate)
-    reached = Reached(store, ledger, pace, progress)
+    timed = Timed(progress)
+    reached = Reached(store, ledger, pace, timed)
     try:
         reached.catch_up()
+        timed.begin("files", 0)
         if not how.dry_run:
             store.writer.run(lambda: adopt_orphans(store.index, store.packs, store.disk, store.data.is_alive))
             done.freed += finish_retiring(store, pace)
         # Before the rows: on a full disk this is the room that the index needs.
         _remove_files(store, ledger, done)
         packs = store.index.packs()
-        run = RowRun(store, reached, pace, progress, how.wait)
+        run = RowRun(store, reached, pace, timed, how.wait)
         if how.dry_run:
             run.count()
         else:
@@ -98,7 +102,8 @@ def collect(store: BareStore, ledger: Ledger, how: Collecting, progress: Progres
     done.awaited = run.awaited
     if not done.awaited:
         done.forgotten, done.forgotten_bytes = run.forgotten, sum(run.gone.stored.values())
-        free_packs(store, packs, run.kept, how, done, progress, pace)
+        free_packs(store, packs, run.kept, how, done, timed, pace)
+    done.seconds = timed.seconds()
     return done
 
 

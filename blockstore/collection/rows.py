@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from blockstore.collection.waiting import wait_for_leases
+from blockstore.digest import SIZE
 from blockstore.errors import StoreFull
 from blockstore.index.contract import BATCH, ROW
 from blockstore.marks import Marks, compare
@@ -60,7 +61,7 @@ class RowRun:
 
     def count(self) -> None:
         """Only count what would be forgotten, about: what is being uploaded right now looks as if it would."""
-        self._progress.begin("index", self._index.size().rows)
+        self._progress.begin("condemn", self._index.size().rows)
         looked = 0
         for part in compare(self._index.rows(), self._reached.marks):
             self.kept.add(part.rows[part.marked])
@@ -88,34 +89,35 @@ class RowRun:
 
     def _condemn(self) -> bool:
         """Condemn rows without a mark, from where the last round ended; whether all were."""
-        self._progress.begin("index", self._index.size().rows)
+        self._progress.begin("condemn", self._index.size().rows)
         batch = _Batch()
         begun, looked = self._after, 0
-        try:
-            for part in compare(self._index.rows(self._after), self._reached.marks):
-                batch.add(part)
-                if batch.count >= BATCH:
-                    batch = self._condemn_batch(batch)
-                looked += len(part.rows)
-                self._pace.read(part.rows.nbytes)
-                self._progress.moved(looked)
-            self._condemn_batch(batch)
-        except StoreFull:
-            if self._after == begun:
-                raise
-            return False
-        return True
+        for part in compare(self._index.rows(self._after), self._reached.marks):
+            batch.add(part)
+            if batch.count >= BATCH:
+                if not self._condemn_batch(batch, begun):
+                    return False
+                batch = _Batch()
+            looked += len(part.rows)
+            self._pace.read(part.rows.nbytes)
+            self._progress.moved(looked)
+        return self._condemn_batch(batch, begun)
 
-    def _condemn_batch(self, batch: _Batch) -> _Batch:
-        """Condemn what is unreached in it; gives a new one."""
+    def _condemn_batch(self, batch: _Batch, begun: bytes) -> bool:
+        """Condemn what is unreached in it; False if there is no room, StoreFull if there was none in this round."""
         digests = [digest for rows in batch.unreached for digest in _digests(rows["digest"])]
         if digests:
-            self._pace.change(partial(self._index.condemn_many, digests, self._name))
+            try:
+                self._pace.change(partial(self._index.condemn_many, digests, self._name))
+            except StoreFull:
+                if self._after == begun:
+                    raise
+                return False
         for rows in batch.unreached:
             self.gone.add(rows)
         self.kept.merge(batch.kept)
-        self._after = batch.last
-        return _Batch()
+        self._after = batch.last or self._after
+        return True
 
     def _settle(self) -> None:
         """Look again, revive what is reached now, forget the rest."""
@@ -175,4 +177,5 @@ class _Batch:
 
 
 def _digests(names: NDArray[np.uint8]) -> list[bytes]:
-    return [digest.tobytes() for digest in names]
+    data = names.tobytes()
+    return [data[at : at + SIZE] for at in range(0, len(data), SIZE)]

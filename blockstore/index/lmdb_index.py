@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from blockstore.disk import Disk
     from blockstore.index.in_use import InUse
 
+PIECE: Final = 256
+PIECES: Final = 32
+"""Rows that are joined at once, and how often a transaction does so."""
 CHECK_EVERY: Final = 256
 """Rows between two looks at the clock while the write lock is held."""
 
@@ -186,16 +189,29 @@ class LmdbIndex:
     @staticmethod
     def _scan_some(txn: Txn, table: object, after: bytes) -> list[tuple[bytes, bytes]]:
         with txn.cursor(table) as cursor:
-            if not (cursor.set_range(after) if after else cursor.first()):
-                return []
-            if after and cursor.key() == after and not cursor.next():
-                return []
-            return list(itertools.islice(cursor, BATCH))
+            return list(itertools.islice(cursor, BATCH)) if LmdbIndex._go_beyond(cursor, after) else []
+
+    @staticmethod
+    def _go_beyond(cursor: Any, after: bytes) -> bool:  # noqa: ANN401 - the library ships no types
+        """Stand on the first row beyond `after`; False if there is none."""
+        if not (cursor.set_range(after) if after else cursor.first()):
+            return False
+        return not after or cursor.key() != after or cursor.next()
 
     def rows(self, after: bytes = b"") -> Iterator[NDArray[np.void]]:
         """Walk the rows, an array a transaction."""
-        for batch in self._batches(self._blocks, after):
-            yield np.frombuffer(b"".join(itertools.chain.from_iterable(batch)), dtype=ROW)
+        while data := self._read(partial(self._rows_some, after=after)):
+            yield np.frombuffer(data, dtype=ROW)
+            after = data[-ROW.itemsize :][:32]
+
+    def _rows_some(self, txn: Txn, after: bytes) -> bytes:
+        """As `_scan_some`, in short pieces: what is joined is still in the processor's cache then."""
+        with txn.cursor(self._blocks) as cursor:
+            if not self._go_beyond(cursor, after):
+                return b""
+            pairs = iter(cursor)
+            pieces = [b"".join(itertools.chain.from_iterable(itertools.islice(pairs, PIECE))) for _ in range(PIECES)]
+            return b"".join(pieces)
 
     def size(self) -> IndexSize:
         """Counted by LMDB itself, so it costs nothing."""

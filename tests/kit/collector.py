@@ -1,6 +1,6 @@
 """A collection beside a service of this process, in steps: what is to happen at a stage happens there, not by luck.
 
-The stages of a run: `mark` (the first snapshot is read), `index` (its roots are marked, nothing is condemned), `wait`
+The stages of a run: `mark` (the first snapshot is read), `condemn` (its roots are marked, nothing is condemned), `wait`
 (leases are listed), `mark 2` (the second snapshot), `forget`, `packs`.
 """
 
@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from blockstore import garbage
 from blockstore.bare_store import BareStore
 from blockstore.disk import Disk
 from blockstore.garbage import Collecting
+from blockstore.index.writer import IndexWriter
 from blockstore.progress import Silent
 from catalog.sql.records import open_records
 from catalog.usecases.administration import CatalogLedger
@@ -23,13 +25,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from blockstore.garbage import Collected
+    from blockstore.index.contract import BlockIndex
     from blockstore.roots import Roots
     from blockstore.store import BlockStore
 
     Act = Callable[[], Awaitable[object]]
 
 ALL: Final = Collecting(share=0, wait=20)
-STAGES: Final = ("mark", "index", "wait", "mark 2", "forget", "packs")
+STAGES: Final = ("mark", "condemn", "wait", "mark 2", "forget", "packs")
 PATIENCE: Final = 20.0
 
 
@@ -82,6 +85,18 @@ class LateDisk(Disk):
         super().unlink(path)
 
 
+class WatchedIndex:
+    """An index that does something once before each of these of its methods."""
+
+    def __init__(self, index: BlockIndex, acts: Mapping[str, Callable[[], object]]) -> None:
+        self._index = index
+        self._acts = dict(acts)
+
+    def __getattr__(self, name: str) -> Any:
+        self._acts.pop(name, lambda: None)()
+        return getattr(self._index, name)
+
+
 def bare(store: BlockStore) -> BareStore:
     """An open store as a collection sees it: an index is opened once a process."""
     return BareStore(store._data, store.index, store._index_writer, store.packs)
@@ -93,8 +108,9 @@ async def collected(
     how: Collecting = ALL,
     *,
     snapshots: Mapping[int, Act] | None = None,
+    before: Mapping[str, Act] | None = None,
 ) -> Collected:
-    """Collect on a thread of its own; what is to happen at stages, or after snapshots, happens on this loop."""
+    """Collect on a thread of its own; what is to happen at stages, after snapshots, before calls of the index does."""
     loop = asyncio.get_running_loop()
 
     def here(act: Act) -> Callable[[], object]:
@@ -103,8 +119,12 @@ async def collected(
 
         return lambda: asyncio.run_coroutine_threadsafe(run(), loop).result(PATIENCE)
 
-    looked_after = bare(store)
-    with open_records(looked_after.root / "catalog.sqlite") as records:
+    index = cast("BlockIndex", WatchedIndex(store.index, {name: here(act) for name, act in (before or {}).items()}))
+    with (
+        closing(IndexWriter()) as writer,
+        open_records(store._data.root / "catalog.sqlite") as records,
+    ):
+        looked_after = BareStore(store._data, index, writer, store.packs)
         ledger = WatchedLedger(
             CatalogLedger(records, looked_after), {at: here(act) for at, act in (snapshots or {}).items()}
         )

@@ -88,7 +88,7 @@ def test_a_record_that_was_marked_and_then_cut_off_hides_none_that_takes_its_pla
             await tear(whole=False)
             await send(services, named, *some(DATA, 7))
 
-        await collected(service.store, {"mark": lambda: tear(whole=True), "index": take_its_place})
+        await collected(service.store, {"mark": lambda: tear(whole=True), "condemn": take_its_place})
         held = service.store.index.get_many([_name(DATA, 7)])
         assert held != [None]
         await send(services, named, *some(DATA, *range(1, 7)), *some(DATA, *range(8, BLOCKS)))

@@ -159,7 +159,7 @@ def test_a_collection_frozen_before_it_forgets_forgets_nothing_that_a_later_one_
             frozen.set()
             await revived.wait()
 
-        first = asyncio.create_task(collected(service.store, {"forget": freeze}))
+        first = asyncio.create_task(collected(service.store, before={"forget_many": freeze}))
         await frozen.wait()
 
         async def revive() -> None:
@@ -167,7 +167,7 @@ def test_a_collection_frozen_before_it_forgets_forgets_nothing_that_a_later_one_
             assert (await first).forgotten == 0
 
         # The upload is no root of the second one's first snapshot, so its rows are condemned once more.
-        second = await collected(service.store, {"index": lambda: service.put(image, DATA), "wait": revive})
+        second = await collected(service.store, {"condemn": lambda: service.put(image, DATA), "wait": revive})
         assert second.forgotten == 0
         assert await service.get(image) == DATA
 
@@ -183,7 +183,7 @@ def test_a_collection_frozen_between_looking_again_and_forgetting_meets_what_ano
             frozen.set()
             await revived.wait()
 
-        first = asyncio.create_task(collected(service.store, {"forget": freeze}))
+        first = asyncio.create_task(collected(service.store, before={"forget_many": freeze}))
         await frozen.wait()
         assert (await collected(service.store)).forgotten == BLOCKS
         image = await service.pushed(DATA)
@@ -222,7 +222,7 @@ def test_a_pins_journal_that_goes_after_the_snapshot_leads_to_its_image(tmp_path
 
         # The upload has looked up what is then condemned. Its pin is in the second snapshot, its journal is not there
         # any more when that is read, and its manifest came later than it.
-        done = await collected(service.store, {"index": begin}, snapshots={_SECOND: finish})
+        done = await collected(service.store, {"condemn": begin}, snapshots={_SECOND: finish})
         assert done.forgotten == 0
         assert await service.get(image) == DATA
 
