@@ -217,7 +217,11 @@ class _Verification:
         if not len(suspects):
             return
         lost: set[bytes] = set()
+        # Deleted and collected meanwhile, a manifest misses its blocks, and nobody misses them.
+        still = self._roots_now().live
         for name, hits in users_of(self._roots, self._store.root, suspects):
+            if name not in still:
+                continue
             digests = [hit.tobytes() for hit in hits]
             places = self._store.index.get_many(digests, hidden=True)
             gone = {digest for digest, place in zip(digests, places, strict=True) if place is None}

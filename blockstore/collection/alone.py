@@ -16,11 +16,20 @@ from blockstore.leases.flock import holder, try_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from blockstore.data_dir import DataDir
 
 _LOCK: Final = ".collection"
 """In `processes/`, where names with a dot are no processes'."""
+
+
+def last_begun(root: Path) -> float | None:
+    """When the last collection of this data directory began, in seconds since 1970; None if none ever did."""
+    try:
+        return (root / "processes" / _LOCK).stat().st_mtime
+    except FileNotFoundError:
+        return None
 
 
 @contextlib.contextmanager
@@ -36,6 +45,7 @@ def only_collection(data: DataDir, purpose: str) -> Iterator[None]:
                 "stop it if it hangs"
             )
         with disk_errors(str(path)):
+            # Its time is that of this collection's beginning, see `last_begun`.
             os.ftruncate(fd, 0)
             os.pwrite(fd, f"{os.getpid()} ({purpose}), since {clock.now():%Y-%m-%d %H:%M:%S} UTC\n".encode(), 0)
         yield

@@ -5,7 +5,7 @@ the transaction that would name it is over (`unnamed.py`). So a file is nobody's
 *read after that* does not name it: then no transaction names it any more. Names are never used again.
 
 A stream's journal is made after its pin, so one without a pin is nobody's at once. What lies beside a manifest, under
-its name, goes when the manifest's file is gone.
+its name, is made after it and goes with it.
 """
 
 from __future__ import annotations
@@ -29,13 +29,15 @@ if TYPE_CHECKING:
     from blockstore.roots import Ledger, Roots
 
 MANIFEST: Final = manifest.SUFFIX
+BESIDE: Final = (listing.places,)
+"""What lies beside manifests, under their names."""
 _AT_ONCE: Final = 200
 """Files whose locks are held at a time."""
 
 
 def retired(store: BareStore, roots: Roots) -> list[Listed]:
-    """The files of retired manifests, those beside them included."""
-    kinds = (listing.manifests, listing.places)
+    """The files of retired manifests, those beside them first."""
+    kinds = (*BESIDE, listing.manifests)
     return [listed for kind in kinds for listed in kind(store.root) if listed.name in roots.retired]
 
 
@@ -68,15 +70,18 @@ def remove_unnamed(store: BareStore, ledger: Ledger) -> tuple[list[Listed], list
     for some in unnamed_journals(store, ledger.roots):
         _unlink(store, some)
         journals += some
-    _unlink(store, stray_places(store))
+    _unlink(store, _strays(store, ledger))
     for folder in ("leases", "processes"):
         live_files(store.data.folder(folder))
     return manifests, journals
 
 
-def stray_places(store: BareStore) -> list[Listed]:
-    """Files of places without their manifest, which is made before them and goes with or before them."""
-    return [listed for listed in list(listing.places(store.root)) if not path_of(store.root, listed.name).exists()]
+def _strays(store: BareStore, ledger: Ledger) -> list[Listed]:
+    """Files beside no manifest, which is made before them; those of a live one that was lost stay."""
+    listed = [each for kind in BESIDE for each in kind(store.root)]
+    alone = [each for each in listed if not path_of(store.root, each.name).exists()]
+    live = ledger.roots().live if alone else {}
+    return [each for each in alone if each.name not in live]
 
 
 def _nobodys(

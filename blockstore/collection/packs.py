@@ -45,7 +45,7 @@ class _Pack:
 def finish_retiring(store: BareStore, pace: Pace) -> int:
     """Go on where an interrupted run left a pack; gives the bytes freed."""
     retiring = [record for record in store.index.packs() if record.state is PackState.RETIRING]
-    return sum(_remove(store, record, pace) for record in retiring)
+    return sum(_drop(store, record, pace) for record in retiring)
 
 
 def free_packs(
@@ -129,12 +129,6 @@ def _drop(store: BareStore, record: PackRecord, pace: Pace) -> int:
             os.close(fd)
     if not pace.change(partial(store.index.retire_pack, record.number, digests)):
         return 0
-    return _remove(store, record, pace)
-
-
-def _remove(store: BareStore, record: PackRecord, pace: Pace) -> int:
-    """Unlink a retiring pack, then let it leave the register."""
-    path = store.packs.path(record.name)
     found = occupied(store, record)
     store.disk.unlink(path)
     store.disk.sync_directory(path.parent)

@@ -80,7 +80,8 @@ class BlockIndex(Protocol):
         """Add rows: a live row is kept, a condemned or bad one gets the new place and loses its mark.
 
         The packs in `seal` become sealed in the transaction of the last rows. A row that names a pack that is unknown
-        or retiring is refused: StoreUnavailable, and the writer starts again.
+        or retiring is refused: StoreUnavailable, and the writer starts again. But a condemned one then keeps its place
+        and loses its mark: it has moved there from the pack in which the writer knows it, or will never be missed.
         """
 
     def condemn_many(self, digests: Sequence[bytes], run: bytes) -> None:
@@ -134,8 +135,8 @@ class BlockIndex(Protocol):
     def retire_pack(self, number: int, digests: Sequence[bytes]) -> bool:
         """Sealed → retiring, unless one of these blocks, all that the pack has, has its row there: in one transaction.
 
-        True if the pack is retiring now: no row names it, and none ever will. A condemned row counts, for it may be
-        revived. An open pack stays what it is.
+        True if the pack is retiring now and no row names it: none ever will. A condemned row counts, for it may be
+        revived. An open pack stays what it is; one that is retiring already is looked at as well.
         """
 
     def drop_pack(self, number: int) -> None:

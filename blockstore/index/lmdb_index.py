@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from blockstore.index.in_use import InUse
 
 PIECE: Final = 256
-PIECES: Final = 32
-"""Rows that are joined at once, and how often a transaction does so."""
+"""Rows that are joined at once."""
 CHECK_EVERY: Final = 256
 """Rows between two looks at the clock while the write lock is held."""
 
@@ -101,6 +100,8 @@ class LmdbIndex:
         done = 0
         for done in self._bounded(len(todo)):
             digest, place = todo[done - 1]
+            if marked and self._stays_where_it_is(txn, digest, place.pack):
+                continue
             if place.pack not in ends:
                 ends[place.pack] = self._register.accepting(txn, place.pack).indexed_end
             if marked:
@@ -115,6 +116,13 @@ class LmdbIndex:
             for number in sealed:
                 self._register.change(txn, number, state=PackState.SEALED)
         return done, finished
+
+    def _stays_where_it_is(self, txn: Txn, digest: bytes, pack: int) -> bool:
+        """Whether a row was condemned and its new place is on its way out; the row loses its mark then."""
+        if txn.get(digest, db=self._condemned) is None or self._register.is_accepting(txn, pack):
+            return False
+        bad = txn.get(digest, db=self._bad)
+        return (bad is None or bad != txn.get(digest, db=self._blocks)) and bool(txn.delete(digest, db=self._condemned))
 
     def _put_row(self, txn: Txn, digest: bytes, place: Place) -> None:
         condemned = txn.delete(digest, db=self._condemned)
@@ -135,10 +143,15 @@ class LmdbIndex:
 
     def condemned(self, run: bytes | None = None) -> Iterator[NDArray[np.void]]:
         """Walk the marks, a batch a transaction."""
-        for batch in self._batches(self._condemned, b""):
-            marked = b"".join(digest for digest, theirs in batch if run is None or theirs == run)
-            if marked:
+        after = b""
+        while batch := self._read(partial(self._marks_some, after=after)):
+            after = batch[-1][0]
+            if marked := b"".join(digest for digest, theirs in batch if run is None or theirs == run):
                 yield np.frombuffer(marked, dtype=MARKED)
+
+    def _marks_some(self, txn: Txn, after: bytes) -> list[tuple[bytes, bytes]]:
+        with txn.cursor(self._condemned) as cursor:
+            return list(itertools.islice(cursor, BATCH)) if _go_beyond(cursor, after) else []
 
     def forget_many(self, digests: Sequence[bytes], run: bytes) -> int:
         """Remove rows that still bear `run`."""
@@ -178,25 +191,11 @@ class LmdbIndex:
 
     def scan(self, after: bytes = b"") -> Iterator[tuple[bytes, Place]]:
         """Walk the rows, a batch a transaction."""
-        for batch in self._batches(self._blocks, after):
-            yield from ((digest, Place.decode(row)) for digest, row in batch)
-
-    def _batches(self, table: object, after: bytes) -> Iterator[list[tuple[bytes, bytes]]]:
-        while batch := self._read(partial(self._scan_some, table=table, after=after)):
-            yield batch
-            after = batch[-1][0]
-
-    @staticmethod
-    def _scan_some(txn: Txn, table: object, after: bytes) -> list[tuple[bytes, bytes]]:
-        with txn.cursor(table) as cursor:
-            return list(itertools.islice(cursor, BATCH)) if LmdbIndex._go_beyond(cursor, after) else []
-
-    @staticmethod
-    def _go_beyond(cursor: Any, after: bytes) -> bool:  # noqa: ANN401 - the library ships no types
-        """Stand on the first row beyond `after`; False if there is none."""
-        if not (cursor.set_range(after) if after else cursor.first()):
-            return False
-        return not after or cursor.key() != after or cursor.next()
+        for rows in self.rows(after):
+            data, size = rows.tobytes(), ROW.itemsize
+            yield from (
+                (data[at : at + 32], Place.decode(data[at + 32 : at + size])) for at in range(0, len(data), size)
+            )
 
     def rows(self, after: bytes = b"") -> Iterator[NDArray[np.void]]:
         """Walk the rows, an array a transaction."""
@@ -205,12 +204,14 @@ class LmdbIndex:
             after = data[-ROW.itemsize :][:32]
 
     def _rows_some(self, txn: Txn, after: bytes) -> bytes:
-        """As `_scan_some`, in short pieces: what is joined is still in the processor's cache then."""
+        """In short pieces: what is joined is still in the processor's cache then."""
         with txn.cursor(self._blocks) as cursor:
-            if not self._go_beyond(cursor, after):
+            if not _go_beyond(cursor, after):
                 return b""
             pairs = iter(cursor)
-            pieces = [b"".join(itertools.chain.from_iterable(itertools.islice(pairs, PIECE))) for _ in range(PIECES)]
+            pieces = [
+                b"".join(itertools.chain.from_iterable(itertools.islice(pairs, PIECE))) for _ in range(BATCH // PIECE)
+            ]
             return b"".join(pieces)
 
     def size(self) -> IndexSize:
@@ -248,8 +249,8 @@ class LmdbIndex:
 
         def is_dead(txn: Txn) -> bool:
             record = self._register.get(txn, number)
-            if record is None or record.state is not PackState.SEALED:
-                return record is not None and record.state is PackState.RETIRING
+            if record is None or record.state is PackState.OPEN:
+                return False
             rows = (txn.get(digest, db=self._blocks) for digest in digests)
             return all(row is None or Place.decode(row).pack != number for row in rows)
 
@@ -290,3 +291,10 @@ class LmdbIndex:
             yield done
             if done % CHECK_EVERY == 0 and clock.monotonic() - began > HOLD:
                 return
+
+
+def _go_beyond(cursor: Any, after: bytes) -> bool:  # noqa: ANN401 - the library ships no types
+    """Stand on the first row beyond `after`; False if there is none."""
+    if not (cursor.set_range(after) if after else cursor.first()):
+        return False
+    return not after or cursor.key() != after or bool(cursor.next())

@@ -54,6 +54,11 @@ class PackRows:
         with txn.cursor(self.table) as cursor:
             return [_decode(key, row) for key, row in cursor]
 
+    def is_accepting(self, txn: Txn, number: int) -> bool:
+        """Whether rows may name the pack."""
+        record = self.get(txn, number)
+        return record is not None and record.state is not PackState.RETIRING
+
     def accepting(self, txn: Txn, number: int) -> PackRecord:
         """The record of a pack that rows may name; StoreUnavailable if it is on its way out."""
         record = self.get(txn, number)

@@ -15,7 +15,7 @@ from blockstore import stats as block_stats
 from blockstore.collection import files
 from blockstore.collection.alone import only_collection
 from blockstore.coverage import missing_blocks
-from blockstore.errors import DataRefused
+from blockstore.errors import DataRefused, Missing
 from blockstore.findings import Finding
 from blockstore.roots import ManifestRoot, PinRoot, Roots
 from catalog.model.manifest import ManifestState
@@ -24,6 +24,7 @@ from catalog.usecases import uploads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
     from datetime import datetime
 
     from blockstore.bare_store import BareStore
@@ -75,11 +76,15 @@ class Collection:
     given_up: int
 
 
-def roots_of(uow: UnitOfWork, is_alive: Callable[[str], bool] | None = None) -> Roots:
-    """What holds blocks, in this snapshot; with `is_alive`, as if the streams of dead processes were given up."""
+def roots_of(uow: UnitOfWork, given_up: AbstractSet[str] = frozenset()) -> Roots:
+    """What holds blocks, in this snapshot, but for the pins `given_up`.
+
+    A dead process's pin is a root until a transaction has deleted it: it may have committed and ended between the
+    beginning of this snapshot and a look at its lock.
+    """
     manifests = uow.inventory.manifests()
     live = [each for each in manifests if each.state is ManifestState.LIVE]
-    pins = [pin for pin in uow.inventory.pins() if is_alive is None or not _is_orphan(pin, is_alive)]
+    pins = [pin for pin in uow.inventory.pins() if pin.id not in given_up]
     acknowledged = uow.inventory.acknowledged()
     return Roots(
         live={each.id: ManifestRoot(each.id, each.digest, each.base, each.depth, each.size) for each in live},
@@ -103,12 +108,19 @@ def _whose(pin: Pin) -> str:
 
 
 def stats(store: BareStore, records: Records, progress: Progress, *, garbage: bool) -> Stats:
-    """Count everything; beside running servers too."""
+    """Count everything; beside running servers too, and collections, that may take a manifest away meanwhile."""
     roots, images = records.read(lambda uow: (roots_of(uow), uow.inventory.images()))
+    try:
+        counted = block_stats.stats(store, roots, progress, garbage=garbage)
+    except Missing:
+        before, (roots, images) = roots, records.read(lambda uow: (roots_of(uow), uow.inventory.images()))
+        if before.live.keys() <= roots.live.keys():
+            raise
+        counted = block_stats.stats(store, roots, progress, garbage=garbage)
     unique = {image.id: image for image in images}
     statuses = Counter(image.status for image in unique.values())
     sizes = {image.id: image.size or 0 for image in images if image.manifest is not None}
-    return Stats(dict(statuses), sum(sizes.values()), block_stats.stats(store, roots, progress, garbage=garbage))
+    return Stats(dict(statuses), sum(sizes.values()), counted)
 
 
 def verify_all(store: BareStore, records: Records, wanted: Wanted, progress: Progress) -> Verification:
@@ -152,8 +164,11 @@ def collect(
     DataRefused when another collection runs, or when the catalog knows no manifest but the store has some, unless
     `empty_catalog` says that it is right.
     """
-    ledger = CatalogLedger(records, store)
+    ledger = CatalogLedger(records)
     if how.dry_run:
+        # Whoever was dead before the snapshots that follow has committed before them, or never will.
+        pins = records.read(lambda uow: uow.inventory.pins())
+        ledger = CatalogLedger(records, frozenset(pin.id for pin in pins if _is_orphan(pin, store.data.is_alive)))
         _refuse_lost_catalog(store, ledger, empty_catalog=empty_catalog)
         return Collection(garbage.collect(store, ledger, how, progress), 0)
     with only_collection(store.data, purpose):
@@ -164,14 +179,14 @@ def collect(
 
 @dataclass(frozen=True, slots=True)
 class CatalogLedger:
-    """The catalog, as a collection asks it."""
+    """The catalog, as a collection asks it; as if these pins were given up."""
 
     records: Records
-    store: BareStore
+    given_up: AbstractSet[str] = frozenset()
 
     def roots(self) -> Roots:
         """See the contract."""
-        return self.records.read(lambda uow: roots_of(uow, self.store.data.is_alive))
+        return self.records.read(lambda uow: roots_of(uow, self.given_up))
 
     def forget_retired(self, names: Sequence[str]) -> int:
         """See the contract."""

@@ -125,9 +125,7 @@ async def collected(
         open_records(store._data.root / "catalog.sqlite") as records,
     ):
         looked_after = BareStore(store._data, index, writer, store.packs)
-        ledger = WatchedLedger(
-            CatalogLedger(records, looked_after), {at: here(act) for at, act in (snapshots or {}).items()}
-        )
+        ledger = WatchedLedger(CatalogLedger(records), {at: here(act) for at, act in (snapshots or {}).items()})
         progress = AtStages({name: here(act) for name, act in (acts or {}).items()})
         return await asyncio.to_thread(garbage.collect, looked_after, ledger, how, progress)
 
