@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from blockstore.sent_blocks import EntryBegins, NumberRange, SentHeld, SentHoles
     from blockstore.unnamed import Hold
-    from catalog.model.delta import Delta
+    from catalog.model.delta import Delta, UnderWay
     from catalog.model.manifest import StoredManifest
     from catalog.ports import Written
 
@@ -51,6 +51,10 @@ class Deltas(Protocol):
 
         `records`: so many of its journal are about to be told of; the greatest number that was ever said counts.
         """
+        ...
+
+    def under_way(self, owner: str | None) -> UnderWay:
+        """What a project has under way."""
         ...
 
     def expired(self, now: datetime) -> Sequence[Delta]:

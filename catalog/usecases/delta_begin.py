@@ -58,6 +58,7 @@ async def begin(
     def record(uow: UnitOfWork) -> None:
         nonlocal recorded
         chain = () if base is None else _chain_of(uow, caller, base, services.blocks.store)
+        services.limits.check_uploads(uow.deltas.under_way(image.owner))
         mine = Upload(id=delta.id, kind=UploadKind.SESSION, process=services.blocks.process)
         bases = [each.name for each in chain[:1]]
         uploads.begin(uow, caller, image.id, mine, at=now, bases=bases, expires_at=delta.expires_at)

@@ -76,7 +76,9 @@ async def upload(
     mine = Upload(id=names.new_name().hex(), kind=UploadKind.STREAM, process=services.blocks.process)
 
     def begin(uow: UnitOfWork) -> tuple[Cutting, Sequence[StoredManifest]]:
-        base = base_of(uow, caller, load_modifiable(uow, caller, image_id), services.blocks.store)
+        image = load_modifiable(uow, caller, image_id)
+        services.limits.check_uploads(uow.deltas.under_way(image.owner))
+        base = base_of(uow, caller, image, services.blocks.store)
         image = uploads.begin(uow, caller, image_id, mine, at=services.clock(), bases=[each.name for each in base[:1]])
         if expected is not None:
             services.limits.check_size(expected)
