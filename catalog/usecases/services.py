@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from catalog.ports import Blocks, Database, Written
 
 
+def _no_room() -> bool:
+    """Where none is kept."""
+    return False
+
+
 def _tell_nobody(_written: Written) -> None:
     """Where nobody counts."""
 
@@ -30,6 +35,7 @@ class Services:
     is the same for jobs that this process works on; `bell` wakes its workers. Only the event loop's thread touches
     these three. `hashes_later`: uploads compute no hashes, a job does. `delta_expiry`: seconds after which a delta
     upload ends that nobody asks for. `on_upload` is told what each upload that became an image's data was made of.
+    `make_room` lets go of what is kept for a full disk; False if there is none.
     """
 
     database: Database
@@ -43,4 +49,5 @@ class Services:
     bell: Bell = field(default_factory=Bell)
     hashes_later: bool = False
     delta_expiry: float = 86400.0
+    make_room: Callable[[], bool] = _no_room
     on_upload: Callable[[Written], None] = _tell_nobody
