@@ -66,6 +66,10 @@ class Settings:
     identity_accounts: Path | None = None
     hashes: str = "inline"
     delta_expiry: float = 86400.0
+    project_uploads: int = 1000
+    project_journals: int = 4 << 30
+    gc_every: float = 86400.0
+    gc_rate: int | None = None
     jobs: int = 1
     metrics: str = "admin"
     log_level: str = "info"
@@ -135,13 +139,18 @@ def notify_variables(environment: Mapping[str, str] | None = None) -> tuple[str,
 
 
 def worker_environment(figures: Path) -> dict[str, str]:
-    """What a process that this one starts as a worker finds in its environment; `figures` is the folder for them.
+    """What a process that this one starts as a worker finds in its environment; `figures` is the folder for them."""
+    return child_environment() | {"PROMETHEUS_MULTIPROC_DIR": str(figures)}
+
+
+def child_environment() -> dict[str, str]:
+    """What a process that this one starts finds in its environment.
 
     It imports what this one does, whatever lies in the current directory; and it does not speak to the service manager.
     """
     ours = {name: text for name, text in os.environ.items() if name not in {"NOTIFY_SOCKET", "WATCHDOG_USEC"}}
     paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
-    return ours | {"PROMETHEUS_MULTIPROC_DIR": str(figures), "PYTHONPATH": paths}
+    return ours | {"PYTHONPATH": paths}
 
 
 def _given(
@@ -154,13 +163,23 @@ def _given(
         except SettingsRefused as refusal:
             problems.append(str(refusal))
             document = {}
-        yield from _known_ones(((key, key, value, str(config)) for key, value in document.items()), problems)
+        flat = ((key, shown, value, str(config)) for key, shown, value in _flat(document))
+        yield from _known_ones(flat, problems)
     ours = {name: text for name, text in variables.items() if name.startswith(PREFIX) and name not in NOT_SETTINGS}
     named = ((name.removeprefix(PREFIX).lower(), name, text, name) for name, text in ours.items())
     yield from _known_ones(named, problems)
     for key, value in flags.items():
         if value is not None:
             yield key, value, "--" + key.replace("_", "-")
+
+
+def _flat(document: Mapping[str, object]) -> Iterator[tuple[str, str, object]]:
+    """Key, shown name and value of a file's settings: `keep_deleted` below `[gc]` is `gc_keep_deleted`."""
+    for name, value in document.items():
+        if isinstance(value, dict):
+            yield from ((f"{name}_{inner}", f"{name}.{inner}", each) for inner, each in value.items())
+        else:
+            yield name, name, value
 
 
 def _path_in(variables: Mapping[str, str]) -> Path | None:
@@ -190,7 +209,7 @@ def _known_ones(
 
 def _no_setting(key: str, shown: str, source: str) -> str:
     near = difflib.get_close_matches(key, _READERS, n=1)
-    upper = shown != key
+    upper = shown.startswith(PREFIX)
     hint = f"did you mean {PREFIX + near[0].upper() if upper else near[0]}?" if near else "see httpapi/README.md."
     return f"{shown} in {'the environment' if upper else source} is no setting: {hint}"
 
@@ -224,6 +243,10 @@ _READERS: dict[str, Callable[[object], object]] = {
     "identity_accounts": values.path,
     "hashes": values.one_of("inline", "background"),
     "delta_expiry": values.seconds,
+    "project_uploads": values.count(1, 1_000_000),
+    "project_journals": values.size_of_at_least(1 << 20),
+    "gc_every": values.duration,
+    "gc_rate": values.size_of_at_least(1 << 20),
     "jobs": values.count(0, 64),
     "metrics": values.one_of("admin", "open", "off"),
     "log_level": values.one_of("debug", "info", "warning", "error"),

@@ -45,6 +45,7 @@ Examples:
     metavar="SECONDS",
     help="How long uploads that are writing right now may take to end what they write.",
 )
+@click.option("--background", is_flag=True, help="Give way to all other processes; so servers start it on schedule.")
 @click.option("--empty-catalog", is_flag=True, help="The catalog knows no image's data, and that is right.")
 @host_verb
 def gc(
@@ -56,6 +57,7 @@ def gc(
     share: float,
     rate: int | None,
     wait: float,
+    background: bool,
     empty_catalog: bool,
 ) -> int:
     """Remove what no image needs: blocks, manifests, journals; packs with much that is dead are written anew.
@@ -66,15 +68,22 @@ def gc(
     It waits for uploads that are just writing, some seconds. If one does not end, because its process is stopped or its
     disk hangs, it says whom it waits for, and ends with exit code 3: no block was removed, and the next run goes on.
     """
-    from blockstore import clock
+    from blockstore import clock, reserve
     from blockstore.garbage import Collecting
     from catalog.usecases import administration
     from httpapi.cli.admin.showing import print_facts, progress, say
     from httpapi.cli.output import print_json
+    from httpapi.low_priority import give_way
 
+    if background:
+        give_way()
+    if not dry_run:
+        reserve.give_up_if_full(chosen.data)
     how = Collecting(share=0.0 if everything else share, dry_run=dry_run, wait=wait, rate=rate)
     with progress(quiet=chosen.quiet) as bars, opened(chosen, "admin gc", exclusive=offline) as (store, records):
         done = administration.collect(store, records, how, bars, at=clock.now(), empty_catalog=empty_catalog)
+    if not dry_run:
+        reserve.keep(chosen.data)
     if chosen.json:
         print_json(_document(done))
     else:
