@@ -86,14 +86,17 @@ class LateDisk(Disk):
 
 
 class WatchedIndex:
-    """An index that does something once before each of these of its methods."""
+    """An index that does something before a call: by its method's name, `forget_many 2` for the second one."""
 
     def __init__(self, index: BlockIndex, acts: Mapping[str, Callable[[], object]]) -> None:
         self._index = index
         self._acts = dict(acts)
+        self._calls: Counter[str] = Counter()
 
     def __getattr__(self, name: str) -> Any:
-        self._acts.pop(name, lambda: None)()
+        self._calls[name] += 1
+        call = name if self._calls[name] == 1 else f"{name} {self._calls[name]}"
+        self._acts.pop(call, lambda: None)()
         return getattr(self._index, name)
 
 

@@ -12,13 +12,17 @@ import pytest
 from blockstore import clock, journal
 from blockstore.digest import digest
 from blockstore.journal import HEADER_SIZE, RECORD_SIZE, Record, encode_records
+from blockstore.names import new_name
 from blockstore.progress import Silent
 from catalog.model.errors import Gone, NotFound
+from catalog.model.image import Upload
+from catalog.model.pin import UploadKind
 from catalog.sql.records import open_records
-from catalog.usecases import administration, delta_commit, deltas
+from catalog.usecases import administration, delta_commit, deltas, uploads
 from tests.catalog.delta_scenes import BLOCK, begun, send, served
 from tests.kit.collector import ALL, STAGES, bare, collected
 from tests.kit.filled_store import verified
+from tests.kit.image_service import CALLER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -186,5 +190,22 @@ def test_a_renewal_between_the_look_for_expired_uploads_and_their_end_wins(tmp_p
         services.database.read = reading  # type: ignore[method-assign]
         assert await deltas.end_expired(services) == 0
         await send(services, named, *some(DATA, 1))
+
+    run(tmp_path, scene)
+
+
+def test_a_dead_process_upload_is_a_root_until_a_transaction_has_ended_it(tmp_path: Path) -> None:
+    """It may have committed after a snapshot began, and died before somebody looked at its lock."""
+
+    async def scene(service: ImageService, services: Services, _: Clock) -> None:
+        dead = Upload(id=new_name().hex(), kind=UploadKind.STREAM, process="0" * 32)
+        image = await service.new()
+        await services.database.write(lambda uow: uploads.begin(uow, CALLER, image, dead, at=services.clock()))
+        with open_records(tmp_path / "catalog.sqlite") as records:
+            assert dead.id in administration.CatalogLedger(records).roots().pins
+        assert (await looked_after(service)).given_up == 1
+        assert await service.status(image) == "queued"
+        with open_records(tmp_path / "catalog.sqlite") as records:
+            assert not administration.CatalogLedger(records).roots().pins
 
     run(tmp_path, scene)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from blockstore.block import HEADER_SIZE, Frame
+from blockstore.collection import rows
 from blockstore.digest import digest
-from blockstore.errors import StoreUnavailable
+from blockstore.errors import StoreFull, StoreUnavailable
 from blockstore.garbage import Collecting
 from blockstore.index.contract import PackState
 from blockstore.names import new_name
@@ -254,6 +255,42 @@ def test_a_parent_is_deleted_and_its_child_coalesced_at_any_stage(tmp_path: Path
     run(tmp_path, scene)
 
 
+async def full() -> None:
+    raise StoreFull("no space left")
+
+
+def test_where_the_index_finds_no_room_for_all_marks_what_has_them_is_forgotten_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "BATCH", 16)
+
+    async def scene(service: ImageService) -> None:
+        await a_deleted_image(service)
+        kept = await service.pushed(OTHER)
+        image = await service.new()
+        # In the second round, a block that the first one would have condemned has come back.
+        done = await collected(
+            service.store, {"condemn 2": lambda: service.put(image, DATA)}, before={"condemn_many 3": full}
+        )
+        assert 0 < done.forgotten < BLOCKS
+        assert [await service.get(each) for each in (kept, image)] == [OTHER, DATA]
+        await service.delete(image)
+        assert (await collected(service.store)).forgotten == BLOCKS
+        assert await service.get(kept) == OTHER
+
+    run(tmp_path, scene)
+
+
+def test_where_the_index_finds_no_room_at_all_the_collection_says_so(tmp_path: Path) -> None:
+    async def scene(service: ImageService) -> None:
+        await a_deleted_image(service)
+        with pytest.raises(StoreFull):
+            await collected(service.store, before={"condemn_many": full})
+        assert service.store.index.size().condemned == 0
+
+    run(tmp_path, scene)
+
+
 def test_between_forgetting_and_unlinking_the_same_bytes_come_back(tmp_path: Path) -> None:
     async def scene(service: ImageService) -> None:
         await a_deleted_image(service)
@@ -273,10 +310,10 @@ def test_a_row_that_comes_into_a_pack_after_it_was_counted_keeps_it(tmp_path: Pa
         await service.pushed(OTHER)
         index = service.store.index
         sealed = {record.number for record in index.packs() if record.state is PackState.SEALED}
-        rows = {name: place for name, place in index.scan() if place.pack in sealed}
-        dead = {place.pack for place in rows.values()} - {place.pack for _, place in _living(service)}
+        named = {name: place for name, place in index.scan() if place.pack in sealed}
+        dead = {place.pack for place in named.values()} - {place.pack for _, place in _living(service)}
         assert dead
-        some = next((name, place) for name, place in rows.items() if place.pack in dead)
+        some = next((name, place) for name, place in named.items() if place.pack in dead)
 
         async def put() -> None:
             # As a generation does that met the block while its pack was open.
