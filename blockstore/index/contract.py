@@ -36,6 +36,10 @@ ROW: Final = np.dtype(
 """A row as it lies in arrays: the digest, then its place."""
 
 
+MARKED: Final = np.dtype([("digest", "u1", (32,))])
+"""A condemned row as it lies in arrays."""
+
+
 class PackState(IntEnum):
     """A pack's life in the register; it only ever goes forward."""
 
@@ -85,6 +89,12 @@ class BlockIndex(Protocol):
     def revive_many(self, digests: Sequence[bytes]) -> None:
         """Take the mark off rows."""
 
+    def condemned(self, run: bytes | None = None) -> Iterator[NDArray[np.void]]:
+        """The rows that bear this run's mark, or any run's, in the order of digests, as arrays of MARKED.
+
+        As `scan`: rows may be marked, revived and forgotten meanwhile.
+        """
+
     def forget_many(self, digests: Sequence[bytes], run: bytes) -> int:
         """Remove the rows that still bear this run's mark; gives their number."""
 
@@ -120,6 +130,13 @@ class BlockIndex(Protocol):
 
     def advance_pack(self, number: int, state: PackState) -> None:
         """Move a pack's state forward."""
+
+    def retire_pack(self, number: int, digests: Sequence[bytes]) -> bool:
+        """Sealed → retiring, unless one of these blocks, all that the pack has, has its row there: in one transaction.
+
+        True if the pack is retiring now: no row names it, and none ever will. A condemned row counts, for it may be
+        revived. An open pack stays what it is.
+        """
 
     def drop_pack(self, number: int) -> None:
         """Take a pack out of the register: it was never made, or its file is unlinked."""

@@ -92,6 +92,37 @@ class PackRegisterContract:
         index.put_many({new[0]: place(pack, 1)})
         assert index.get_many(new) == [place(pack, 1)]
 
+    def test_a_sealed_pack_without_rows_is_retired_and_takes_no_more(self, index: BlockIndex) -> None:
+        pack, names = fill(index, 3)
+        index.advance_pack(pack, PackState.SEALED)
+        index.condemn_many(names, RUN)
+        index.forget_many(names, RUN)
+        assert index.retire_pack(pack, names)
+        assert known(index, pack).state is PackState.RETIRING
+        assert index.retire_pack(pack, names), "again, by somebody else"
+        with pytest.raises(StoreUnavailable):
+            index.put_many({names[0]: place(pack)})
+
+    def test_a_pack_that_a_row_names_is_not_retired_though_it_be_condemned(self, index: BlockIndex) -> None:
+        pack, names = fill(index, 3)
+        index.advance_pack(pack, PackState.SEALED)
+        index.condemn_many(names, RUN)
+        index.forget_many(names[1:], RUN)
+        assert not index.retire_pack(pack, names)
+        assert known(index, pack).state is PackState.SEALED
+
+    def test_rows_elsewhere_keep_no_pack(self, index: BlockIndex) -> None:
+        _, names = fill(index, 3)
+        copies = index.register_pack(new_name(), OWNER)
+        index.advance_pack(copies, PackState.SEALED)
+        assert index.retire_pack(copies, names)
+
+    def test_an_open_or_unknown_pack_is_not_retired(self, index: BlockIndex) -> None:
+        number = index.register_pack(new_name(), OWNER)
+        assert not index.retire_pack(number, [])
+        assert known(index, number).state is PackState.OPEN
+        assert not index.retire_pack(number + 7, [])
+
     @pytest.mark.parametrize("sort", ["retiring", "unknown"])
     def test_rows_in_a_retiring_or_unknown_pack_are_refused_and_nothing_is_sealed(
         self, index: BlockIndex, sort: str
