@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 
 CHECK_EVERY: Final = 256
 """Rows between two looks at the clock while the write lock is held."""
+
+
+T = TypeVar("T")
+_SetRow: TypeAlias = "Callable[[Txn, bytes, T, bool], Place | None]"
+"""Sets a row's place in a transaction, from what is given for it; told whether any row is marked. None: it stays."""
 
 
 class LmdbIndex:
@@ -84,39 +89,47 @@ class LmdbIndex:
         for first in range(0, len(todo), BATCH):
             known += self.get_many([digest for digest, _ in todo[first : first + BATCH]])
         todo = [row for row, place in zip(todo, known, strict=True) if place is None]
-        sealed = list(seal)
-        while True:
-            done, finished = self._write("rows", partial(self._put_some, todo=todo, sealed=sealed))
-            todo = todo[done:]
-            if finished:
-                return
+        self._place("rows", todo, seal, self._put_row)
 
-    def _put_some(self, txn: Txn, todo: Sequence[tuple[bytes, Place]], sealed: Sequence[int]) -> tuple[int, bool]:
+    def _put_row(self, txn: Txn, digest: bytes, place: Place, marked: bool) -> Place | None:  # noqa: FBT001 - _SetRow
+        replaced = False
+        if marked:
+            condemned = txn.delete(digest, db=self._condemned)
+            bad = txn.delete(digest, db=self._bad)
+            replaced = condemned or bad
+        return place if txn.put(digest, place.encode(), db=self._blocks, overwrite=replaced) else None
+
+    def _place(self, what: str, todo: Sequence[tuple[bytes, T]], seal: Iterable[int], set_row: _SetRow[T]) -> int:
+        """Set the places of rows in bounded transactions, and seal packs in the last one; gives how many were set."""
+        sealed = list(seal)
+        changed = 0
+        while True:
+            done, hits = self._write(what, partial(self._place_some, todo=todo, sealed=sealed, set_row=set_row))
+            changed += hits
+            if done == len(todo):
+                return changed
+            todo = todo[done:]
+
+    def _place_some(
+        self, txn: Txn, todo: Sequence[tuple[bytes, T]], sealed: Sequence[int], set_row: _SetRow[T]
+    ) -> tuple[int, int]:
         ends: dict[int, int] = {}
-        # Marks are rare; without any, a row costs one call instead of three, and rows that are there stay as they are.
+        # Marks are rare; without any, a row costs one call instead of three.
         marked = any(txn.stat(table)["entries"] for table in (self._condemned, self._bad))
-        done = 0
+        done = hits = 0
         for done in self._bounded(len(todo)):
-            digest, place = todo[done - 1]
-            if place.pack not in ends:
-                ends[place.pack] = self._register.accepting(txn, place.pack).indexed_end
-            if marked:
-                self._put_row(txn, digest, place)
-            else:
-                txn.put(digest, place.encode(), db=self._blocks, overwrite=False)
-            ends[place.pack] = max(ends[place.pack], place.end)
+            place = set_row(txn, *todo[done - 1], marked)
+            if place is not None:
+                if place.pack not in ends:
+                    ends[place.pack] = self._register.accepting(txn, place.pack).indexed_end
+                ends[place.pack] = max(ends[place.pack], place.end)
+                hits += 1
         for number, end in ends.items():
             self._register.change(txn, number, indexed_end=end)
-        finished = done == len(todo)
-        if finished:
+        if done == len(todo):
             for number in sealed:
                 self._register.change(txn, number, state=PackState.SEALED)
-        return done, finished
-
-    def _put_row(self, txn: Txn, digest: bytes, place: Place) -> None:
-        condemned = txn.delete(digest, db=self._condemned)
-        bad = txn.delete(digest, db=self._bad)
-        txn.put(digest, place.encode(), db=self._blocks, overwrite=condemned or bad)
+        return done, hits
 
     def condemn_many(self, digests: Sequence[bytes], run: bytes) -> None:
         """Mark rows that exist."""
@@ -149,20 +162,18 @@ class LmdbIndex:
 
         return self._each("forget", digests, forget)
 
-    def move_many(self, moves: Mapping[bytes, tuple[Place, Place]]) -> int:
-        """Compare-and-set places."""
+    def move_many(self, moves: Mapping[bytes, tuple[Place, Place]], *, seal: Iterable[int] = ()) -> int:
+        """Compare-and-set places, sorted, in transactions of a bounded size and time."""
+        return self._place("move", sorted(moves.items()), seal, self._move_row)
 
-        def move(txn: Txn, digest: bytes) -> bool:
-            old, new = moves[digest]
-            if txn.get(digest, db=self._blocks) != old.encode():
-                return False
-            self._register.accepting(txn, new.pack)
-            self._register.change(txn, new.pack, indexed_end=new.end)
-            # What is moved was verified on the way.
+    def _move_row(self, txn: Txn, digest: bytes, move: tuple[Place, Place], marked: bool) -> Place | None:  # noqa: FBT001 - _SetRow
+        old, new = move
+        if txn.get(digest, db=self._blocks) != old.encode():
+            return None
+        if marked:
             txn.delete(digest, db=self._bad)
-            return bool(txn.put(digest, new.encode(), db=self._blocks))
-
-        return self._each("move", sorted(moves), move)
+        txn.put(digest, new.encode(), db=self._blocks)
+        return new
 
     def mark_bad(self, digest: bytes, place: Place) -> bool:
         """Compare the place, then mark."""
