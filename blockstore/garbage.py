@@ -11,17 +11,20 @@ the uploads of dead processes before. With `dry_run` everything is counted, by t
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from blockstore import listing
-from blockstore.compact import Compaction, remove_pack
-from blockstore.index.contract import BATCH, PackState
+from blockstore.compaction.pace import Turns
+from blockstore.compaction.plan import SHARE, SLACK
+from blockstore.compaction.run import Compacting, Counted, compact
+from blockstore.index.contract import BATCH
 from blockstore.leases.flock import live_files
 from blockstore.mark import mark
 from blockstore.marks import compare
 from blockstore.names import new_name
 from blockstore.packs.adoption import adopt_orphans
-from blockstore.usage import Usage, occupied
+from blockstore.throttle import Throttle
+from blockstore.usage import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -30,21 +33,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from blockstore.bare_store import BareStore
-    from blockstore.index.contract import PackRecord
     from blockstore.listing import Listed
     from blockstore.marks import Marks
     from blockstore.progress import Progress
     from blockstore.roots import Roots
-
-USUAL_SHARE: Final = 0.2
-"""A pack with a greater share of dead bytes is rewritten."""
 
 
 @dataclass(frozen=True, slots=True)
 class Collecting:
     """How to collect: packs whose dead share is above `share` are rewritten (0: any with a dead byte)."""
 
-    share: float = USUAL_SHARE
+    share: float = SHARE
     dry_run: bool = False
 
 
@@ -71,18 +70,6 @@ class Collected:
     notes: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class _Pack:
-    """A pack's fate: how many rows still name it, its dead entries and bytes, its file's bytes."""
-
-    record: PackRecord
-    rows: int
-    dead: int
-    dead_bytes: int
-    bytes: int
-    taken: int
-
-
 def collect(
     store: BareStore,
     roots: Roots,
@@ -104,7 +91,7 @@ def collect(
     finally:
         marks.close()
     _remove_files(store, roots, done, forget_retired)
-    _free_packs(store, kept, how, done, progress)
+    _free_packs(store, roots, kept, how, done, progress)
     if not how.dry_run:
         done.freed = before - listing.taken(store.root)
     return done
@@ -176,45 +163,14 @@ def _unlink(store: BareStore, files: Iterable[Listed]) -> None:
         store.disk.sync_directory(folder)
 
 
-def _free_packs(store: BareStore, kept: Usage, how: Collecting, done: Collected, progress: Progress) -> None:
-    packs = list(_fates(store, kept, done))
-    done.dead, done.dead_bytes = sum(pack.dead for pack in packs), sum(pack.dead_bytes for pack in packs)
-    drop = [pack for pack in packs if not pack.rows]
-    rewrite = [pack for pack in packs if pack.rows and pack.dead_bytes > how.share * pack.bytes]
-    done.packs_dropped, done.packs_rewritten = len(drop), len(rewrite)
-    done.left = done.dead_bytes - sum(pack.dead_bytes for pack in (*drop, *rewrite))
+def _free_packs(
+    store: BareStore, roots: Roots, kept: Usage, how: Collecting, done: Collected, progress: Progress
+) -> None:
+    compacting = Compacting(share=how.share, slack=SLACK if how.share else 0.0, dry_run=how.dry_run)
+    counted = Counted(store.index.packs(), kept)
+    packs = compact(store, counted, roots, compacting, progress, Turns(store.writer, Throttle(None)))
+    done.dead, done.dead_bytes, done.left = packs.dead, packs.dead_bytes, packs.left
+    done.packs_dropped, done.packs_rewritten, done.moved = packs.packs_dropped, packs.packs_rewritten, packs.moved
     if how.dry_run:
-        done.moved = sum(pack.rows for pack in rewrite)
-        done.freed += sum(pack.taken for pack in drop) + sum(pack.dead_bytes for pack in rewrite)
-        return
-    progress.begin("packs", sum(pack.bytes for pack in (*drop, *rewrite)), "B")
-    passed = 0
-    # The dead ones first: they make the room that copying needs.
-    for pack in drop:
-        remove_pack(store, pack.record)
-        passed += pack.bytes
-        progress.moved(passed)
-    compaction = Compaction(store)
-    for pack in rewrite:
-        compaction.rewrite(pack.record, pack.rows)
-        passed += pack.bytes
-        progress.moved(passed)
-    compaction.finish()
-    done.moved, done.packs_rewritten = compaction.moved, compaction.removed
-    done.notes += compaction.notes
-
-
-def _fates(store: BareStore, kept: Usage, done: Collected) -> Iterable[_Pack]:
-    for record in store.index.packs():
-        rows = kept.rows[record.number]
-        found = occupied(store, record)
-        if found is None:
-            if rows:
-                done.notes.append(f"{store.packs.path(record.name)} is gone, although rows name blocks in it")
-            else:
-                yield _Pack(record, 0, 0, 0, 0, 0)
-        elif record.state is PackState.OPEN and not done.dry_run:
-            done.notes.append(f"{store.packs.path(record.name)} could not be sealed and stays as it is: see the log")
-        else:
-            dead = max(0, found.entries - rows), max(0, found.bytes - kept.stored[record.number])
-            yield _Pack(record, rows, *dead, found.bytes, found.taken)
+        done.freed += packs.freed
+    done.notes += packs.notes
