@@ -17,12 +17,9 @@ from blockstore.packs import pack_format
 from blockstore.packs.pack_format import START_SIZE, TRAILER_SIZE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from numpy.typing import NDArray
 
     from blockstore.bare_store import BareStore
-    from blockstore.block import Place
     from blockstore.index.contract import PackRecord
 
 
@@ -44,12 +41,6 @@ class Usage:
             self.rows[number] += count
             self.stored[number] += int(size)
         self.raw += int(rows["raw"].sum(dtype=np.uint64))
-
-    def take(self, rows: Iterable[tuple[bytes, Place]]) -> None:
-        """Count no more what rows have named: they go elsewhere."""
-        for _, place in rows:
-            self.rows[place.pack] -= 1
-            self.stored[place.pack] -= place.end - place.offset
 
 
 @dataclass(frozen=True, slots=True)

@@ -186,7 +186,9 @@ class _Run:
         movable = [(name, place) for name, place in sited if place.pack in self._packs]
         self.work.copy(movable)
         self._passed += sum(place.end - place.offset for _, place in movable)
-        usage.take(movable)
+        for _, place in movable:
+            usage.rows[place.pack] -= 1
+            usage.stored[place.pack] -= place.end - place.offset
 
     def rewrite(self, usage: Usage) -> None:
         """Copy what lives in packs with much that is dead, and in small ones; remove them."""

@@ -16,6 +16,7 @@ from blockstore.store import BlockStore, StoreOptions
 from blockstore.stored_span import PackBytes
 from tests.blockstore.compaction.scene import BLOCK, OPTIONS, half_dead, move_everything, noise, opened
 from tests.kit.compacted import compacted, roots_of
+from tests.kit.faulty_disk import FailingDisk
 from tests.kit.images_in_store import link, manifest_blocks, read_image, write_image
 
 if TYPE_CHECKING:
@@ -170,3 +171,20 @@ def test_a_places_file_is_renewed_only_where_something_has_moved(tmp_path: Path)
             path.stem for path in tmp_path.glob("manifests/*/*.places") if path.stem in roots_of([fresh]).live
         )
         assert read_image(store, fresh) == other
+
+
+@pytest.mark.parametrize("step", ["create .places", "write .places", "rename"])
+def test_places_that_cannot_be_renewed_leave_nothing_and_the_image_is_read_all_the_same(
+    tmp_path: Path, step: str
+) -> None:
+    image = half_dead(tmp_path, BLOCKS)
+    disk = FailingDisk(lambda what: what == step)
+    with closing(opened(tmp_path, disk)) as store:
+        names = {path.name for path in tmp_path.glob("manifests/*/*")}
+        disk.armed = True
+        done = compacted(store, [image.chain])
+        disk.armed = False
+        assert disk.failures
+        assert (done.moved, done.places_renewed, done.notes) == (BLOCKS, 0, [])
+        assert {path.name for path in tmp_path.glob("manifests/*/*")} == names
+        assert image.is_right(store)
