@@ -193,7 +193,7 @@ class _Run:
     def rewrite(self, usage: Usage) -> None:
         """Copy what lives in packs with much that is dead, and in small ones; remove them."""
         packs = self._fates(usage)
-        emptied = [pack for pack in packs if pack.rows <= 0]
+        emptied = [pack for pack in packs if pack.rows <= 0 and self.work.touched[pack.record.number]]
         chosen = [*emptied, *to_rewrite(packs, self._how.share, self._how.slack)]
         self._progress.begin("packs", sum(pack.bytes for pack in chosen), "B")
         self._passed = 0

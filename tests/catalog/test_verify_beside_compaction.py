@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from typing import TYPE_CHECKING
 
@@ -30,12 +31,13 @@ def test_all_is_right_while_all_blocks_move(filled: tuple[Path, list[str]]) -> N
         mover = threading.Thread(target=move)
         mover.start()
         try:
-            for data in (False, True, False, True):
+            for data in itertools.cycle((False, True)):
                 found = administration.verify_all(store, records, Wanted(data=data, mark=True), Silent())
                 assert found.verified.clean, found.verified.findings
                 assert not found.verified.notes
                 assert not found.verified.marked_bad
+                if len(moved) > 2:
+                    break
         finally:
             stop.set()
             mover.join(60)
-        assert len(moved) >= 2

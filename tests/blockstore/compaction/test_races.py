@@ -117,14 +117,20 @@ def test_a_row_that_is_put_back_into_a_pack_while_its_rows_move_keeps_the_pack_u
 
 
 def test_a_row_cannot_come_to_a_pack_that_was_found_without_rows(tmp_path: Path) -> None:
+    """Not even one that was found bad where it is now, and that a writer has met in that pack before."""
     image = half_dead(tmp_path)
     with closing(opened(tmp_path)) as store:
-        name, place = condemned_in(store, image)
+        name = manifest_blocks(store, image.chain)[0]
+        (old,) = store.index.get_many([name])
+        assert old is not None
         refused = []
 
         def put() -> None:
+            (now,) = store.index.get_many([name])
+            assert now is not None
+            assert store.index.mark_bad(name, now)
             with pytest.raises(StoreUnavailable, match="retired"):
-                store.index.put_many({name: place})
+                store.index.put_many({name: old})
             refused.append(True)
 
         compacted_with(store, Once("drop_pack", put))
