@@ -1,8 +1,9 @@
 """Blocks by digest: places → runs that lie together → one pread a run → each block checked, decompressed or as stored.
 
 Nothing that is handed out went unchecked: a decompressed block by its BLAKE3; a stored entry by its header, which names
-the block, and the frame's xxh3-64. A row that misses or leads astray is looked up once more (the pack may have been
-compacted); then the block is marked bad, so that the next upload of its bytes heals it.
+the block, and the frame's xxh3-64. Where a pack is gone (compacted), the place is looked up again, as often as the
+index names another one. A row that leads astray is looked up once more; then the block is marked bad, so that the next
+upload of its bytes heals it.
 """
 
 from __future__ import annotations
@@ -103,13 +104,25 @@ class BlockFetch:
         except (Missing, Damaged):
             self._names.clear()
         blocks: dict[bytes, T] = {}
-        for place, name in self._places(names):
-            try:
-                blocks |= self._fetch([[(place, name)]], check)
-            except Damaged:
-                self._damaged(name, place)
-                raise
+        for name in names:
+            blocks |= self._one(name, check)
         return blocks
+
+    def _one(self, name: bytes, check: Callable[[memoryview, Place, bytes], T]) -> dict[bytes, T]:
+        """One block, looked up right before it is read, and again as long as it has moved since."""
+        before = None
+        while True:
+            (sited,) = self._places([name])
+            try:
+                return self._fetch([[sited]], check)
+            except Missing:
+                # Rows move before their pack goes, and no name is used again: so this ends.
+                if sited[0] == before:
+                    raise
+                before = sited[0]
+            except Damaged:
+                self._damaged(name, sited[0])
+                raise
 
     def _places(self, wanted: list[bytes]) -> list[Sited]:
         places = self._index.get_many(wanted, hidden=True)

@@ -12,7 +12,7 @@ counted, and nothing is done. The locking table in README.md says what meets wha
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from blockstore.collection import files
 from blockstore.collection.pace import Pace
@@ -21,6 +21,8 @@ from blockstore.collection.reached import Reached
 from blockstore.collection.rows import RowRun
 from blockstore.collection.timed import Timed
 from blockstore.collection.waiting import USUAL_WAIT
+from blockstore.compaction.plan import SHARE
+from blockstore.compaction.run import Counted
 from blockstore.packs.adoption import adopt_orphans
 
 if TYPE_CHECKING:
@@ -31,9 +33,6 @@ if TYPE_CHECKING:
     from blockstore.progress import Progress
     from blockstore.roots import Ledger
 
-USUAL_SHARE: Final = 0.2
-"""A pack with a greater share of dead bytes is rewritten."""
-
 
 @dataclass(frozen=True, slots=True)
 class Collecting:
@@ -42,7 +41,7 @@ class Collecting:
     `wait`: seconds that open leases may take to close. `rate`: bytes that are read a second, at most.
     """
 
-    share: float = USUAL_SHARE
+    share: float = SHARE
     dry_run: bool = False
     wait: float = USUAL_WAIT
     rate: int | None = None
@@ -102,7 +101,7 @@ def collect(store: BareStore, ledger: Ledger, how: Collecting, progress: Progres
     done.awaited = run.awaited
     if not done.awaited:
         done.forgotten, done.forgotten_bytes = run.forgotten, sum(run.gone.stored.values())
-        free_packs(store, packs, run.kept, how, done, timed, pace)
+        free_packs(store, Counted(packs, run.kept), ledger.roots(), how, done, timed, pace)
     done.seconds = timed.seconds()
     return done
 

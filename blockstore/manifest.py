@@ -79,6 +79,10 @@ class ManifestFile:
         end = self.header.size if last else int(self._directory[at + 1]["key"])
         return manifest_leaf.decode_content_leaf(data, row, end, self.header, what)
 
+    def count_at(self, at: int) -> int:
+        """How many rows `leaf_at(at)` has."""
+        return int(self._directory[at]["count"])
+
     def place_of(self, offset: int) -> int:
         """The place in the directory of the leaf with this byte; of content-defined images that have it."""
         return int(np.searchsorted(self._directory["key"], offset, side="right")) - 1

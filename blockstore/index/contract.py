@@ -99,8 +99,13 @@ class BlockIndex(Protocol):
     def forget_many(self, digests: Sequence[bytes], run: bytes) -> int:
         """Remove the rows that still bear this run's mark; gives their number."""
 
-    def move_many(self, moves: Mapping[bytes, tuple[Place, Place]]) -> int:
-        """Set (old, new) places of rows that are still at the old one; gives their number."""
+    def move_many(self, moves: Mapping[bytes, tuple[Place, Place]], *, seal: Iterable[int] = ()) -> int:
+        """Set (old, new) places of rows that are still at the old one, condemned or not; gives their number.
+
+        The mark of a condemned row stays; that of a bad one goes, since its bytes were verified on the way. A new place
+        in a pack that is unknown or retiring is refused, in the transaction that would set it: StoreUnavailable, and
+        the row stays where it was. The packs in `seal` become sealed in the transaction of the last moves.
+        """
 
     def mark_bad(self, digest: bytes, place: Place) -> bool:
         """Hide a row from dedup if it is still at `place`; True if it was."""

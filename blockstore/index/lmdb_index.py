@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import numpy as np
 
-from blockstore import clock
 from blockstore.block import Place
-from blockstore.index.contract import BATCH, HOLD, MARKED, ROW, IndexSize, PackRecord, PackState
+from blockstore.index.bounded import bounded
+from blockstore.index.contract import BATCH, MARKED, ROW, IndexSize, PackRecord, PackState
 from blockstore.index.lmdb_env import MAP_SIZE, LmdbEnv, Txn
 from blockstore.index.pack_rows import PackRows
 
@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 
 PIECE: Final = 256
 """Rows that are joined at once."""
-CHECK_EVERY: Final = 256
-"""Rows between two looks at the clock while the write lock is held."""
+
+
+T = TypeVar("T")
+_SetRow: TypeAlias = "Callable[[Txn, bytes, T, bool], Place | None]"
+"""Sets a row's place in a transaction, from what is given for it; told whether any row is marked. None: it stays."""
 
 
 class LmdbIndex:
@@ -86,36 +89,17 @@ class LmdbIndex:
         for first in range(0, len(todo), BATCH):
             known += self.get_many([digest for digest, _ in todo[first : first + BATCH]])
         todo = [row for row, place in zip(todo, known, strict=True) if place is None]
-        sealed = list(seal)
-        while True:
-            done, finished = self._write("rows", partial(self._put_some, todo=todo, sealed=sealed))
-            todo = todo[done:]
-            if finished:
-                return
+        self._place("rows", todo, seal, self._put_row)
 
-    def _put_some(self, txn: Txn, todo: Sequence[tuple[bytes, Place]], sealed: Sequence[int]) -> tuple[int, bool]:
-        ends: dict[int, int] = {}
-        # Marks are rare; without any, a row costs one call instead of three, and rows that are there stay as they are.
-        marked = any(txn.stat(table)["entries"] for table in (self._condemned, self._bad))
-        done = 0
-        for done in self._bounded(len(todo)):
-            digest, place = todo[done - 1]
-            if marked and self._stays_where_it_is(txn, digest, place.pack):
-                continue
-            if place.pack not in ends:
-                ends[place.pack] = self._register.accepting(txn, place.pack).indexed_end
-            if marked:
-                self._put_row(txn, digest, place)
-            else:
-                txn.put(digest, place.encode(), db=self._blocks, overwrite=False)
-            ends[place.pack] = max(ends[place.pack], place.end)
-        for number, end in ends.items():
-            self._register.change(txn, number, indexed_end=end)
-        finished = done == len(todo)
-        if finished:
-            for number in sealed:
-                self._register.change(txn, number, state=PackState.SEALED)
-        return done, finished
+    def _put_row(self, txn: Txn, digest: bytes, place: Place, marked: bool) -> Place | None:  # noqa: FBT001 - _SetRow
+        replaced = False
+        if marked:
+            if self._stays_where_it_is(txn, digest, place.pack):
+                return None
+            condemned = txn.delete(digest, db=self._condemned)
+            bad = txn.delete(digest, db=self._bad)
+            replaced = condemned or bad
+        return place if txn.put(digest, place.encode(), db=self._blocks, overwrite=replaced) else None
 
     def _stays_where_it_is(self, txn: Txn, digest: bytes, pack: int) -> bool:
         """Whether a row was condemned and its new place is on its way out; the row loses its mark then."""
@@ -124,10 +108,37 @@ class LmdbIndex:
         bad = txn.get(digest, db=self._bad)
         return (bad is None or bad != txn.get(digest, db=self._blocks)) and bool(txn.delete(digest, db=self._condemned))
 
-    def _put_row(self, txn: Txn, digest: bytes, place: Place) -> None:
-        condemned = txn.delete(digest, db=self._condemned)
-        bad = txn.delete(digest, db=self._bad)
-        txn.put(digest, place.encode(), db=self._blocks, overwrite=condemned or bad)
+    def _place(self, what: str, todo: Sequence[tuple[bytes, T]], seal: Iterable[int], set_row: _SetRow[T]) -> int:
+        """Set the places of rows in bounded transactions, and seal packs in the last one; gives how many were set."""
+        sealed = list(seal)
+        changed = 0
+        while True:
+            done, hits = self._write(what, partial(self._place_some, todo=todo, sealed=sealed, set_row=set_row))
+            changed += hits
+            if done == len(todo):
+                return changed
+            todo = todo[done:]
+
+    def _place_some(
+        self, txn: Txn, todo: Sequence[tuple[bytes, T]], sealed: Sequence[int], set_row: _SetRow[T]
+    ) -> tuple[int, int]:
+        ends: dict[int, int] = {}
+        # Marks are rare; without any, a row costs one call instead of three.
+        marked = any(txn.stat(table)["entries"] for table in (self._condemned, self._bad))
+        done = hits = 0
+        for done in bounded(len(todo)):
+            place = set_row(txn, *todo[done - 1], marked)
+            if place is not None:
+                if place.pack not in ends:
+                    ends[place.pack] = self._register.accepting(txn, place.pack).indexed_end
+                ends[place.pack] = max(ends[place.pack], place.end)
+                hits += 1
+        for number, end in ends.items():
+            self._register.change(txn, number, indexed_end=end)
+        if done == len(todo):
+            for number in sealed:
+                self._register.change(txn, number, state=PackState.SEALED)
+        return done, hits
 
     def condemn_many(self, digests: Sequence[bytes], run: bytes) -> None:
         """Mark rows that exist."""
@@ -165,20 +176,18 @@ class LmdbIndex:
 
         return self._each("forget", digests, forget)
 
-    def move_many(self, moves: Mapping[bytes, tuple[Place, Place]]) -> int:
-        """Compare-and-set places."""
+    def move_many(self, moves: Mapping[bytes, tuple[Place, Place]], *, seal: Iterable[int] = ()) -> int:
+        """Compare-and-set places, sorted, in transactions of a bounded size and time."""
+        return self._place("move", sorted(moves.items()), seal, self._move_row)
 
-        def move(txn: Txn, digest: bytes) -> bool:
-            old, new = moves[digest]
-            if txn.get(digest, db=self._blocks) != old.encode():
-                return False
-            self._register.accepting(txn, new.pack)
-            self._register.change(txn, new.pack, indexed_end=new.end)
-            # What is moved was verified on the way.
+    def _move_row(self, txn: Txn, digest: bytes, move: tuple[Place, Place], marked: bool) -> Place | None:  # noqa: FBT001 - _SetRow
+        old, new = move
+        if txn.get(digest, db=self._blocks) != old.encode():
+            return None
+        if marked:
             txn.delete(digest, db=self._bad)
-            return bool(txn.put(digest, new.encode(), db=self._blocks))
-
-        return self._each("move", sorted(moves), move)
+        txn.put(digest, new.encode(), db=self._blocks)
+        return new
 
     def mark_bad(self, digest: bytes, place: Place) -> bool:
         """Compare the place, then mark."""
@@ -273,7 +282,7 @@ class LmdbIndex:
 
         def some(txn: Txn) -> tuple[int, int]:
             done = hits = 0
-            for done in self._bounded(len(todo)):
+            for done in bounded(len(todo)):
                 hits += change(txn, todo[done - 1])
             return done, hits
 
@@ -282,15 +291,6 @@ class LmdbIndex:
             todo = todo[done:]
             changed += hits
         return changed
-
-    @staticmethod
-    def _bounded(count: int) -> Iterator[int]:
-        """1, 2, 3 … count, but ending early after BATCH rows or when the lock was held for HOLD seconds."""
-        began = clock.monotonic()
-        for done in range(1, min(count, BATCH) + 1):
-            yield done
-            if done % CHECK_EVERY == 0 and clock.monotonic() - began > HOLD:
-                return
 
 
 def _go_beyond(cursor: Any, after: bytes) -> bool:  # noqa: ANN401 - the library ships no types

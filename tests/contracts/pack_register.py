@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from blockstore.errors import StoreUnavailable
-from blockstore.index.contract import PackRecord, PackState
+from blockstore.index.contract import BATCH, PackRecord, PackState
 from blockstore.names import new_name
 from tests.contracts.block_index import LATER_RUN, OWNER, RUN, digests, fill, known, place
 
@@ -83,6 +83,18 @@ class PackRegisterContract:
         pack, names = fill(index, 3)
         index.put_many({name: place(pack, n) for n, name in enumerate(names)}, seal=[pack])
         assert known(index, pack).state is PackState.SEALED
+
+    def test_a_pack_is_sealed_with_the_last_rows_that_move_into_it(self, index: BlockIndex) -> None:
+        pack, names = fill(index, BATCH + 10)
+        to, other = (index.register_pack(new_name(), OWNER) for _ in range(2))
+        moves = {name: (place(pack, n), place(to, n)) for n, name in enumerate(names)}
+        assert index.move_many(moves) == len(moves)
+        assert known(index, to).state is PackState.OPEN
+        assert index.move_many({}, seal=[to]) == 0
+        assert known(index, to).state is PackState.SEALED
+        back = {name: (place(to, n), place(other, n)) for n, name in enumerate(names)}
+        assert index.move_many(back, seal=[other]) == len(moves)
+        assert known(index, other).state is PackState.SEALED
 
     def test_rows_in_a_sealed_pack_may_still_be_put(self, index: BlockIndex) -> None:
         # Another generation may refer to blocks that were pending when the pack was filled up.
@@ -162,7 +174,7 @@ class PackRegisterContract:
         with pytest.raises(StoreUnavailable, match=f"pack {gone} is being retired .* send the upload again"):
             index.put_many({new[0]: place(gone)}, seal=[pack])
         with pytest.raises(StoreUnavailable):
-            index.move_many({names[0]: (place(pack, 0), place(gone))})
+            index.move_many({names[0]: (place(pack, 0), place(gone))}, seal=[pack])
         assert index.get_many([*new, *names]) == [None, None, place(pack, 0)]
         assert known(index, pack).state is PackState.OPEN
 

@@ -16,6 +16,7 @@ from chunker.cutting import CutKind, Cutting
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from blockstore.bare_store import BareStore
     from blockstore.manifest_writer import ManifestWriter
     from blockstore.pipeline.slabs import Slab, SlabPool
     from blockstore.store import BlockStore
@@ -93,7 +94,7 @@ def manifest_blocks(store: BlockStore, chain: Sequence[tuple[str, bytes]]) -> li
         reader.close()
 
 
-def every_row_has_its_entry(store: BlockStore) -> None:
+def every_row_has_its_entry(store: BlockStore | BareStore) -> None:
     """What is left over may be garbage in packs, never a row without its block."""
     names = {record.number: record.name for record in store.index.packs()}
     for name, place in store.index.scan():

@@ -1,0 +1,1 @@
+"""Giving back what is dead in packs, and putting images that are strewn over packs in order."""
