@@ -145,6 +145,7 @@ def _open_parts(settings: Settings) -> Iterator[tuple[BlockStore, Services]]:
                 block_size=settings.block_size,
                 hashes_later=settings.hashes == "background",
                 delta_expiry=settings.delta_expiry,
+                keep_deleted=settings.gc_keep_deleted,
                 on_upload=uploaded,
             )
             yield store, services

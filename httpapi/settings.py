@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from catalog.model.deleted import KEEP_DELETED
 from httpapi import setting_values as values
 from httpapi.setting_values import Listen
 
@@ -66,6 +67,7 @@ class Settings:
     identity_accounts: Path | None = None
     hashes: str = "inline"
     delta_expiry: float = 86400.0
+    gc_keep_deleted: float = KEEP_DELETED
     jobs: int = 1
     metrics: str = "admin"
     log_level: str = "info"
@@ -154,13 +156,23 @@ def _given(
         except SettingsRefused as refusal:
             problems.append(str(refusal))
             document = {}
-        yield from _known_ones(((key, key, value, str(config)) for key, value in document.items()), problems)
+        flat = ((key, shown, value, str(config)) for key, shown, value in _flat(document))
+        yield from _known_ones(flat, problems)
     ours = {name: text for name, text in variables.items() if name.startswith(PREFIX) and name not in NOT_SETTINGS}
     named = ((name.removeprefix(PREFIX).lower(), name, text, name) for name, text in ours.items())
     yield from _known_ones(named, problems)
     for key, value in flags.items():
         if value is not None:
             yield key, value, "--" + key.replace("_", "-")
+
+
+def _flat(document: Mapping[str, object]) -> Iterator[tuple[str, str, object]]:
+    """Key, shown name and value of a file's settings: `keep_deleted` below `[gc]` is `gc_keep_deleted`."""
+    for name, value in document.items():
+        if isinstance(value, dict):
+            yield from ((f"{name}_{inner}", f"{name}.{inner}", each) for inner, each in value.items())
+        else:
+            yield name, name, value
 
 
 def _path_in(variables: Mapping[str, str]) -> Path | None:
@@ -190,7 +202,7 @@ def _known_ones(
 
 def _no_setting(key: str, shown: str, source: str) -> str:
     near = difflib.get_close_matches(key, _READERS, n=1)
-    upper = shown != key
+    upper = shown.startswith(PREFIX)
     hint = f"did you mean {PREFIX + near[0].upper() if upper else near[0]}?" if near else "see httpapi/README.md."
     return f"{shown} in {'the environment' if upper else source} is no setting: {hint}"
 
@@ -224,6 +236,7 @@ _READERS: dict[str, Callable[[object], object]] = {
     "identity_accounts": values.path,
     "hashes": values.one_of("inline", "background"),
     "delta_expiry": values.seconds,
+    "gc_keep_deleted": values.duration,
     "jobs": values.count(0, 64),
     "metrics": values.one_of("admin", "open", "off"),
     "log_level": values.one_of("debug", "info", "warning", "error"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from blockstore import garbage, listing, verify
@@ -16,9 +17,11 @@ from blockstore.coverage import missing_blocks
 from blockstore.errors import DataRefused
 from blockstore.findings import Finding
 from blockstore.roots import ManifestRoot, PinRoot, Roots
+from catalog.model.deleted import KEEP_DELETED
 from catalog.model.manifest import ManifestState
 from catalog.model.pin import UploadKind
 from catalog.usecases import uploads
+from catalog.usecases.expiry import as_if_expired, expire_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -35,12 +38,15 @@ if TYPE_CHECKING:
     from catalog.ports import UnitOfWork
 
 _CATALOG = "catalog"
-_WITH_DATA = frozenset({"active", "deactivated"})
+_WITH_DATA = frozenset({"active", "deactivated", "deleted"})
 
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Images by status, the bytes that they have together (`logical`), and what the store needs for them."""
+    """Images by status, the bytes that they have together (`logical`), and what the store needs for them.
+
+    Deleted ones that can be brought back count, too: the store has their blocks.
+    """
 
     images: Mapping[str, int]
     logical: int
@@ -67,10 +73,11 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """What a collection did, and how many uploads of dead processes were given up before it."""
+    """What a collection did, and how many uploads of dead processes and deleted images were given up before it."""
 
     collected: Collected
     given_up: int
+    expired: int = 0
 
 
 def roots_of(uow: UnitOfWork, *, streams: bool = True) -> Roots:
@@ -133,14 +140,22 @@ def collect(
     progress: Progress,
     *,
     at: datetime,
+    keep_deleted: float = KEEP_DELETED,
     empty_catalog: bool = False,
 ) -> Collection:
     """Give up uploads of dead processes, then collect what nothing reaches. The store is open exclusively.
 
+    Images that were deleted `keep_deleted` seconds ago or before cannot be brought back afterwards.
+
     DataRefused when the catalog knows no manifest but the store has some, unless `empty_catalog` says that it is right.
     """
     given_up = 0 if how.dry_run else records.write(lambda uow: _give_up_streams(uow, at))
-    roots = records.read(lambda uow: roots_of(uow, streams=False))
+    keep = timedelta(seconds=keep_deleted)
+    if how.dry_run:
+        roots, expired = records.read(lambda uow: as_if_expired(uow, roots_of(uow, streams=False), at, keep))
+    else:
+        expired = expire_all(records, at, keep)
+        roots = records.read(lambda uow: roots_of(uow, streams=False))
     if not (roots.live or roots.retired or empty_catalog) and next(listing.manifests(store.root), None) is not None:
         raise DataRefused(
             f"the catalog in {store.root} knows no image's data, but there are manifests of some: if it was lost, "
@@ -153,7 +168,7 @@ def collect(
         progress,
         lambda names: records.write(lambda uow: uow.inventory.remove_retired(names)),
     )
-    return Collection(collected, given_up)
+    return Collection(collected, given_up, expired)
 
 
 def _give_up_streams(uow: UnitOfWork, at: datetime) -> int:

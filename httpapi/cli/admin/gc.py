@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from httpapi.cli.admin.host_verb import Chosen, host_verb, opened
+from httpapi.cli.admin.host_verb import Chosen, host_verb, opened, time_of
 
 if TYPE_CHECKING:
     from catalog.usecases.administration import Collection
@@ -20,6 +20,7 @@ Examples:
   drystone admin gc --offline --dry-run
   systemctl stop drystone && drystone admin gc --offline --data /srv/images; systemctl start drystone
   drystone admin gc --offline --all
+  drystone admin gc --offline --keep-deleted 0     (what was deleted just now, too)
 """
 
 
@@ -34,10 +35,27 @@ Examples:
     show_default=True,
     help="Rewrite packs with a greater share of dead bytes.",
 )
+@click.option(
+    "--keep-deleted",
+    metavar="DURATION",
+    callback=time_of,
+    help="Keep images that were deleted less than so long ago; 0: none.  [default: the setting gc_keep_deleted, 24h]",
+)
 @click.option("--empty-catalog", is_flag=True, help="The catalog knows no image's data, and that is right.")
 @host_verb
-def gc(chosen: Chosen, *, offline: bool, dry_run: bool, everything: bool, share: float, empty_catalog: bool) -> int:
+def gc(
+    chosen: Chosen,
+    *,
+    offline: bool,
+    dry_run: bool,
+    everything: bool,
+    share: float,
+    keep_deleted: float | None,
+    empty_catalog: bool,
+) -> int:
     """Remove what no image needs: blocks, manifests, journals; packs with much that is dead are written anew.
+
+    Images that were deleted long enough ago are given up first; `drystone undelete` brings back the others.
 
     It has the data directory to itself: stop servers and workers first, or it says who is there. It may be interrupted
     at any moment, and run again. Packs are rewritten one after another, so it needs room for one or two more (64 MiB
@@ -54,9 +72,19 @@ def gc(chosen: Chosen, *, offline: bool, dry_run: bool, everything: bool, share:
     how = Collecting(share=0.0 if everything else share, dry_run=dry_run)
     purpose = "admin gc --offline"
     with progress(quiet=chosen.quiet) as bars, opened(chosen, purpose, exclusive=True) as (store, records):
-        done = administration.collect(store, records, how, bars, at=clock.now(), empty_catalog=empty_catalog)
+        done = administration.collect(
+            store,
+            records,
+            how,
+            bars,
+            at=clock.now(),
+            keep_deleted=chosen.settings.gc_keep_deleted if keep_deleted is None else keep_deleted,
+            empty_catalog=empty_catalog,
+        )
     if chosen.json:
-        print_json(asdict(done.collected) | {"uploads_given_up": done.given_up})
+        print_json(
+            asdict(done.collected) | {"uploads_given_up": done.given_up, "deleted_images_given_up": done.expired}
+        )
     else:
         for note in done.collected.notes:
             say(note)
@@ -71,6 +99,7 @@ def _facts(done: Collection) -> list[Fact]:
     return [
         Fact("done", "nothing, a dry run" if collected.dry_run else "yes"),
         Fact("uploads given up", done.given_up),
+        Fact("deleted images given up", done.expired),
         Fact("blocks forgotten", collected.forgotten),
         bytes_fact("bytes forgotten", collected.forgotten_bytes),
         Fact("dead entries", collected.dead),
