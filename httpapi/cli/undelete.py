@@ -20,7 +20,7 @@ Examples:
   drystone ls --deleted
   drystone undelete 3f9a02
   drystone undelete debian
-  drystone undelete --all debian     (every deleted image of that name)
+  drystone undelete --all debian     (every deleted version, such as after a wrong forget)
 """
 
 

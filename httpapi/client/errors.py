@@ -14,6 +14,7 @@ ClientError
 │   ├── Conflict       409
 │   └── TooManyTries   429
 ├── NoSuchImage        no image has this id, prefix or name
+│   ├── NoSuchName     none of the caller's own has this name
 │   └── NoDeletedImage no deleted image that can be brought back has it
 ├── Ambiguous          several images answer to this name or prefix; carries them
 ├── NoData             the image has no data (yet)
@@ -125,6 +126,13 @@ class NoSuchImage(ClientError):
 
     def __init__(self, text: str) -> None:
         super().__init__(f"no image has the id, id prefix or name {text!r}: `drystone ls` lists the images")
+
+
+class NoSuchName(NoSuchImage):
+    """None of the caller's own images has this name."""
+
+    def __init__(self, name: str) -> None:
+        ClientError.__init__(self, f"no image of yours is called {name!r}: `drystone ls` lists the images")
 
 
 class NoDeletedImage(NoSuchImage):

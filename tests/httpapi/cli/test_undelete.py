@@ -143,7 +143,16 @@ def test_another_service_is_told_to_keep_none(
         assert (code, "does not keep deleted images" in err) == (1, True)
 
 
+def test_what_a_forget_deleted_comes_back(server: RunningServer, drystone: Drystone) -> None:
+    ids = [pushed(server, "disk", b"%d" % number) for number in range(4)]
+    code, out, _ = drystone("forget", "disk", "--keep-last", "1", "--quiet")
+    assert (code, out.split()) == (0, ids[:3])
+    assert listed(server) == {ids[3]}
+    assert drystone("undelete", "--all", "disk", "--quiet")[0] == 0
+    assert listed(server) == set(ids)
+
+
 def test_the_help_teaches(drystone: Drystone) -> None:
     out = drystone("undelete", "--help")[1]
-    for word in ("gc_keep_deleted", "ls --deleted", "--all"):
+    for word in ("gc_keep_deleted", "ls --deleted", "--all", "forget"):
         assert word in out
