@@ -3,14 +3,21 @@ from __future__ import annotations
 import io
 import json
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from rich.console import Console
 
+from httpapi.cli.forget_output import table_of
 from httpapi.cli.root import run
+from httpapi.client.errors import NotAnImageService
+from httpapi.client.forget import judge, made_at
+from httpapi.client.retention import Policy
+from httpapi.wire.images import ImageRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from tests.kit.small_server import SmallServer
 
@@ -254,6 +261,49 @@ def test_on_a_terminal_it_asks_first(small: SmallServer, drystone: Drystone, mon
     days(small, "23", "24")
     assert drystone(*rule, "--yes")[0] == 0
     assert len(small.images) == 1
+
+
+def shown(images: Sequence[ImageRecord], policy: Policy) -> list[str]:
+    """The table, as a person sees it, without the spaces at the ends of lines."""
+    page = io.StringIO()
+    now = datetime(2026, 11, 23, tzinfo=UTC)
+    Console(file=page, width=110).print(table_of(judge(images, policy, now)))
+    return [line.rstrip() for line in page.getvalue().splitlines()]
+
+
+def record(day: str, **attributes: Any) -> ImageRecord:
+    at = f"2026-11-{day}T23:30:00Z"
+    base: dict[str, Any] = {
+        "status": "active",
+        "visibility": "private",
+        "created_at": at,
+        "updated_at": at,
+        "size": 3 << 20,
+    }
+    return ImageRecord(**base | {"id": f"{day}{'0' * 6}-0000-4000-8000-000000000000"} | attributes)
+
+
+def test_the_table_tells_times_by_the_clock_on_the_wall_and_formats_where_they_differ(
+    wall_clock: Callable[[str], None],
+) -> None:
+    wall_clock("CET-1")
+    images = [record("22", protected=True), record("21"), record("20", status="[bold]", size=None)]
+    assert shown(images, Policy(last=1)) == [
+        "        ID        CREATED                 SIZE  REASONS",
+        "keep    22000000  2026-11-23 00:30:00  3.0 MiB  protected, last snapshot",
+        "remove  21000000  2026-11-22 00:30:00  3.0 MiB",
+        "keep    20000000  2026-11-21 00:30:00        -  [bold]",
+    ]
+    images[1] = record("21", disk_format="qcow2", container_format="bare")
+    lines = shown(images, Policy(last=1))
+    assert "FORMAT" in lines[0]
+    assert "qcow2 bare  3.0 MiB  last snapshot" in lines[2]
+
+
+def test_a_time_that_is_none_is_a_servers_fault() -> None:
+    with pytest.raises(NotAnImageService, match="is no time"):
+        judge([record("22", created_at="yesterday")], Policy(last=1), datetime(2026, 11, 23, tzinfo=UTC))
+    assert made_at(record("22", created_at="2026-11-22T23:30:00")).astimezone(UTC).hour == 23
 
 
 def test_the_help_teaches(drystone: Drystone) -> None:
