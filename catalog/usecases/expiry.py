@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from catalog.model.errors import CatalogFull
 from catalog.usecases.coalescing import let_go
 
 if TYPE_CHECKING:
@@ -20,14 +22,14 @@ AT_ONCE: Final = 100
 _ALL: Final = 1 << 31
 
 
-def expire_deleted(uow: UnitOfWork, now: datetime, keep: timedelta) -> int:
-    """Give up kept images that were deleted `keep` ago or before, the oldest first; how many, AT_ONCE at most.
+def expire_deleted(uow: UnitOfWork, now: datetime, keep: timedelta, most: int = AT_ONCE) -> int:
+    """Give up kept images that were deleted `keep` ago or before, the oldest first; how many, so many at most.
 
     Their manifests are let go as by every deletion. To be asked again until it gives 0: then what they alone had is
     retired. Two that do it at once share the work; an undelete between them takes what it finds.
     """
     count = 0
-    for image_id in uow.deleted.due(now - keep, AT_ONCE):
+    for image_id in uow.deleted.due(now - keep, most):
         manifests = uow.deleted.drop(image_id)
         if manifests is None:
             continue
@@ -38,11 +40,20 @@ def expire_deleted(uow: UnitOfWork, now: datetime, keep: timedelta) -> int:
 
 
 def expire_all(records: Records, now: datetime, keep: timedelta) -> int:
-    """Give up all of them, in committed transactions; how many."""
-    total = 0
-    while count := records.write(lambda uow: expire_deleted(uow, now, keep)):
+    """Give up all of them, in committed transactions; how many. Raises CatalogFull where not even one goes."""
+    total, most = 0, AT_ONCE
+    while True:
+        try:
+            count = records.write(partial(expire_deleted, now=now, keep=keep, most=most))
+        except CatalogFull:
+            # On a full disk a small transaction may find the room that a large one does not.
+            if most == 1:
+                raise
+            most = 1
+            continue
+        if not count:
+            return total
         total += count
-    return total
 
 
 def as_if_expired(uow: UnitOfWork, roots: Roots, now: datetime, keep: timedelta) -> tuple[Roots, int]:

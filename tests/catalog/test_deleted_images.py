@@ -4,25 +4,26 @@ import asyncio
 import json
 import uuid
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 from sqlalchemy import JSON, BigInteger, Boolean, Integer, String
 
 from catalog.model.deleted import KeptQuery
-from catalog.model.errors import Conflict, Forbidden, Invalid, NotFound, TooLate
+from catalog.model.errors import CatalogFull, Conflict, Forbidden, Invalid, NotFound, TooLate
 from catalog.model.image import Status, Visibility
 from catalog.model.manifest import ManifestState
 from catalog.model.query import ImageQuery
 from catalog.model.task import HASH
 from catalog.sql.deleted_images import PARTS
 from catalog.sql.open import open_catalog
+from catalog.sql.records import open_records
 from catalog.usecases import image_data, images, lineage, tasks
 from catalog.usecases.administration import roots_of
 from catalog.usecases.deleted_images import list_kept, parse_kept_query, undelete
-from catalog.usecases.expiry import as_if_expired, expire_deleted
+from catalog.usecases.expiry import as_if_expired, expire_all, expire_deleted
 from tests.catalog.cast import ADMIN, ANNA, BORIS, NOBODY, RAW, READER, bytes_of, put
 from tests.kit.quiet_worker import until_quiet
 
@@ -30,12 +31,14 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
+    from catalog.inventory import Records
     from catalog.model.image import Image
     from catalog.ports import UnitOfWork
     from catalog.sql.database import SqlDatabase
     from catalog.usecases.services import Services
     from tests.kit.memory_blocks import MemoryBlocks
 
+T = TypeVar("T")
 DAY = timedelta(days=1)
 BLOCK = 65536
 UNKNOWN = str(uuid.uuid4())
@@ -268,15 +271,53 @@ def test_those_that_were_deleted_first_expire_first(kept: Services) -> None:
     asyncio.run(scene())
 
 
-def test_many_expire_in_transactions_of_their_own(kept: Services, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("catalog.usecases.expiry.AT_ONCE", 2)
-
+def test_many_expire_in_transactions_of_their_own(kept: Services) -> None:
     async def scene() -> None:
         for _ in range(5):
             await images.delete(kept, ANNA, (await made(kept)).id)
-        assert [await expire(kept) for _ in range(4)] == [2, 2, 1, 0]
+        now = kept.clock()
+
+        def some(uow: UnitOfWork) -> int:
+            return expire_deleted(uow, now, timedelta(0), 2)
+
+        assert [await kept.database.write(some) for _ in range(4)] == [2, 2, 1, 0]
 
     asyncio.run(scene())
+
+
+@dataclass
+class FullRecords:
+    """The catalog's file on a full disk: a transaction that gives up more than `room` images does not fit."""
+
+    records: Records
+    room: int
+
+    def read(self, step: Callable[[UnitOfWork], T]) -> T:
+        return self.records.read(step)
+
+    def write(self, step: Callable[[UnitOfWork], T]) -> T:
+        def bounded(uow: UnitOfWork) -> T:
+            before = len(uow.inventory.images())
+            result = step(uow)
+            if before - len(uow.inventory.images()) > self.room:
+                raise CatalogFull("the disk is full")
+            return result
+
+        return self.records.write(bounded)
+
+
+def test_on_a_full_disk_they_expire_one_by_one(kept: Services, tmp_path: Path) -> None:
+    async def scene() -> None:
+        for _ in range(3):
+            await images.delete(kept, ANNA, (await made(kept)).id)
+
+    asyncio.run(scene())
+    with open_records(tmp_path / "catalog.sqlite") as records:
+        with pytest.raises(CatalogFull):
+            expire_all(FullRecords(records, 0), kept.clock(), timedelta(0))
+        assert len(records.read(lambda uow: uow.inventory.images())) == 3
+        assert expire_all(FullRecords(records, 1), kept.clock(), timedelta(0)) == 3
+        assert expire_all(records, kept.clock(), timedelta(0)) == 0
 
 
 def test_what_would_be_left_can_be_told_beforehand(kept: Services) -> None:
