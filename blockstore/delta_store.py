@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from blockstore.manifest_builder import BuiltManifest
     from blockstore.store import BlockStore
+    from blockstore.unnamed import Hold
 
 TRIES: Final = 3
 """Times that a manifest is built again because blocks arrived meanwhile."""
@@ -92,9 +93,11 @@ class DeltaStore:
         # All that anybody has: a session in use is never in memory twice, forgotten or not.
         self._in_use: WeakValueDictionary[str, SessionJournal] = WeakValueDictionary()
 
-    def create(self, session: Session) -> None:
-        """Make the session's journal, durable; before its pin."""
-        session_journal.create(path_of(self._journals, session.pin), self._store_id, session.pin, self._store.disk)
+    def create(self, session: Session) -> Hold:
+        """Make the session's journal, durable; before its pin, whose transaction the hold must outlive."""
+        return session_journal.create(
+            path_of(self._journals, session.pin), self._store_id, session.pin, self._store.disk
+        )
 
     def journal(self, session: Session) -> SessionJournal:
         """The session's journal, whose contents are read when they are asked for."""

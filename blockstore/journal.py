@@ -134,8 +134,8 @@ def numbers_in(records: NDArray[np.void]) -> NumberArrays:
     return NumberArrays(first.astype(np.int64), count.astype(np.int64), holes)
 
 
-def read(path: Path, acknowledged: int) -> Iterator[NDArray[np.void]]:
-    """A journal's file, some records at a time, as arrays of RECORD; beside whoever appends, too.
+def read(path: Path, acknowledged: int, first: int = 0) -> Iterator[NDArray[np.void]]:
+    """A journal's records from `first` on, some at a time, as arrays of RECORD; beside whoever appends, too.
 
     Missing if it is gone, Damaged if its header is, JournalDamaged after the last record if fewer are there than were
     acknowledged.
@@ -145,7 +145,7 @@ def read(path: Path, acknowledged: int) -> Iterator[NDArray[np.void]]:
             file = path.open("rb", buffering=0)
         except FileNotFoundError:
             raise Missing(f"{path} is gone") from None
-    valid = 0
+    valid = first
     with file:
         head = read_at(file.fileno(), HEADER_SIZE, 0, path)
         # A power cut may leave a first write as zeros, or torn.

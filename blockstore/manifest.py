@@ -90,7 +90,7 @@ class ManifestFile:
         """
         for at in range(len(self._directory)):
             names = self.leaf_at(at)["digest"]
-            yield names[names.any(axis=1)]
+            yield names[names.any(axis=1)] if self.header.holes else names
 
     def keys(self) -> list[int]:
         """The keys of all leaves, ascending: block numbers / 1,024, or the offsets of content-defined ones."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -27,6 +27,7 @@ from blockstore.manifest_format import (
 )
 from blockstore.names import fan_out, new_name
 from blockstore.places import WORTH_IT, PlacesWriter, beside
+from blockstore.unnamed import Hold, create
 from chunker.content_defined import ALGORITHM, ContentDefinedCutter
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class BuiltManifest:
     """A durable manifest: its file's name (32 hex digits), digest and depth, and the name of the base it really has.
 
     The base may be none although one was wanted (another block size, too deep a chain): who records it goes by this.
-    `listed` are the bytes of the data blocks that it lists itself.
+    `listed` are the bytes of the data blocks that it lists itself. No collection removes the file before `hold` goes.
     """
 
     name: str
@@ -55,6 +56,7 @@ class BuiltManifest:
     depth: int
     base: str | None
     listed: int
+    hold: Hold = field(compare=False, repr=False)
 
 
 def path_of(directory: Path, name: str) -> Path:
@@ -83,7 +85,7 @@ class ManifestBuilder:
         self._base = base
         self._disk = disk
         disk.make_directory(self._path.parent)
-        self._fd: int | None = disk.create(self._path)
+        self._fd: int | None = create(disk, self._path)
         self._end = HEADER_SIZE
         self._directory: list[tuple[int, int, int, int, bytes]] = []
         self._key = 0
@@ -150,10 +152,11 @@ class ManifestBuilder:
         self._disk.write(self._fd, [header], 0, what)
         self._disk.sync(self._fd, what)
         self._disk.sync_directory(self._path.parent)
+        hold, self._fd = Hold(self._fd), None
         self._close()
         base = self._base.path.stem if self._base else None
         name = manifest_format.manifest_digest(header, directory)
-        return BuiltManifest(self.name, name, depth, base, self._listed - self._cut_short(size))
+        return BuiltManifest(self.name, name, depth, base, self._listed - self._cut_short(size), hold)
 
     def abandon(self, flat: BuiltManifest | None = None) -> None:
         """Remove the file, finished or not, and the one that it was flattened to: nobody has named them yet."""

@@ -1,4 +1,4 @@
-"""Marking what roots reach: the blocks of live manifests and of the journals of live pins.
+"""Which blocks a root reaches: those that a live manifest lists, those in the journal of a live pin.
 
 A manifest or a journal that cannot be read whole ends it with an error: what it holds is not known, so nobody may take
 anything for garbage.
@@ -16,55 +16,70 @@ from blockstore.marks import Marks
 from blockstore.roots import path_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
     from blockstore.bare_store import BareStore
     from blockstore.progress import Progress
-    from blockstore.roots import PinRoot, Roots
+    from blockstore.roots import ManifestRoot, PinRoot, Roots
 
 
-def mark(store: BareStore, roots: Roots, progress: Progress, *, alone: bool) -> Marks:
+def mark(store: BareStore, roots: Roots, progress: Progress) -> Marks:
     """All blocks that the roots reach; close it afterwards. Damaged or Missing names what cannot be read.
 
-    Not `alone`: uploads may end meanwhile, and their journals go.
+    For who only looks: uploads may end meanwhile, and their journals go.
     """
     marks = Marks()
     try:
         progress.begin("mark", len(roots.live))
         for done, root in enumerate(roots.live.values(), 1):
-            _mark_manifest(store, root.name, root.digest, marks)
+            for names in manifest_names(store.root, root):
+                marks.add(names)
             progress.moved(done)
         for name, pin in roots.pins.items():
-            _mark_journal(store, name, pin, marks, alone=alone)
+            with contextlib.suppress(Missing):
+                for names in journal_names(store.root, name, pin):
+                    marks.add(names)
+    except Missing as error:
+        marks.close()
+        raise unknown_manifest(error) from error
     except BaseException:
         marks.close()
         raise
     return marks
 
 
-def _mark_manifest(store: BareStore, name: str, digest: bytes, marks: Marks) -> None:
+def manifest_names(root: Path, wanted: ManifestRoot) -> Iterator[NDArray[np.uint8]]:
+    """The digests that a manifest lists itself, some at a time, shape (n, 32). Damaged; Missing if its file is gone."""
     try:
-        with contextlib.closing(ManifestFile(path_of(store.root, name), digest)) as manifest:
-            for names in manifest.digests():
-                marks.add(names)
-    except (Damaged, Missing) as error:
-        raise type(error)(
-            f"{error}; which blocks it holds is not known, so nothing was removed: `drystone admin verify` names the "
-            "images that need it; delete them, or restore the file from a backup"
-        ) from error
-
-
-def _mark_journal(store: BareStore, name: str, pin: PinRoot, marks: Marks, *, alone: bool) -> None:
-    try:
-        for records in journal.read(journal.path_of(store.root / "journals", name), pin.acknowledged):
-            marks.add(records["digest"])
-    except Missing as error:
-        # A stream's is made with its first record.
-        if alone and pin.acknowledged:
-            raise _unknown(error, pin) from error
+        with contextlib.closing(ManifestFile(path_of(root, wanted.name), wanted.digest)) as manifest:
+            yield from manifest.digests()
     except Damaged as error:
-        raise _unknown(error, pin) from error
+        raise unknown_manifest(error) from error
 
 
-def _unknown(error: Damaged | Missing, pin: PinRoot) -> JournalDamaged:
+def journal_names(root: Path, name: str, pin: PinRoot, first: int = 0) -> Iterator[NDArray[np.uint8]]:
+    """The digests of a journal's records from `first` on. JournalDamaged; Missing if its file is gone."""
+    try:
+        for records in journal.read(journal.path_of(root / "journals", name), pin.acknowledged, first):
+            yield records["digest"]
+    except Damaged as error:
+        raise unknown_journal(error, pin) from error
+
+
+def unknown_manifest(error: Damaged | Missing) -> Damaged | Missing:
+    """The error for a live manifest that can't be read."""
+    return type(error)(
+        f"{error}; which blocks it holds is not known, so nothing was removed: `drystone admin verify` names the "
+        "images that need it; delete them, or restore the file from a backup"
+    )
+
+
+def unknown_journal(error: Damaged | Missing, pin: PinRoot) -> JournalDamaged:
+    """The error for a live pin's journal that can't be read."""
     return JournalDamaged(
         f"{error}; it is the journal of {pin.whose}. Which blocks it holds is not known, so nothing was removed: start "
         "a server, delete that image or give the upload up, then try again; or restore the file from a backup"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from blockstore import manifest_builder
 
@@ -25,10 +25,14 @@ class ManifestRoot:
 
 @dataclass(frozen=True, slots=True)
 class PinRoot:
-    """A live pin: how many records of its journal were acknowledged, and whose upload it is, in words for messages."""
+    """A live pin: how many records of its journal were acknowledged, and whose upload it is, in words for messages.
+
+    `only_grows`: a record that was once there stays there, acknowledged or not.
+    """
 
     acknowledged: int
     whose: str
+    only_grows: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,18 @@ class Roots:
             seen.add(root.name)
             yield root
             root = self.live.get(root.base) if root.base is not None else None
+
+
+class Ledger(Protocol):
+    """Whoever keeps the records, as a collection asks it."""
+
+    def roots(self) -> Roots:
+        """A snapshot of this moment."""
+        ...
+
+    def forget_retired(self, names: Sequence[str]) -> object:
+        """The files of these retired manifests are gone: so may their records."""
+        ...
 
 
 def path_of(root: Path, name: str) -> Path:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from blockstore import journal
+from blockstore import journal, unnamed
 from blockstore.arrivals import ABSENT, FIRST, IS_HOLE, Arrivals
 from blockstore.digest import HOLE
 from blockstore.disk import disk_errors
@@ -36,6 +36,7 @@ from blockstore.journal import (
 )
 from blockstore.leases.flock import try_lock_for
 from blockstore.manifest_format import LEAF_BLOCKS
+from blockstore.unnamed import Hold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,15 +54,17 @@ PATIENCE: Final = 10.0
 """Seconds that one waits for a journal: threads that sync for everybody wait here, too."""
 
 
-def create(path: Path, store: bytes, pin: str, disk: Disk) -> None:
-    """Make an empty journal, durable."""
-    fd = disk.create(path)
+def create(path: Path, store: bytes, pin: str, disk: Disk) -> Hold:
+    """Make an empty journal, durable; until the hold goes no collection removes it, and nobody appends to it."""
+    hold = Hold(fd := unnamed.create(disk, path))
     try:
         disk.write(fd, [journal.encode_header(store, bytes.fromhex(pin))], 0, str(path))
         disk.sync(fd, str(path))
-    finally:
-        os.close(fd)
-    disk.sync_directory(path.parent)
+        disk.sync_directory(path.parent)
+    except BaseException:
+        hold.release()
+        raise
+    return hold
 
 
 class SessionJournal:

@@ -99,7 +99,7 @@ def _scan(store: BareStore, roots: Roots, progress: Progress, *, garbage: bool) 
             done += len(rows)
             progress.moved(done)
         return usage, None
-    marks = mark(store, roots, progress, alone=False)
+    marks = mark(store, roots, progress)
     try:
         progress.begin("index", store.index.size().rows)
         for part in compare(store.index.rows(), marks):

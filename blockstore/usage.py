@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -23,24 +23,74 @@ if TYPE_CHECKING:
     from blockstore.index.contract import PackRecord
 
 
-@dataclass(slots=True)
+AT_ONCE: Final = 1 << 18
+"""Rows that are counted together: with thousands of packs, few of a batch's rows are of the same one."""
+
+
 class Usage:
     """What rows name: how many and how long (as stored, entry headers included, and raw), by pack and in all."""
 
-    rows: Counter[int] = field(default_factory=Counter)
-    stored: Counter[int] = field(default_factory=Counter)
-    raw: int = 0
+    def __init__(self) -> None:
+        self.raw = 0
+        self._rows: Counter[int] = Counter()
+        self._stored: Counter[int] = Counter()
+        self._waiting: list[tuple[NDArray[np.uint32], NDArray[np.uint32], int]] = []
+        self._count = 0
+
+    @property
+    def rows(self) -> Counter[int]:
+        """How many, by pack's number."""
+        self._settle()
+        return self._rows
+
+    @property
+    def stored(self) -> Counter[int]:
+        """Bytes as stored, by pack's number."""
+        self._settle()
+        return self._stored
 
     def add(self, rows: NDArray[np.void]) -> None:
         """Count rows; an array of ROW."""
-        if not len(rows):
+        self._note(rows, 1)
+
+    def take(self, rows: NDArray[np.void]) -> None:
+        """Count rows no more that were added before."""
+        self._note(rows, -1)
+
+    def merge(self, other: Usage) -> None:
+        """Count what another one has counted, too; that one is not used again."""
+        self._rows.update(other._rows)
+        self._stored.update(other._stored)
+        self.raw += other.raw
+        self._waiting += other._waiting
+        self._count += other._count
+        self._settle_enough()
+
+    def _note(self, rows: NDArray[np.void], sign: int) -> None:
+        if len(rows):
+            self._waiting.append((rows["pack"].copy(), rows["frame"].copy(), sign))
+            self._count += len(rows)
+            self.raw += sign * int(rows["raw"].sum(dtype=np.uint64))
+            self._settle_enough()
+
+    def _settle_enough(self) -> None:
+        if self._count >= AT_ONCE:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Count what is waiting."""
+        if not self._waiting:
             return
-        numbers, where, counts = np.unique(rows["pack"], return_inverse=True, return_counts=True)
-        sizes = np.bincount(where, weights=rows["frame"].astype(np.float64) + HEADER_SIZE)
+        signs = np.concatenate([np.full(len(packs), sign, np.int8) for packs, _, sign in self._waiting])
+        frames = np.concatenate([frames for _, frames, _ in self._waiting])
+        numbers, where = np.unique(np.concatenate([packs for packs, _, _ in self._waiting]), return_inverse=True)
+        self._waiting.clear()
+        self._count = 0
+        counts = np.bincount(where, weights=signs)
+        sizes = np.bincount(where, weights=(frames.astype(np.float64) + HEADER_SIZE) * signs)
         for number, count, size in zip(numbers.tolist(), counts.tolist(), sizes.tolist(), strict=True):
-            self.rows[number] += count
-            self.stored[number] += int(size)
-        self.raw += int(rows["raw"].sum(dtype=np.uint64))
+            self._rows[number] += int(count)
+            self._stored[number] += int(size)
 
 
 @dataclass(frozen=True, slots=True)

@@ -210,14 +210,18 @@ class _Verification:
 
     # Harm.
 
-    def _tell_harm(self, missing: NDArray[np.bytes_]) -> None:
+    def _tell_harm(self, missing: NDArray[np.uint64]) -> None:
         """Which manifests list blocks that are damaged or have no row; says so of each that misses some."""
         damaged = np.frombuffer(b"".join(sorted(self._suspects.digests)), dtype=np.uint8).reshape(-1, 32)
         suspects = np.union1d(prefixes(damaged), missing)
         if not len(suspects):
             return
         lost: set[bytes] = set()
+        # Deleted and collected meanwhile, a manifest misses its blocks, and nobody misses them.
+        still = self._roots_now().live
         for name, hits in users_of(self._roots, self._store.root, suspects):
+            if name not in still:
+                continue
             digests = [hit.tobytes() for hit in hits]
             places = self._store.index.get_many(digests, hidden=True)
             gone = {digest for digest, place in zip(digests, places, strict=True) if place is None}

@@ -5,7 +5,7 @@ Contracts beside those of `ports.py`; `stores/stored_reader.py` and `stores/bloc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from blockstore.diff import Extent
     from blockstore.sent_blocks import NumberRange, SentHoles
     from blockstore.stored_span import StoredSpan
+    from blockstore.unnamed import Hold
+    from catalog.model.manifest import Manifest
 
     Entries: TypeAlias = Sequence[tuple[int, memoryview] | SentHoles]
 
@@ -32,6 +34,14 @@ class ManifestSummary:
     block_size: int
     blocks: int
     data_blocks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Flattened:
+    """A whole manifest in the place of a chain, durable, that nothing names yet; `hold` as `Written` has it."""
+
+    manifest: Manifest
+    hold: Hold | None = field(default=None, compare=False, repr=False)
 
 
 class Reader(Protocol):

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from blockstore.sent_blocks import EntryBegins, NumberRange, SentHeld, SentHoles
-    from catalog.model.delta import Delta
+    from blockstore.unnamed import Hold
+    from catalog.model.delta import Delta, UnderWay
     from catalog.model.manifest import StoredManifest
     from catalog.ports import Written
 
@@ -52,6 +53,10 @@ class Deltas(Protocol):
         """
         ...
 
+    def under_way(self, owner: str | None) -> UnderWay:
+        """What a project has under way."""
+        ...
+
     def expired(self, now: datetime) -> Sequence[Delta]:
         """Those whose time is over."""
         ...
@@ -63,8 +68,11 @@ class DeltaBlocks(Protocol):
     JournalDamaged from any of them: fewer records are there than `Delta.records` says; nothing was changed.
     """
 
-    async def begin(self, delta: Delta) -> None:
-        """Make the upload's journal, before its pin; `Blocks.forget_journal` removes it."""
+    async def begin(self, delta: Delta) -> Hold:
+        """Make the upload's journal, before its pin; `Blocks.forget_journal` removes it.
+
+        It could be taken for garbage when the hold is let go, so that comes after the transaction of the pin.
+        """
         ...
 
     async def take(self, delta: Delta, parts: AsyncIterator[Part], locate: Locate) -> int:

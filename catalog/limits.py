@@ -10,6 +10,7 @@ from catalog.model.errors import Invalid, LimitExceeded
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from catalog.model.delta import UnderWay
     from catalog.model.new_image import NewImage
 
 LARGEST_MINIMUM: Final = 2**31 - 1
@@ -21,7 +22,8 @@ class Limits:
     """Bounds; lengths in characters, what ends in `_bytes` and `image_size_cap` in bytes, other pages in images.
 
     `text_bytes` bounds the name, tags and properties of one image together, as UTF-8: what a listing has to carry.
-    `page_bytes` ends a listing's page early, by the same measure.
+    `page_bytes` ends a listing's page early, by the same measure. `uploads` and `journal_bytes` are a project's:
+    uploads under way, and what the journals of its delta uploads may take.
     """
 
     properties: int = 128
@@ -32,6 +34,8 @@ class Limits:
     name_length: int = 255
     text_bytes: int = 128 << 10
     image_size_cap: int = 1 << 40
+    uploads: int = 1000
+    journal_bytes: int = 4 << 30
     page_default: int = 25
     page_max: int = 1000
     page_bytes: int = 4 << 20
@@ -61,6 +65,23 @@ class Limits:
         if size > self.image_size_cap:
             raise LimitExceeded(
                 f"The image is larger than the {self.image_size_cap} bytes that this service takes for one image."
+            )
+
+    def check_uploads(self, under_way: UnderWay) -> None:
+        """Refuse one more upload to a project that has so many under way: LimitExceeded."""
+        if under_way.uploads >= self.uploads:
+            raise LimitExceeded(
+                f"Your project has {under_way.uploads} uploads under way; {self.uploads} are the most. Finish some, or "
+                "give delta uploads up that nobody goes on with."
+            )
+        self.check_journals(under_way)
+
+    def check_journals(self, under_way: UnderWay) -> None:
+        """Refuse blocks to a project whose delta uploads are recorded in so many bytes: LimitExceeded."""
+        if under_way.journal_bytes >= self.journal_bytes:
+            raise LimitExceeded(
+                f"The records of your project's delta uploads take {under_way.journal_bytes} bytes; "
+                f"{self.journal_bytes} are the most. Commit some, or give those up that nobody goes on with."
             )
 
     def check_parameters(self, number: int) -> None:

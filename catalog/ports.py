@@ -5,7 +5,7 @@ Contracts, with what holds after a failure; `stores/blocks.py` and `sql/` fulfil
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from catalog.model.manifest import StoredManifest
@@ -13,7 +13,8 @@ from catalog.model.manifest import StoredManifest
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from catalog.block_ports import BlockReader, Reader
+    from blockstore.unnamed import Hold
+    from catalog.block_ports import BlockReader, Flattened, Reader
     from catalog.deleted_ports import DeletedImages
     from catalog.delta_ports import DeltaBlocks, Deltas
     from catalog.inventory import Inventory
@@ -36,6 +37,7 @@ class Written:
     `base` names the manifest that this one really lies over, if any: not the one that was wished for. `size`,
     `new_bytes` (written to packs) in bytes; of the image's own bytes, `fresh_bytes` are those of new blocks and
     `hole_bytes` those of holes. `listed_bytes` are those of the data blocks that the manifest lists itself;
+    No collection removes the manifest's file before `hold` goes: so this goes where it may still be committed.
     `changed_bytes` those that it did not inherit from its base, which are fewer if it was made whole at the end of a
     deep chain. `hashes` maps each algorithm that was asked for to the hex digest of the flat
     image.
@@ -55,6 +57,7 @@ class Written:
     hole_bytes: int = 0
     listed_bytes: int = 0
     changed_bytes: int = 0
+    hold: Hold | None = field(default=None, compare=False, repr=False)
 
 
 class Source(Protocol):
@@ -111,7 +114,7 @@ class Blocks(Protocol):
         """Open a chain of manifests for reading, the newest first, each under the one before it."""
         ...
 
-    async def flatten(self, manifests: Sequence[StoredManifest], report: Callable[[int, int], None]) -> Manifest:
+    async def flatten(self, manifests: Sequence[StoredManifest], report: Callable[[int, int], None]) -> Flattened:
         """Write the whole manifest of a chain of two or more: the same image without a base, durable, not yet named.
 
         In small pieces on the threads that uploads and downloads share; after each, `report` is told how many blocks

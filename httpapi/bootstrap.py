@@ -8,8 +8,10 @@ import os
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
+from blockstore import reserve
 from blockstore.store import BlockStore, StoreOptions
 from catalog.limits import Limits
 from catalog.model.caller import Caller
@@ -19,6 +21,7 @@ from catalog.usecases.services import Services
 from httpapi import logs
 from httpapi.app import build_app
 from httpapi.checks import check
+from httpapi.collecting import Schedule, collecting
 from httpapi.handlers.probes import ProbeHandlers
 from httpapi.health import Health, Watched
 from httpapi.identity.basic import BasicIdentity
@@ -135,17 +138,23 @@ def _open_parts(settings: Settings) -> Iterator[tuple[BlockStore, Services]]:
         generation_seconds=settings.generation_seconds,
     )
     store = BlockStore.open(settings.data, options)
+    reserve.keep(settings.data)
     try:
         database = open_catalog(settings.data / CATALOG_FILE)
         try:
             services = Services(
                 database=database,
                 blocks=StoredBlocks(store),
-                limits=Limits(image_size_cap=settings.image_size_cap),
+                limits=Limits(
+                    image_size_cap=settings.image_size_cap,
+                    uploads=settings.project_uploads,
+                    journal_bytes=settings.project_journals,
+                ),
                 block_size=settings.block_size,
                 hashes_later=settings.hashes == "background",
                 delta_expiry=settings.delta_expiry,
                 keep_deleted=settings.gc_keep_deleted,
+                make_room=partial(reserve.give_up, settings.data),
                 on_upload=uploaded,
             )
             yield store, services
@@ -177,8 +186,11 @@ async def _serve(
         settings.body_timeout,
         reuse_port=link is not None,
     )
+    schedule = collecting(
+        Schedule(settings.data.absolute(), settings.gc_every, settings.gc_rate, settings.gc_keep_deleted)
+    )
     spare = giving_back(app[IN_FLIGHT].is_idle, store.let_go)
-    async with working(services, settings.jobs), sampling(place, store.figures, settings.data), spare:
+    async with working(services, settings.jobs), sampling(place, store.figures, settings.data), spare, schedule:
         await serve(
             app,
             services,

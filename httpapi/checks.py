@@ -78,12 +78,20 @@ def check(settings: Settings, identity_of: Callable[[Settings], Identity]) -> Ch
         "data": _data(settings.data, notes),
         "workers": _workers(settings),
         "jobs": _jobs(settings),
+        "collection": _collection(settings),
         "metrics": {"admin": "for administrators", "open": "for everybody", "off": "off"}[settings.metrics],
         "log": f"{settings.log_level} and worse, as {settings.log_format}, on standard error",
     }
     for warning in _odd_addresses(settings):
         notes.warnings.append(warning)
     return Checked(identity, tuple(notes.problems), tuple(notes.warnings), plan)
+
+
+def _collection(settings: Settings) -> str:
+    if not settings.gc_every:
+        return "never by itself: `drystone admin gc` gives back what deleted images took"
+    limit = "" if settings.gc_rate is None else f", reading at most {settings.gc_rate >> 20} MiB a second"
+    return f"every {settings.gc_every:g} s, as a process that gives way to all others{limit}"
 
 
 def _identity(settings: Settings, identity_of: Callable[[Settings], Identity], notes: _Notes) -> Identity | None:

@@ -68,6 +68,10 @@ class Settings:
     hashes: str = "inline"
     delta_expiry: float = 86400.0
     gc_keep_deleted: float = KEEP_DELETED
+    project_uploads: int = 1000
+    project_journals: int = 4 << 30
+    gc_every: float = 86400.0
+    gc_rate: int | None = None
     jobs: int = 1
     metrics: str = "admin"
     log_level: str = "info"
@@ -137,13 +141,18 @@ def notify_variables(environment: Mapping[str, str] | None = None) -> tuple[str,
 
 
 def worker_environment(figures: Path) -> dict[str, str]:
-    """What a process that this one starts as a worker finds in its environment; `figures` is the folder for them.
+    """What a process that this one starts as a worker finds in its environment; `figures` is the folder for them."""
+    return child_environment() | {"PROMETHEUS_MULTIPROC_DIR": str(figures)}
+
+
+def child_environment() -> dict[str, str]:
+    """What a process that this one starts finds in its environment.
 
     It imports what this one does, whatever lies in the current directory; and it does not speak to the service manager.
     """
     ours = {name: text for name, text in os.environ.items() if name not in {"NOTIFY_SOCKET", "WATCHDOG_USEC"}}
     paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
-    return ours | {"PROMETHEUS_MULTIPROC_DIR": str(figures), "PYTHONPATH": paths}
+    return ours | {"PYTHONPATH": paths}
 
 
 def _given(
@@ -237,6 +246,10 @@ _READERS: dict[str, Callable[[object], object]] = {
     "hashes": values.one_of("inline", "background"),
     "delta_expiry": values.seconds,
     "gc_keep_deleted": values.duration,
+    "project_uploads": values.count(1, 1_000_000),
+    "project_journals": values.size_of_at_least(1 << 20),
+    "gc_every": values.duration,
+    "gc_rate": values.size_of_at_least(1 << 20),
     "jobs": values.count(0, 64),
     "metrics": values.one_of("admin", "open", "off"),
     "log_level": values.one_of("debug", "info", "warning", "error"),

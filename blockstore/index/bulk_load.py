@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING, Final
 
 from blockstore.index.lmdb_index import LmdbIndex
@@ -25,15 +24,7 @@ class BulkIndex(LmdbIndex):
 
     def load_packs(self, records: Iterable[PackRecord]) -> None:
         """Enter packs under the numbers that they have; the next one given is above them all."""
-
-        def put(txn: Txn) -> None:
-            last = 0
-            for record in records:
-                self._put_pack(txn, record)
-                last = max(last, record.number)
-            txn.put(b"next-pack", struct.pack(">I", last + 1), db=self._meta)
-
-        self._write("load", put)
+        self._write("load", lambda txn: self._register.load(txn, records))
 
     def load_rows(self, rows: NDArray[np.void]) -> None:
         """Append rows, an array of ROW: ascending, each digest once, all behind those that are there."""

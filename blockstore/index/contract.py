@@ -36,6 +36,10 @@ ROW: Final = np.dtype(
 """A row as it lies in arrays: the digest, then its place."""
 
 
+MARKED: Final = np.dtype([("digest", "u1", (32,))])
+"""A condemned row as it lies in arrays."""
+
+
 class PackState(IntEnum):
     """A pack's life in the register; it only ever goes forward."""
 
@@ -76,7 +80,8 @@ class BlockIndex(Protocol):
         """Add rows: a live row is kept, a condemned or bad one gets the new place and loses its mark.
 
         The packs in `seal` become sealed in the transaction of the last rows. A row that names a pack that is unknown
-        or retiring is refused: StoreUnavailable, and the writer starts again.
+        or retiring is refused: StoreUnavailable, and the writer starts again. But a condemned one then keeps its place
+        and loses its mark: it has moved there from the pack in which the writer knows it, or will never be missed.
         """
 
     def condemn_many(self, digests: Sequence[bytes], run: bytes) -> None:
@@ -84,6 +89,12 @@ class BlockIndex(Protocol):
 
     def revive_many(self, digests: Sequence[bytes]) -> None:
         """Take the mark off rows."""
+
+    def condemned(self, run: bytes | None = None) -> Iterator[NDArray[np.void]]:
+        """The rows that bear this run's mark, or any run's, in the order of digests, as arrays of MARKED.
+
+        As `scan`: rows may be marked, revived and forgotten meanwhile.
+        """
 
     def forget_many(self, digests: Sequence[bytes], run: bytes) -> int:
         """Remove the rows that still bear this run's mark; gives their number."""
@@ -120,6 +131,13 @@ class BlockIndex(Protocol):
 
     def advance_pack(self, number: int, state: PackState) -> None:
         """Move a pack's state forward."""
+
+    def retire_pack(self, number: int, digests: Sequence[bytes]) -> bool:
+        """Sealed → retiring, unless one of these blocks, all that the pack has, has its row there: in one transaction.
+
+        True if the pack is retiring now and no row names it: none ever will. A condemned row counts, for it may be
+        revived. An open pack stays what it is; one that is retiring already is looked at as well.
+        """
 
     def drop_pack(self, number: int) -> None:
         """Take a pack out of the register: it was never made, or its file is unlinked."""

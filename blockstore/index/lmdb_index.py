@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import itertools
-import struct
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from blockstore import clock
 from blockstore.block import Place
-from blockstore.errors import StoreUnavailable
-from blockstore.index.contract import BATCH, HOLD, ROW, IndexSize, PackRecord, PackState
+from blockstore.index.contract import BATCH, HOLD, MARKED, ROW, IndexSize, PackRecord, PackState
 from blockstore.index.lmdb_env import MAP_SIZE, LmdbEnv, Txn
+from blockstore.index.pack_rows import PackRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,11 +23,10 @@ if TYPE_CHECKING:
     from blockstore.disk import Disk
     from blockstore.index.in_use import InUse
 
+PIECE: Final = 256
+"""Rows that are joined at once."""
 CHECK_EVERY: Final = 256
 """Rows between two looks at the clock while the write lock is held."""
-_NUMBER: Final = struct.Struct(">I")
-_RECORD: Final = struct.Struct("<16sBQB")
-_NEXT: Final = b"next-pack"
 
 
 class LmdbIndex:
@@ -41,7 +39,8 @@ class LmdbIndex:
         self._read = self._env.read
         self._write = self._env.write
         names = (b"blocks", b"condemned", b"bad", b"packs", b"meta")
-        self._blocks, self._condemned, self._bad, self._packs, self._meta = self._env.tables(*names)
+        self._blocks, self._condemned, self._bad, self._packs, meta = self._env.tables(*names)
+        self._register = PackRows(self._packs, meta)
 
     def close(self) -> None:
         """Close the environment; no call may follow."""
@@ -101,33 +100,34 @@ class LmdbIndex:
         done = 0
         for done in self._bounded(len(todo)):
             digest, place = todo[done - 1]
+            if marked and self._stays_where_it_is(txn, digest, place.pack):
+                continue
             if place.pack not in ends:
-                ends[place.pack] = self._accepting(txn, place.pack).indexed_end
+                ends[place.pack] = self._register.accepting(txn, place.pack).indexed_end
             if marked:
                 self._put_row(txn, digest, place)
             else:
                 txn.put(digest, place.encode(), db=self._blocks, overwrite=False)
             ends[place.pack] = max(ends[place.pack], place.end)
         for number, end in ends.items():
-            self._change_pack(txn, number, indexed_end=end)
+            self._register.change(txn, number, indexed_end=end)
         finished = done == len(todo)
         if finished:
             for number in sealed:
-                self._change_pack(txn, number, state=PackState.SEALED)
+                self._register.change(txn, number, state=PackState.SEALED)
         return done, finished
+
+    def _stays_where_it_is(self, txn: Txn, digest: bytes, pack: int) -> bool:
+        """Whether a row was condemned and its new place is on its way out; the row loses its mark then."""
+        if txn.get(digest, db=self._condemned) is None or self._register.is_accepting(txn, pack):
+            return False
+        bad = txn.get(digest, db=self._bad)
+        return (bad is None or bad != txn.get(digest, db=self._blocks)) and bool(txn.delete(digest, db=self._condemned))
 
     def _put_row(self, txn: Txn, digest: bytes, place: Place) -> None:
         condemned = txn.delete(digest, db=self._condemned)
         bad = txn.delete(digest, db=self._bad)
         txn.put(digest, place.encode(), db=self._blocks, overwrite=condemned or bad)
-
-    def _accepting(self, txn: Txn, number: int) -> PackRecord:
-        record = self._get_pack(txn, number)
-        if record is None or record.state is PackState.RETIRING:
-            raise StoreUnavailable(
-                f"pack {number} is being retired while blocks in it were referenced: send the upload again"
-            )
-        return record
 
     def condemn_many(self, digests: Sequence[bytes], run: bytes) -> None:
         """Mark rows that exist."""
@@ -140,6 +140,18 @@ class LmdbIndex:
     def revive_many(self, digests: Sequence[bytes]) -> None:
         """Take marks off."""
         self._each("revive", digests, lambda txn, digest: txn.delete(digest, db=self._condemned))
+
+    def condemned(self, run: bytes | None = None) -> Iterator[NDArray[np.void]]:
+        """Walk the marks, a batch a transaction."""
+        after = b""
+        while batch := self._read(partial(self._marks_some, after=after)):
+            after = batch[-1][0]
+            if marked := b"".join(digest for digest, theirs in batch if run is None or theirs == run):
+                yield np.frombuffer(marked, dtype=MARKED)
+
+    def _marks_some(self, txn: Txn, after: bytes) -> list[tuple[bytes, bytes]]:
+        with txn.cursor(self._condemned) as cursor:
+            return list(itertools.islice(cursor, BATCH)) if _go_beyond(cursor, after) else []
 
     def forget_many(self, digests: Sequence[bytes], run: bytes) -> int:
         """Remove rows that still bear `run`."""
@@ -160,8 +172,8 @@ class LmdbIndex:
             old, new = moves[digest]
             if txn.get(digest, db=self._blocks) != old.encode():
                 return False
-            self._accepting(txn, new.pack)
-            self._change_pack(txn, new.pack, indexed_end=new.end)
+            self._register.accepting(txn, new.pack)
+            self._register.change(txn, new.pack, indexed_end=new.end)
             # What is moved was verified on the way.
             txn.delete(digest, db=self._bad)
             return bool(txn.put(digest, new.encode(), db=self._blocks))
@@ -179,26 +191,28 @@ class LmdbIndex:
 
     def scan(self, after: bytes = b"") -> Iterator[tuple[bytes, Place]]:
         """Walk the rows, a batch a transaction."""
-        for batch in self._batches(after):
-            yield from ((digest, Place.decode(row)) for digest, row in batch)
-
-    def _batches(self, after: bytes) -> Iterator[list[tuple[bytes, bytes]]]:
-        while batch := self._read(partial(self._scan_some, after=after)):
-            yield batch
-            after = batch[-1][0]
-
-    def _scan_some(self, txn: Txn, after: bytes) -> list[tuple[bytes, bytes]]:
-        with txn.cursor(self._blocks) as cursor:
-            if not (cursor.set_range(after) if after else cursor.first()):
-                return []
-            if after and cursor.key() == after and not cursor.next():
-                return []
-            return list(itertools.islice(cursor, BATCH))
+        for rows in self.rows(after):
+            data, size = rows.tobytes(), ROW.itemsize
+            yield from (
+                (data[at : at + 32], Place.decode(data[at + 32 : at + size])) for at in range(0, len(data), size)
+            )
 
     def rows(self, after: bytes = b"") -> Iterator[NDArray[np.void]]:
         """Walk the rows, an array a transaction."""
-        for batch in self._batches(after):
-            yield np.frombuffer(b"".join(itertools.chain.from_iterable(batch)), dtype=ROW)
+        while data := self._read(partial(self._rows_some, after=after)):
+            yield np.frombuffer(data, dtype=ROW)
+            after = data[-ROW.itemsize :][:32]
+
+    def _rows_some(self, txn: Txn, after: bytes) -> bytes:
+        """In short pieces: what is joined is still in the processor's cache then."""
+        with txn.cursor(self._blocks) as cursor:
+            if not _go_beyond(cursor, after):
+                return b""
+            pairs = iter(cursor)
+            pieces = [
+                b"".join(itertools.chain.from_iterable(itertools.islice(pairs, PIECE))) for _ in range(BATCH // PIECE)
+            ]
+            return b"".join(pieces)
 
     def size(self) -> IndexSize:
         """Counted by LMDB itself, so it costs nothing."""
@@ -215,62 +229,42 @@ class LmdbIndex:
         self._env.check()
 
     def register_pack(self, name: bytes, owner: str) -> int:
-        """Give the pack the next number; the counter never goes back."""
-
-        def add(txn: Txn) -> int:
-            number: int = _NUMBER.unpack(txn.get(_NEXT, _NUMBER.pack(1), db=self._meta))[0]
-            with txn.cursor(self._packs) as cursor:
-                # Were the counter damaged, a number given twice would take another pack's rows.
-                number = max(number, _NUMBER.unpack(cursor.key())[0] + 1 if cursor.last() else 1)
-            txn.put(_NEXT, _NUMBER.pack(number + 1), db=self._meta)
-            self._put_pack(txn, PackRecord(number, name, owner, PackState.OPEN, 0))
-            return number
-
-        return self._write("register", add)
+        """Give the pack the next number."""
+        return self._write("register", lambda txn: self._register.add(txn, name, owner))
 
     def pack(self, number: int) -> PackRecord | None:
         """One record."""
-        return self._read(lambda txn: self._get_pack(txn, number))
+        return self._read(lambda txn: self._register.get(txn, number))
 
     def packs(self) -> list[PackRecord]:
         """The register, by number; it has a row for 64 MiB, so it is read whole."""
-
-        def look(txn: Txn) -> list[PackRecord]:
-            with txn.cursor(self._packs) as cursor:
-                return [self._record(key, row) for key, row in cursor]
-
-        return self._read(look)
+        return self._read(self._register.all)
 
     def advance_pack(self, number: int, state: PackState) -> None:
         """Forward only."""
-        self._write("register", lambda txn: self._change_pack(txn, number, state=state))
+        self._write("register", lambda txn: self._register.change(txn, number, state=state))
+
+    def retire_pack(self, number: int, digests: Sequence[bytes]) -> bool:
+        """Looked at before the lock is taken, since mostly there is a row, and again under it."""
+
+        def is_dead(txn: Txn) -> bool:
+            record = self._register.get(txn, number)
+            if record is None or record.state is PackState.OPEN:
+                return False
+            rows = (txn.get(digest, db=self._blocks) for digest in digests)
+            return all(row is None or Place.decode(row).pack != number for row in rows)
+
+        def retire(txn: Txn) -> bool:
+            dead = is_dead(txn)
+            if dead:
+                self._register.change(txn, number, state=PackState.RETIRING)
+            return dead
+
+        return self._read(is_dead) and self._write("register", retire)
 
     def drop_pack(self, number: int) -> None:
         """Remove the record."""
-        self._write("register", lambda txn: txn.delete(_NUMBER.pack(number), db=self._packs))
-
-    def _get_pack(self, txn: Txn, number: int) -> PackRecord | None:
-        row = txn.get(_NUMBER.pack(number), db=self._packs)
-        return None if row is None else self._record(_NUMBER.pack(number), row)
-
-    @staticmethod
-    def _record(key: bytes, row: bytes) -> PackRecord:
-        name, state, end, length = _RECORD.unpack_from(row)
-        owner = row[_RECORD.size : _RECORD.size + length].decode()
-        return PackRecord(_NUMBER.unpack(key)[0], name, owner, PackState(state), end)
-
-    def _put_pack(self, txn: Txn, record: PackRecord) -> None:
-        owner = record.owner.encode()
-        row = _RECORD.pack(record.name, record.state, record.indexed_end, len(owner)) + owner
-        txn.put(_NUMBER.pack(record.number), row, db=self._packs)
-
-    def _change_pack(self, txn: Txn, number: int, *, state: PackState | None = None, indexed_end: int = 0) -> None:
-        record = self._get_pack(txn, number)
-        if record is None:
-            return
-        state = record.state if state is None else PackState(max(state, record.state))
-        end = max(record.indexed_end, indexed_end)
-        self._put_pack(txn, PackRecord(number, record.name, record.owner, state, end))
+        self._write("register", lambda txn: self._register.drop(txn, number))
 
     def _each(self, what: str, digests: Sequence[bytes], change: Callable[[Txn, bytes], bool]) -> int:
         """Apply a change row by row, in bounded transactions; gives how many it changed."""
@@ -297,3 +291,10 @@ class LmdbIndex:
             yield done
             if done % CHECK_EVERY == 0 and clock.monotonic() - began > HOLD:
                 return
+
+
+def _go_beyond(cursor: Any, after: bytes) -> bool:  # noqa: ANN401 - the library ships no types
+    """Stand on the first row beyond `after`; False if there is none."""
+    if not (cursor.set_range(after) if after else cursor.first()):
+        return False
+    return not after or cursor.key() != after or bool(cursor.next())

@@ -43,13 +43,15 @@ async def coalesce_chain(context: JobContext) -> Effect:
         context.report(blocks, total, f"Looked at {blocks} of {total} blocks.")
 
     flat = await services.blocks.flatten(chain, report)
-    context.undo = partial(services.blocks.forget_manifest, flat.id)
+    if flat.hold is not None:
+        context.let_go = flat.hold.release
+    context.undo = partial(services.blocks.forget_manifest, flat.manifest.id)
 
     def effect(uow: UnitOfWork, at: datetime) -> Done:
         image = _with_bytes(uow, image_id)
-        if not image.exchange(chain[0].name, our_location(services.blocks.store, flat.id)):
+        if not image.exchange(chain[0].name, our_location(services.blocks.store, flat.manifest.id)):
             raise JobCancelled("the image has another manifest now.")
-        uow.manifests.add(flat)
+        uow.manifests.add(flat.manifest)
         uow.images.save(image, expect=image.status)
         let_go(uow, chain[0].name, at=at)
         return done

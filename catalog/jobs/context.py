@@ -20,7 +20,8 @@ def _nothing() -> None:
 class JobContext:
     """One try of one job; `progress` is a percentage. What is reported is written down once a second at most.
 
-    `undo` takes back what the work left outside the catalog, for when its effect certainly never comes about.
+    `undo` takes back what the work left outside the catalog, for when its effect certainly never comes about;
+    `let_go` is called when that is settled, in any case.
     """
 
     services: Services
@@ -28,6 +29,7 @@ class JobContext:
     progress: int = 0
     message: str = ""
     undo: Callable[[], None] = _nothing
+    let_go: Callable[[], None] = _nothing
 
     def report(self, done: int, total: int, message: str) -> None:
         """So much of `total` is done; costs nothing."""

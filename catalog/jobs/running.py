@@ -86,6 +86,7 @@ class RunningJob:
         except ClaimLost as lost:
             log.info("a job's work is dropped: %s", lost)
         finally:
+            self._context.let_go()
             self._services.claims.discard(self._claim.id)
 
     async def _watch(self) -> _End:

@@ -30,3 +30,11 @@ class Delta:
     def has_seen(self, now: Delta) -> bool:
         """Whether all that was acknowledged by `now`, a later look at the same upload, was by this one."""
         return (self.requests, self.records) == (now.requests, now.records)
+
+
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """What a project has under way: uploads of all kinds, and the bytes of its delta uploads' journals."""
+
+    uploads: int
+    journal_bytes: int

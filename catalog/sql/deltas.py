@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import case, insert, select, update
+from sqlalchemy import case, func, insert, select, update
 
-from catalog.model.delta import Delta
+from blockstore.journal import HEADER_SIZE, RECORD_SIZE
+from catalog.model.delta import Delta, UnderWay
 from catalog.sql.tables import deltas, pins
 from catalog.sql.times import from_us, to_us
 
@@ -54,6 +55,14 @@ class SqlDeltas:
             counted = {"requests": deltas.c.requests + acknowledged, "records": more}
             self._connection.execute(update(deltas).where(deltas.c.id == upload_id).values(counted))
         return True
+
+    def under_way(self, owner: str | None) -> UnderWay:
+        """Counted over the project's pins; a delta's journal is as long as its records."""
+        counted = select(func.count(pins.c.id), func.count(deltas.c.id), func.coalesce(func.sum(deltas.c.records), 0))
+        theirs = pins.c.owner.is_not_distinct_from(owner)
+        rows = counted.select_from(pins.outerjoin(deltas, deltas.c.id == pins.c.id)).where(theirs)
+        uploads, sessions, records = self._connection.execute(rows).one()
+        return UnderWay(uploads, sessions * HEADER_SIZE + int(records) * RECORD_SIZE)
 
     def expired(self, now: datetime) -> Sequence[Delta]:
         """Those whose pin's end has come."""

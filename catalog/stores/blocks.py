@@ -14,6 +14,7 @@ from blockstore.coalesce import Flattening
 from blockstore.manifest_reader import ManifestReader
 from blockstore.manifest_writer import ManifestWriter
 from blockstore.pipeline.taps import HashTap
+from catalog.block_ports import Flattened
 from catalog.blocking import to_its_end
 from catalog.model.errors import SizeMismatch
 from catalog.model.manifest import Manifest
@@ -102,7 +103,7 @@ class StoredBlocks:
         """Open a chain, to be read by blocks."""
         return StoredBlockReader(self._store, await self._reader(manifests), self._downloads)
 
-    async def flatten(self, manifests: Sequence[StoredManifest], report: Callable[[int, int], None]) -> Manifest:
+    async def flatten(self, manifests: Sequence[StoredManifest], report: Callable[[int, int], None]) -> Flattened:
         """A window at a time on the crew, the last syncs elsewhere; each to its end, so that none runs on."""
         chain = [(manifest.name, manifest.digest) for manifest in manifests]
         making = await settled(self._store.crew.call(lambda: self._store.flattening(chain)), Flattening.abandon)
@@ -115,7 +116,8 @@ class StoredBlocks:
         except BaseException:
             await to_its_end(asyncio.wrap_future(self._store.sync(making.abandon)))
             raise
-        return Manifest(built.name, built.digest, None, built.depth, making.size, built.listed)
+        manifest = Manifest(built.name, built.digest, None, built.depth, making.size, built.listed)
+        return Flattened(manifest, built.hold)
 
     def forget_manifest(self, name: str) -> None:
         """The file goes now, or as garbage later."""
@@ -205,4 +207,5 @@ def _written(result: WriteResult) -> Written:
         hole_bytes=result.hole_bytes,
         listed_bytes=result.manifest.listed,
         changed_bytes=result.changed_bytes,
+        hold=result.manifest.hold,
     )

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from blockstore.delta_writer import DeltaWriter
     from blockstore.pipeline.slabs import Slab, SlabShare
     from blockstore.store import BlockStore
+    from blockstore.unnamed import Hold
     from catalog.delta_ports import Locate, Part
     from catalog.model.delta import Delta
     from catalog.model.manifest import StoredManifest
@@ -49,9 +50,9 @@ class StoredDeltas:
         self._line = line
         self._builds = asyncio.Semaphore(BUILDS)
 
-    async def begin(self, delta: Delta) -> None:
+    async def begin(self, delta: Delta) -> Hold:
         """Make the journal."""
-        await self._on_sync_thread(partial(self._store.deltas.create, _session(delta)))
+        return await self._on_sync_thread(partial(self._store.deltas.create, _session(delta)))
 
     async def take(self, delta: Delta, parts: AsyncIterator[Part], locate: Locate) -> int:
         """Window by window; see the port."""
@@ -279,4 +280,5 @@ def _written(session: Session, built: BuiltDelta) -> Written:
         fresh_bytes=built.changed,
         listed_bytes=built.manifest.listed,
         changed_bytes=built.changed,
+        hold=built.manifest.hold,
     )

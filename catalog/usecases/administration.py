@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 
 from blockstore import garbage, listing, verify
 from blockstore import stats as block_stats
+from blockstore.collection import files
+from blockstore.collection.alone import only_collection
 from blockstore.coverage import missing_blocks
-from blockstore.errors import DataRefused
+from blockstore.errors import DataRefused, Missing
 from blockstore.findings import Finding
 from blockstore.roots import ManifestRoot, PinRoot, Roots
 from catalog.model.deleted import KEEP_DELETED
@@ -24,7 +26,8 @@ from catalog.usecases import uploads
 from catalog.usecases.expiry import as_if_expired, expire_all
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
     from datetime import datetime
 
     from blockstore.bare_store import BareStore
@@ -80,17 +83,30 @@ class Collection:
     expired: int = 0
 
 
-def roots_of(uow: UnitOfWork, *, streams: bool = True) -> Roots:
-    """What holds blocks, in this snapshot; without `streams`, as if uploads that die with their process were over."""
+def roots_of(uow: UnitOfWork, given_up: AbstractSet[str] = frozenset()) -> Roots:
+    """What holds blocks, in this snapshot, but for the pins `given_up`.
+
+    A dead process's pin is a root until a transaction has deleted it: it may have committed and ended between the
+    beginning of this snapshot and a look at its lock.
+    """
     manifests = uow.inventory.manifests()
     live = [each for each in manifests if each.state is ManifestState.LIVE]
-    pins = [pin for pin in uow.inventory.pins() if streams or pin.kind is not UploadKind.STREAM]
+    pins = [pin for pin in uow.inventory.pins() if pin.id not in given_up]
     acknowledged = uow.inventory.acknowledged()
     return Roots(
         live={each.id: ManifestRoot(each.id, each.digest, each.base, each.depth, each.size) for each in live},
         retired=frozenset(each.id for each in manifests if each.state is ManifestState.RETIRED),
-        pins={pin.id: PinRoot(acknowledged.get(pin.id, 0), _whose(pin)) for pin in pins},
+        pins={pin.id: _pin_root(pin, acknowledged.get(pin.id, 0)) for pin in pins},
     )
+
+
+def _pin_root(pin: Pin, acknowledged: int) -> PinRoot:
+    # A stream whose journal could not be written on has failed: nothing comes after that.
+    return PinRoot(acknowledged, _whose(pin), only_grows=pin.kind is UploadKind.STREAM)
+
+
+def _is_orphan(pin: Pin, is_alive: Callable[[str], bool]) -> bool:
+    return pin.kind is UploadKind.STREAM and not is_alive(pin.process)
 
 
 def _whose(pin: Pin) -> str:
@@ -99,12 +115,19 @@ def _whose(pin: Pin) -> str:
 
 
 def stats(store: BareStore, records: Records, progress: Progress, *, garbage: bool) -> Stats:
-    """Count everything; beside running servers too."""
+    """Count everything; beside running servers too, and collections, that may take a manifest away meanwhile."""
     roots, images = records.read(lambda uow: (roots_of(uow), uow.inventory.images()))
+    try:
+        counted = block_stats.stats(store, roots, progress, garbage=garbage)
+    except Missing:
+        before, (roots, images) = roots, records.read(lambda uow: (roots_of(uow), uow.inventory.images()))
+        if before.live.keys() <= roots.live.keys():
+            raise
+        counted = block_stats.stats(store, roots, progress, garbage=garbage)
     unique = {image.id: image for image in images}
     statuses = Counter(image.status for image in unique.values())
     sizes = {image.id: image.size or 0 for image in images if image.manifest is not None}
-    return Stats(dict(statuses), sum(sizes.values()), block_stats.stats(store, roots, progress, garbage=garbage))
+    return Stats(dict(statuses), sum(sizes.values()), counted)
 
 
 def verify_all(store: BareStore, records: Records, wanted: Wanted, progress: Progress) -> Verification:
@@ -142,43 +165,80 @@ def collect(
     at: datetime,
     keep_deleted: float = KEEP_DELETED,
     empty_catalog: bool = False,
+    purpose: str = "admin gc",
 ) -> Collection:
-    """Give up uploads of dead processes, then collect what nothing reaches. The store is open exclusively.
+    """End what has expired and what dead processes began, then collect what nothing reaches; beside others or alone.
 
     Images that were deleted `keep_deleted` seconds ago or before cannot be brought back afterwards.
 
-    DataRefused when the catalog knows no manifest but the store has some, unless `empty_catalog` says that it is right.
+    DataRefused when another collection runs, or when the catalog knows no manifest but the store has some, unless
+    `empty_catalog` says that it is right.
     """
-    given_up = 0 if how.dry_run else records.write(lambda uow: _give_up_streams(uow, at))
     keep = timedelta(seconds=keep_deleted)
+    ledger = CatalogLedger(records)
     if how.dry_run:
-        roots, expired = records.read(lambda uow: as_if_expired(uow, roots_of(uow, streams=False), at, keep))
-    else:
+        # Whoever was dead before the snapshots that follow has committed before them, or never will.
+        pins = records.read(lambda uow: uow.inventory.pins())
+        orphans = frozenset(pin.id for pin in pins if _is_orphan(pin, store.data.is_alive))
+        ledger = CatalogLedger(records, orphans, expired=(at, keep))
+        _refuse_lost_catalog(store, ledger, empty_catalog=empty_catalog)
+        expired = records.read(lambda uow: as_if_expired(uow, roots_of(uow), at, keep)[1])
+        return Collection(garbage.collect(store, ledger, how, progress), 0, expired)
+    with only_collection(store.data, purpose):
+        _refuse_lost_catalog(store, ledger, empty_catalog=empty_catalog)
+        given_up = records.write(lambda uow: _give_up(uow, store.data.is_alive, at))
         expired = expire_all(records, at, keep)
-        roots = records.read(lambda uow: roots_of(uow, streams=False))
-    if not (roots.live or roots.retired or empty_catalog) and next(listing.manifests(store.root), None) is not None:
+        return Collection(garbage.collect(store, ledger, how, progress), given_up, expired)
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogLedger:
+    """The catalog, as a collection asks it.
+
+    As if these pins were given up, and images `expired`: now, and how long deleted ones are kept.
+    """
+
+    records: Records
+    given_up: AbstractSet[str] = frozenset()
+    expired: tuple[datetime, timedelta] | None = None
+
+    def roots(self) -> Roots:
+        """See the contract."""
+
+        def look(uow: UnitOfWork) -> Roots:
+            roots = roots_of(uow, self.given_up)
+            return roots if self.expired is None else as_if_expired(uow, roots, *self.expired)[0]
+
+        return self.records.read(look)
+
+    def forget_retired(self, names: Sequence[str]) -> int:
+        """See the contract."""
+        return self.records.write(lambda uow: uow.inventory.remove_retired(names))
+
+
+def _refuse_lost_catalog(store: BareStore, ledger: CatalogLedger, *, empty_catalog: bool) -> None:
+    roots = ledger.roots()
+    if roots.live or roots.retired or empty_catalog:
+        return
+    # An upload that is about to be the first one's manifest is locked, and no sign of a lost catalog.
+    if any(files.unnamed_manifests(store, ledger.roots)):
         raise DataRefused(
             f"the catalog in {store.root} knows no image's data, but there are manifests of some: if it was lost, "
             "restore it from a backup first; if it is right, say so with --empty-catalog. Nothing was removed"
         )
-    collected = garbage.collect(
-        store,
-        roots,
-        how,
-        progress,
-        lambda names: records.write(lambda uow: uow.inventory.remove_retired(names)),
-    )
-    return Collection(collected, given_up, expired)
 
 
-def _give_up_streams(uow: UnitOfWork, at: datetime) -> int:
-    """No process but this one runs, so no stream does: their images are queued again, their pins go."""
+def _give_up(uow: UnitOfWork, is_alive: Callable[[str], bool], at: datetime) -> int:
+    """Streams of dead processes and sessions whose time is over: their images are queued again, their pins go."""
     count = 0
     for image_id, left in uow.images.saving_streams():
-        count += uploads.abandon(uow, image_id, left.id, at=at)
+        if not is_alive(left.process):
+            count += uploads.abandon(uow, image_id, left.id, at=at)
     for pin in uow.inventory.pins():
-        if pin.kind is UploadKind.STREAM:
+        if _is_orphan(pin, is_alive):
             uploads.drop_pin(uow, pin.id, at=at)
+    for delta in uow.deltas.expired(at):
+        count += uploads.abandon(uow, delta.image_id, delta.id, at=at)
     return count
 
 
@@ -206,5 +266,5 @@ def _leftovers(store: BareStore, roots: Roots) -> Iterator[str]:
         size = sum(listed.size for listed in (*manifests, *journals))
         yield (
             f"{len(manifests)} manifests and {len(journals)} journals ({size} bytes) are no image's: running uploads "
-            "have some, the rest goes with `drystone admin gc --offline`"
+            "have some, the rest goes with `drystone admin gc`"
         )

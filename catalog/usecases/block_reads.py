@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from catalog.usecases.image_data import readable
+from catalog.usecases.opening import opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,8 +44,10 @@ async def open_blocks(services: Services, caller: Caller, image_id: str) -> Open
 
     Raises as a download does: NotFound, Forbidden, NoData while there are none, and the block store's errors.
     """
-    image, manifests = await services.database.read(lambda uow: readable(uow, caller, image_id, services.blocks.store))
-    return OpenBlocks(image, await services.blocks.open_blocks(manifests))
+    image, reader = await opened(
+        services, lambda uow: readable(uow, caller, image_id, services.blocks.store), services.blocks.open_blocks
+    )
+    return OpenBlocks(image, reader)
 
 
 async def changes(

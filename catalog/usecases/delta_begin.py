@@ -58,6 +58,7 @@ async def begin(
     def record(uow: UnitOfWork) -> None:
         nonlocal recorded
         chain = () if base is None else _chain_of(uow, caller, base, services.blocks.store)
+        services.limits.check_uploads(uow.deltas.under_way(image.owner))
         mine = Upload(id=delta.id, kind=UploadKind.SESSION, process=services.blocks.process)
         bases = [each.name for each in chain[:1]]
         uploads.begin(uow, caller, image.id, mine, at=now, bases=bases, expires_at=delta.expires_at)
@@ -65,7 +66,7 @@ async def begin(
         recorded = True
 
     # The journal first: whatever comes for a pin finds it.
-    await services.blocks.deltas.begin(delta)
+    hold = await services.blocks.deltas.begin(delta)
     try:
         await to_its_end(services.database.write(record))
     except (CatalogError, BlockstoreError):
@@ -73,6 +74,8 @@ async def begin(
         if not recorded:
             uploads.forget(services, delta.id)
         raise
+    finally:
+        hold.release()
     return delta
 
 

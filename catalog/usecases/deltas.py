@@ -48,7 +48,7 @@ async def take(services: Services, named: Named, parts_of: Callable[[Delta], Asy
 
     Raises NotFound, Forbidden, Gone (it ended meanwhile), LimitExceeded, and the block store's errors.
     """
-    delta = await _touched(services, named)
+    delta = await _touched(services, named, growing=True)
 
     async def locate(image_id: str) -> Sequence[StoredManifest]:
         return await services.database.read(
@@ -125,9 +125,17 @@ def session_of(services: Services, uow: UnitOfWork, named: Named) -> Delta:
     return delta
 
 
-async def _touched(services: Services, named: Named) -> Delta:
-    """The upload, which lives on from now."""
-    delta = await services.database.read(lambda uow: session_of(services, uow, named))
+async def _touched(services: Services, named: Named, *, growing: bool = False) -> Delta:
+    """The upload, which lives on from now; LimitExceeded if it is to grow and its project has too much under way."""
+
+    def find(uow: UnitOfWork) -> Delta:
+        delta = session_of(services, uow, named)
+        if growing:
+            image = load_modifiable(uow, named.caller, named.image_id)
+            services.limits.check_journals(uow.deltas.under_way(image.owner))
+        return delta
+
+    delta = await services.database.read(find)
     if not await live_on(services, delta):
         raise _ended(named)
     return delta

@@ -18,6 +18,7 @@ from catalog.model.task import Requester
 from catalog.usecases import uploads
 from catalog.usecases.access import load_modifiable, load_visible
 from catalog.usecases.bases import base_of, our_manifests
+from catalog.usecases.opening import opened
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -75,7 +76,9 @@ async def upload(
     mine = Upload(id=names.new_name().hex(), kind=UploadKind.STREAM, process=services.blocks.process)
 
     def begin(uow: UnitOfWork) -> tuple[Cutting, Sequence[StoredManifest]]:
-        base = base_of(uow, caller, load_modifiable(uow, caller, image_id), services.blocks.store)
+        image = load_modifiable(uow, caller, image_id)
+        services.limits.check_uploads(uow.deltas.under_way(image.owner))
+        base = base_of(uow, caller, image, services.blocks.store)
         image = uploads.begin(uow, caller, image_id, mine, at=services.clock(), bases=[each.name for each in base[:1]])
         if expected is not None:
             services.limits.check_size(expected)
@@ -112,8 +115,9 @@ async def upload(
 
 async def download(services: Services, caller: Caller, image_id: str) -> Download:
     """Open an image's bytes. Raises NotFound, Forbidden, NoData while there are none, and the block store's errors."""
-    image, manifests = await services.database.read(lambda uow: readable(uow, caller, image_id, services.blocks.store))
-    reader = await services.blocks.open(manifests)
+    image, reader = await opened(
+        services, lambda uow: readable(uow, caller, image_id, services.blocks.store), services.blocks.open
+    )
     return Download(image=image, size=reader.size, reader=reader)
 
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from catalog import policy
 from catalog.cutting import check_cutting
 from catalog.jobs import steps
-from catalog.model.errors import Forbidden, Invalid
+from catalog.model.errors import CatalogFull, Forbidden, Invalid
 from catalog.model.image import Image, Visibility, canonical_id, is_image_id
 from catalog.usecases import uploads
 from catalog.usecases.access import find_visible, load_modifiable, load_visible
 from catalog.usecases.coalescing import let_go
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from catalog.model.caller import Caller
     from catalog.model.new_image import NewImage
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from catalog.model.query import ImagePage, ImageQuery
     from catalog.ports import UnitOfWork
     from catalog.usecases.services import Services
+
+T = TypeVar("T")
 
 
 async def create(services: Services, caller: Caller, new: NewImage) -> Image:
@@ -100,9 +102,19 @@ async def delete(services: Services, caller: Caller, image_id: str) -> None:
                 let_go(uow, location.manifest, at=image.updated_at)
         return pins
 
-    for pin in await services.database.write(remove):
+    for pin in await _with_room(services, remove):
         uploads.forget_left_behind(services, pin)
     services.bell.ring()
+
+
+async def _with_room(services: Services, step: Callable[[UnitOfWork], T]) -> T:
+    """Run a step that makes room; on a full disk once more, with the room that is kept for it."""
+    try:
+        return await services.database.write(step)
+    except CatalogFull:
+        if not services.make_room():
+            raise
+        return await services.database.write(step)
 
 
 def _check_may_create(caller: Caller, owner: str, visibility: Visibility) -> None:

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from catalog.ports import Blocks, Database, Written
 
 
+def _no_room() -> bool:
+    """Where none is kept."""
+    return False
+
+
 def _tell_nobody(_written: Written) -> None:
     """Where nobody counts."""
 
@@ -31,6 +36,7 @@ class Services:
     these three. `hashes_later`: uploads compute no hashes, a job does. `delta_expiry`: seconds after which a delta
     upload ends that nobody asks for. `keep_deleted`: seconds for which a deleted image can be brought back, at least;
     0: none is kept. `on_upload` is told what each upload that became an image's data was made of.
+    `make_room` lets go of what is kept for a full disk; False if there is none.
     """
 
     database: Database
@@ -45,4 +51,5 @@ class Services:
     hashes_later: bool = False
     delta_expiry: float = 86400.0
     keep_deleted: float = 0.0
+    make_room: Callable[[], bool] = _no_room
     on_upload: Callable[[Written], None] = _tell_nobody

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from blockstore.errors import BlockstoreError
+from catalog.blocking import to_its_end
 from catalog.jobs import steps
 from catalog.model.errors import CatalogError, Gone
 from catalog.model.image import CHECKSUM, Contents, Status, Upload, canonical_id
@@ -125,8 +126,9 @@ def commit(uow: UnitOfWork, work: Commit, *, at: datetime) -> Image:
 async def settled(services: Services, written: Written, step: Callable[[UnitOfWork], T]) -> T:
     """Run the step that commits what was written; if it is refused, the manifest's file goes with it.
 
-    Then its transaction was taken back: nothing names the manifest, not even as retired, and nothing ever will. After a
-    cancellation, or an error that came when the step was done, it may be committed in spite of it: it is left to gc.
+    Then its transaction was taken back: nothing names the manifest, not even as retired, and nothing ever will. After
+    an error that came when the step was done it may be committed in spite of it: it is left to gc. A cancellation comes
+    after the step.
     """
     refused = True
 
@@ -137,11 +139,15 @@ async def settled(services: Services, written: Written, step: Callable[[UnitOfWo
         return result
 
     try:
-        return await services.database.write(run)
+        # To its end: a file that may still be committed must not be taken for garbage, nor held for longer than that.
+        return await to_its_end(services.database.write(run))
     except (CatalogError, BlockstoreError):
         if refused:
             discard(services, written)
         raise
+    finally:
+        if written.hold is not None:
+            written.hold.release()
 
 
 def discard(services: Services, written: Written) -> None:

@@ -86,6 +86,10 @@ SWEEPS: Final = Counter("drystone_sweeps", "Sweeps for what dead processes left.
 REQUEUED: Final = Counter(
     "drystone_requeued_images", "Images queued again because their uploader had died.", registry=REGISTRY
 )
+COLLECTIONS: Final = Counter(
+    "drystone_collections", "Collections that this server started on schedule.", ("result",), registry=REGISTRY
+)
+COLLECTED_BYTES: Final = Counter("drystone_collected_bytes", "What they gave back to the disk.", registry=REGISTRY)
 PACK_BYTES: Final = Gauge(
     "drystone_pack_bytes",
     "Bytes in pack files, looked at once a minute.",

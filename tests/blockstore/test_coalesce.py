@@ -133,7 +133,7 @@ def test_cancelled_at_any_step_it_leaves_nothing_and_says_how_far_it_is(
             await task
         assert told == [(min(blocks, 1024 * (n + 1)), blocks) for n in range(stop_at)]
         assert files(tmp_path) == before
-        made = await adapter.flatten(stored(chain), lambda *_: None)
+        made = (await adapter.flatten(stored(chain), lambda *_: None)).manifest
         assert (made.base, made.size) == (None, len(data))
         adapter.forget_manifest(made.id)
         assert files(tmp_path) == before

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from blockstore import block, data_dir, features, frames, journal, manifest_format, manifest_leaf
-from blockstore.index import lmdb_index
+from blockstore.index import pack_rows
 from blockstore.packs import pack_format
 from chunker import content_defined
 from tests.golden import make
@@ -59,7 +59,7 @@ LAYOUTS = {
     "A journal's header": ([*sizes(journal._HEADER.format), 8], journal.HEADER_SIZE),
     "A journal's record": ([*sizes(journal._RECORD.format), 8], journal.RECORD_SIZE),
     "A place": (sizes(block.PLACE.format), block.PLACE.size),
-    "A register record": (sizes(lmdb_index._RECORD.format), lmdb_index._RECORD.size),
+    "A register record": (sizes(pack_rows._RECORD.format), pack_rows._RECORD.size),
 }
 
 

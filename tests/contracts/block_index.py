@@ -165,6 +165,27 @@ class BlockIndexContract:
         assert index.forget_many(names, LATER_RUN) == 1
         assert index.forget_many(names, LATER_RUN) == 0
 
+    def test_the_marks_of_a_run_come_back_in_order(self, index: BlockIndex) -> None:
+        _, names = fill(index, BATCH + 100)
+        index.condemn_many(names, RUN)
+        index.condemn_many(names[:3], LATER_RUN)
+        index.revive_many(names[3:5])
+
+        def marked(run: bytes | None = None) -> list[bytes]:
+            return [digest.tobytes() for part in index.condemned(run) for digest in part["digest"]]
+
+        assert marked(RUN) == sorted(names[5:])
+        assert marked(LATER_RUN) == sorted(names[:3])
+        assert marked() == sorted([*names[:3], *names[5:]])
+        assert marked(b"run 3") == []
+
+    def test_marks_may_be_forgotten_while_they_are_walked_over(self, index: BlockIndex) -> None:
+        _, names = fill(index, 2 * BATCH + 100)
+        index.condemn_many(names, RUN)
+        for part in index.condemned(RUN):
+            index.forget_many([digest.tobytes() for digest in part["digest"]], RUN)
+        assert index.size().rows == index.size().condemned == 0
+
     def test_a_forgotten_block_may_be_stored_again(self, index: BlockIndex) -> None:
         pack, names = fill(index, 1)
         index.condemn_many(names, RUN)

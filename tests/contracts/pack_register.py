@@ -9,7 +9,7 @@ import pytest
 from blockstore.errors import StoreUnavailable
 from blockstore.index.contract import PackRecord, PackState
 from blockstore.names import new_name
-from tests.contracts.block_index import OWNER, RUN, digests, fill, known, place
+from tests.contracts.block_index import LATER_RUN, OWNER, RUN, digests, fill, known, place
 
 if TYPE_CHECKING:
     from blockstore.index.contract import BlockIndex
@@ -91,6 +91,62 @@ class PackRegisterContract:
         new = digests(1, seed=1)
         index.put_many({new[0]: place(pack, 1)})
         assert index.get_many(new) == [place(pack, 1)]
+
+    def test_a_sealed_pack_without_rows_is_retired_and_takes_no_more(self, index: BlockIndex) -> None:
+        pack, names = fill(index, 3)
+        index.advance_pack(pack, PackState.SEALED)
+        index.condemn_many(names, RUN)
+        index.forget_many(names, RUN)
+        assert index.retire_pack(pack, names)
+        assert known(index, pack).state is PackState.RETIRING
+        assert index.retire_pack(pack, names), "again, by somebody else"
+        with pytest.raises(StoreUnavailable):
+            index.put_many({names[0]: place(pack)})
+
+    def test_a_pack_that_a_row_names_is_not_retired_though_it_be_condemned(self, index: BlockIndex) -> None:
+        pack, names = fill(index, 3)
+        index.advance_pack(pack, PackState.SEALED)
+        index.condemn_many(names, RUN)
+        index.forget_many(names[1:], RUN)
+        assert not index.retire_pack(pack, names)
+        assert known(index, pack).state is PackState.SEALED
+
+    def test_a_retiring_pack_that_a_row_names_is_not_dead(self, index: BlockIndex) -> None:
+        pack, names = fill(index, 1)
+        index.advance_pack(pack, PackState.RETIRING)
+        assert not index.retire_pack(pack, names)
+
+    @pytest.mark.parametrize("sort", ["retiring", "unknown"])
+    def test_a_condemned_row_that_is_put_into_a_pack_on_its_way_out_stays_where_it_is_and_lives(
+        self, index: BlockIndex, sort: str
+    ) -> None:
+        # Another upload met it in the pack that it was moved from.
+        pack, names = fill(index, 2)
+        gone = index.register_pack(new_name(), OWNER)
+        if sort == "retiring":
+            index.advance_pack(gone, PackState.RETIRING)
+        else:
+            index.drop_pack(gone)
+        index.condemn_many(names, RUN)
+        index.put_many({names[0]: place(gone)})
+        assert index.get_many(names) == [place(pack, 0), None]
+        assert index.forget_many(names, RUN) == 1
+        index.mark_bad(names[0], place(pack, 0))
+        index.condemn_many(names[:1], LATER_RUN)
+        with pytest.raises(StoreUnavailable):
+            index.put_many({names[0]: place(gone)})
+
+    def test_rows_elsewhere_keep_no_pack(self, index: BlockIndex) -> None:
+        _, names = fill(index, 3)
+        copies = index.register_pack(new_name(), OWNER)
+        index.advance_pack(copies, PackState.SEALED)
+        assert index.retire_pack(copies, names)
+
+    def test_an_open_or_unknown_pack_is_not_retired(self, index: BlockIndex) -> None:
+        number = index.register_pack(new_name(), OWNER)
+        assert not index.retire_pack(number, [])
+        assert known(index, number).state is PackState.OPEN
+        assert not index.retire_pack(number + 7, [])
 
     @pytest.mark.parametrize("sort", ["retiring", "unknown"])
     def test_rows_in_a_retiring_or_unknown_pack_are_refused_and_nothing_is_sealed(

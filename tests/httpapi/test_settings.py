@@ -143,13 +143,19 @@ def test_a_value_that_cannot_be_is_refused_by_name(key: str, value: str) -> None
 
 
 def test_what_begins_with_a_tables_name_may_stand_below_it(tmp_path: Path) -> None:
+    assert load(config=config(tmp_path, '[gc]\nevery = "7d"\n'), environment={}).gc_every == 7 * 86400
+    assert load(config=config(tmp_path, "gc_every = 0\n"), environment={}).gc_every == 0
+    assert load(environment={"DRYSTONE_GC_EVERY": "90m"}).gc_every == 5400
+    said = refusal(config=config(tmp_path, "[gc]\nevry = 1\n"))
+    assert "gc.evry" in said
+    assert "did you mean gc_every?" in said
+    assert "data.dir" in refusal(config=config(tmp_path, '[data]\ndir = "x"\n'))
     assert load(config=config(tmp_path, '[gc]\nkeep_deleted = "7d"\n'), environment={}).gc_keep_deleted == 7 * 86400
     assert load(config=config(tmp_path, "gc_keep_deleted = 0\n"), environment={}).gc_keep_deleted == 0
     assert load(environment={"DRYSTONE_GC_KEEP_DELETED": "90m"}).gc_keep_deleted == 5400
     said = refusal(config=config(tmp_path, "[gc]\nkeep_delted = 1\n"))
     assert "gc.keep_delted" in said
     assert "did you mean gc_keep_deleted?" in said
-    assert "data.dir" in refusal(config=config(tmp_path, '[data]\ndir = "x"\n'))
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from blockstore import frames, names
 from blockstore.stored_span import StoredSpan
+from catalog.block_ports import Flattened
 from catalog.model.errors import SizeMismatch
 from catalog.model.manifest import Manifest
 from catalog.ports import Written
@@ -83,7 +84,7 @@ class MemoryBlocks:
     async def compute(self, step: Callable[[], T]) -> T:
         return step()
 
-    async def flatten(self, manifests: Sequence[StoredManifest], report: Callable[[int, int], None]) -> Manifest:
+    async def flatten(self, manifests: Sequence[StoredManifest], report: Callable[[int, int], None]) -> Flattened:
         assert len(manifests) > 1
         digest, data = self.manifests[manifests[0].name]
         assert digest == manifests[0].digest
@@ -94,7 +95,7 @@ class MemoryBlocks:
         cutting = self.cuttings[manifests[0].name]
         self.manifests[name], self.cuttings[name] = (digest, data), cutting
         listed = sum(len(block) for block in _blocks(data, cutting) if any(block))
-        return Manifest(name, digest, None, 0, len(data), listed)
+        return Flattened(Manifest(name, digest, None, 0, len(data), listed))
 
     def forget_manifest(self, name: str) -> None:
         del self.manifests[name]

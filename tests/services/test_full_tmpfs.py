@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
+from httpapi.cli.root import OK, run
 from tests.kit.serve_process import ServeProcess
 
 if TYPE_CHECKING:
@@ -49,6 +51,24 @@ def test_a_full_disk_is_413_or_503_and_the_server_goes_on_when_there_is_space(sm
         assert status in {413, 503}, answer
         assert server.status_of(image) == "queued"
         assert server.call("GET", f"/v2/images/{held}/file") == (200, HELD)
+
+
+def test_on_a_full_disk_an_image_is_deleted_and_its_space_comes_back(small_disk: Path) -> None:
+    data, filler = small_disk / "data", small_disk / "filler"
+    images = []
+    # Each in a pack of its own, which is sealed when its dead writer's is adopted.
+    for bytes_of in (HELD, FITS):
+        with ServeProcess(data) as server:
+            images.append(server.new_image())
+            assert server.call("PUT", f"/v2/images/{images[-1]}/file", bytes_of)[0] == 204
+    with ServeProcess(data) as server:
+        fill(filler)
+        assert server.call("DELETE", f"/v2/images/{images[0]}")[0] == 204
+        assert run(["admin", "gc", "--keep-deleted", "0", "--data", str(data)]) == OK
+        assert shutil.disk_usage(small_disk).free > 4 * MIB
+        assert server.call("GET", f"/v2/images/{images[1]}/file") == (200, FITS)
+        image = server.new_image()
+        assert server.call("PUT", f"/v2/images/{image}/file", HELD[: 2 * MIB])[0] == 204
 
 
 def test_a_disk_that_others_fill_to_the_last_byte_half_does_nothing(small_disk: Path) -> None:

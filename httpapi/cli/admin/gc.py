@@ -1,4 +1,4 @@
-"""`drystone admin gc --offline`: what deleted images took is given back."""
+"""`drystone admin gc`: what deleted images took is given back."""
 
 from __future__ import annotations
 
@@ -7,25 +7,27 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from httpapi.cli.admin.host_verb import Chosen, host_verb, opened, time_of
+from httpapi.cli.admin.host_verb import Chosen, host_verb, opened, size_of, time_of
 
 if TYPE_CHECKING:
     from catalog.usecases.administration import Collection
     from httpapi.cli.admin.showing import Fact
 
+AWAITS: Final = 3
+"""The exit code when it waited for a writer in vain."""
 # \b keeps click from wrapping the lines.
 EXAMPLES: Final = """
 \b
 Examples:
-  drystone admin gc --offline --dry-run
-  systemctl stop drystone && drystone admin gc --offline --data /srv/images; systemctl start drystone
-  drystone admin gc --offline --all
-  drystone admin gc --offline --keep-deleted 0     (what was deleted just now, too)
+  drystone admin gc --dry-run
+  drystone admin gc --data /srv/images --rate 50MiB
+  drystone admin gc --all --wait 300
+  drystone admin gc --keep-deleted 0     (what was deleted just now, too)
 """
 
 
 @click.command(epilog=EXAMPLES, short_help="Give back the space of deleted images.")
-@click.option("--offline", is_flag=True, help="Wanted: every server and worker on this data is stopped.")
+@click.option("--offline", is_flag=True, help="Refuse to run beside servers and workers.")
 @click.option("--dry-run", is_flag=True, help="Change nothing; say what would be done.")
 @click.option("--all", "everything", is_flag=True, help="Rewrite every pack that holds anything dead.")
 @click.option(
@@ -41,6 +43,16 @@ Examples:
     callback=time_of,
     help="Keep images that were deleted less than so long ago; 0: none.  [default: the setting gc_keep_deleted, 24h]",
 )
+@click.option("--rate", metavar="SIZE", callback=size_of, help="Read at most so much a second, such as 50MiB.")
+@click.option(
+    "--wait",
+    type=click.FloatRange(0, 86400),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long uploads that are writing right now may take to end what they write.",
+)
+@click.option("--background", is_flag=True, help="Give way to all other processes; so servers start it on schedule.")
 @click.option("--empty-catalog", is_flag=True, help="The catalog knows no image's data, and that is right.")
 @host_verb
 def gc(
@@ -51,27 +63,34 @@ def gc(
     everything: bool,
     share: float,
     keep_deleted: float | None,
+    rate: int | None,
+    wait: float,
+    background: bool,
     empty_catalog: bool,
 ) -> int:
     """Remove what no image needs: blocks, manifests, journals; packs with much that is dead are written anew.
 
     Images that were deleted long enough ago are given up first; `drystone undelete` brings back the others.
 
-    It has the data directory to itself: stop servers and workers first, or it says who is there. It may be interrupted
-    at any moment, and run again. Packs are rewritten one after another, so it needs room for one or two more (64 MiB
-    each). If a manifest cannot be read, nothing is removed.
+    Servers and workers go on meanwhile. It may be interrupted at any moment, and run again. Packs are rewritten one
+    after another, so it needs room for one or two more (64 MiB each). If a manifest cannot be read, nothing is removed.
+
+    It waits for uploads that are just writing, some seconds. If one does not end, because its process is stopped or its
+    disk hangs, it says whom it waits for, and ends with exit code 3: no block was removed, and the next run goes on.
     """
-    from blockstore import clock
+    from blockstore import clock, reserve
     from blockstore.garbage import Collecting
     from catalog.usecases import administration
     from httpapi.cli.admin.showing import print_facts, progress, say
     from httpapi.cli.output import print_json
+    from httpapi.low_priority import give_way
 
-    if not offline:
-        raise click.UsageError("it wants the data to itself: stop every server and worker, then say --offline")
-    how = Collecting(share=0.0 if everything else share, dry_run=dry_run)
-    purpose = "admin gc --offline"
-    with progress(quiet=chosen.quiet) as bars, opened(chosen, purpose, exclusive=True) as (store, records):
+    if background:
+        give_way()
+    if not dry_run:
+        reserve.give_up_if_full(chosen.data)
+    how = Collecting(share=0.0 if everything else share, dry_run=dry_run, wait=wait, rate=rate)
+    with progress(quiet=chosen.quiet) as bars, opened(chosen, "admin gc", exclusive=offline) as (store, records):
         done = administration.collect(
             store,
             records,
@@ -81,15 +100,25 @@ def gc(
             keep_deleted=chosen.settings.gc_keep_deleted if keep_deleted is None else keep_deleted,
             empty_catalog=empty_catalog,
         )
+    if not dry_run:
+        reserve.keep(chosen.data)
     if chosen.json:
-        print_json(
-            asdict(done.collected) | {"uploads_given_up": done.given_up, "deleted_images_given_up": done.expired}
-        )
+        print_json(_document(done))
     else:
         for note in done.collected.notes:
             say(note)
         print_facts(_facts(done))
+    for awaited in done.collected.awaited:
+        say(f"no block was removed: waited {wait:g} s in vain for {awaited}; the next run goes on")
+    if done.collected.awaited:
+        return AWAITS
     return 1 if done.collected.notes else 0
+
+
+def _document(done: Collection) -> dict[str, object]:
+    awaited = [asdict(each) | {"since": each.since.isoformat()} for each in done.collected.awaited]
+    given_up = {"uploads_given_up": done.given_up, "deleted_images_given_up": done.expired}
+    return asdict(done.collected) | {"awaited": awaited} | given_up
 
 
 def _facts(done: Collection) -> list[Fact]:
@@ -97,7 +126,7 @@ def _facts(done: Collection) -> list[Fact]:
 
     collected = done.collected
     return [
-        Fact("done", "nothing, a dry run" if collected.dry_run else "yes"),
+        Fact("done", _done(done)),
         Fact("uploads given up", done.given_up),
         Fact("deleted images given up", done.expired),
         Fact("blocks forgotten", collected.forgotten),
@@ -112,3 +141,9 @@ def _facts(done: Collection) -> list[Fact]:
         bytes_fact("dead bytes left", collected.left),
         bytes_fact("bytes that would be freed, about" if collected.dry_run else "bytes freed", collected.freed),
     ]
+
+
+def _done(done: Collection) -> str:
+    if done.collected.dry_run:
+        return "nothing, a dry run"
+    return "files only: a writer did not end" if done.collected.awaited else "yes"

@@ -18,10 +18,10 @@ Examples:
   drystone admin stats --data /srv/images
   drystone admin verify --data /srv/images
   drystone admin verify --data /srv/images --read-data --rate 100MiB
+  drystone admin gc --data /srv/images --dry-run
 
 \b
 With every server and worker stopped:
-  drystone admin gc --offline --data /srv/images --dry-run
   drystone admin rebuild-index --data /srv/images
 """
 

@@ -88,7 +88,7 @@ def _tell(found: Verification) -> None:
     for finding in verified.findings[:MOST_SHOWN]:
         where = f" bytes {finding.begins}-{finding.ends}" if finding.ends else ""
         block = f", block {finding.block}" if finding.block else ""
-        end = " (no image needs it: `drystone admin gc --offline --all` removes it)" if finding.harmless else ""
+        end = " (no image needs it: `drystone admin gc --all` removes it)" if finding.harmless else ""
         click.echo(f"{printable(finding.file)}{where}: {printable(finding.what)}{block}{end}")
     if verified.found > MOST_SHOWN:
         click.echo(f"and {verified.found - MOST_SHOWN} more: --json lists them")

@@ -53,7 +53,7 @@ def test_everything_is_there_after_opening_again(tmp_path: Path) -> None:
 
 def test_a_number_is_never_given_twice_even_if_the_counter_was_lost(index: LmdbIndex) -> None:
     numbers = [index.register_pack(new_name(), OWNER) for _ in range(3)]
-    index._write("test", lambda txn: txn.delete(b"next-pack", db=index._meta))
+    index._write("test", lambda txn: txn.delete(b"next-pack", db=index._register.meta))
     assert index.register_pack(new_name(), OWNER) == numbers[-1] + 1
 
 

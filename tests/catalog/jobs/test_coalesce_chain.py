@@ -272,7 +272,7 @@ def test_a_job_that_comes_second_changes_nothing_and_leaves_nothing(services: Se
         async def overtaken(_pin: str) -> None:
             blocks.at_end = None
             chain = await services.database.read(lambda uow: uow.manifests.chain(first.id))
-            flat = await blocks.flatten(chain, lambda *_: None)
+            flat = (await blocks.flatten(chain, lambda *_: None)).manifest
             swapped.append(flat.id)
 
             def swap(uow: UnitOfWork) -> None:

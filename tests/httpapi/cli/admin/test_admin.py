@@ -77,23 +77,20 @@ def test_verify_names_place_block_and_images_with_exit_code_1(filled: tuple[Path
     assert [image["id"] for image in document["harmed"]] == ids[1:]
 
 
-def test_gc_wants_offline_says_what_it_would_do_and_does_it(filled: tuple[Path, list[str]], admin: Admin) -> None:
+def test_gc_says_what_it_would_do_and_does_it(filled: tuple[Path, list[str]], admin: Admin) -> None:
     root, ids = filled
     delete(root, ids[0])
-    code, _, err = admin("gc")
-    assert code == USAGE
-    assert "say --offline" in err
-    code, out, _ = admin("gc", "--offline", "--all", "--dry-run")
+    code, out, _ = admin("gc", "--all", "--dry-run")
     assert code == OK
     plan = facts(out)
     assert int(plan["blocks forgotten"]) > 50
-    code, out, _ = admin("gc", "--offline", "--all")
+    code, out, _ = admin("gc", "--offline", "--all", "--rate", "1GiB")
     assert code == OK
     assert facts(out)["blocks forgotten"] == plan["blocks forgotten"]
     assert int(facts(out)["bytes freed"]) > 200_000
     assert admin("verify", "--read-data")[0] == OK
-    document = json.loads(admin("gc", "--offline", "--json")[1])
-    assert (document["forgotten"], document["uploads_given_up"]) == (0, 0)
+    document = json.loads(admin("gc", "--json")[1])
+    assert (document["forgotten"], document["uploads_given_up"], document["awaited"]) == (0, 0, [])
     assert read(root, ids[1]) == IMAGES[1]
 
 
@@ -185,6 +182,8 @@ def test_beside_a_running_server_stats_and_verify_work_and_the_others_name_it(
         code, out, _ = admin("stats", "--garbage")
         assert (code, facts(out)["images active"], facts(out)["other processes"]) == (OK, "3", "1")
         assert admin("verify", "--read-data")[0] == OK
+        code, out, err = admin("gc", "--all")
+        assert (code, err, facts(out)["done"]) == (OK, "", "yes")
         for verb in (("gc", "--offline"), ("rebuild-index",)):
             code, _, err = admin(*verb)
             assert code == FAILURE
