@@ -37,7 +37,10 @@ class Inventory(Protocol):
     """Everything in one transaction; in memory, some hundred bytes each."""
 
     def images(self) -> Sequence[HeldImage]:
-        """All images; one with several locations of ours comes several times."""
+        """All images; one with several locations of ours comes several times.
+
+        Deleted ones that can be brought back are among them, with the status `deleted`.
+        """
         ...
 
     def manifests(self) -> Sequence[Manifest]:

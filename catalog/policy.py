@@ -6,7 +6,8 @@
 | download | whoever sees it, as a member; a deactivated image: admin only |
 | create | admin; a member, for the own project; as a child: of an image that the caller sees |
 | inherit blocks of a parent | whoever may download it, while it is active; an admin for others: if they see it, too |
-| modify, upload, delete | admin; a member of the project that owns the image |
+| modify, upload, delete, undelete | admin; a member of the project that owns the image |
+| see that a deleted image can be brought back | admin; a reader of the project that owned it |
 | make community, coalesce | as modify |
 | make public | admin |
 | know how much a child changed | whoever sees it and its parent; admin; a reader of the project that owns it |
@@ -52,7 +53,17 @@ def may_create(caller: Caller, owner: str) -> bool:
 
 def may_modify(caller: Caller, image: Image) -> bool:
     """Whether the caller may change the image, give it bytes, or delete it."""
-    return caller.is_admin or (caller.has("member") and _owns(caller, image.owner))
+    return _may_change(caller, image.owner)
+
+
+def kept_visible(caller: Caller, owner: str | None) -> bool:
+    """Whether a deleted image of this owner's exists, as far as the caller is told: to others it is gone."""
+    return caller.is_admin or (caller.has("reader") and _owns(caller, owner))
+
+
+def may_undelete(caller: Caller, owner: str | None) -> bool:
+    """Whether the caller may bring back an image of this owner's: whoever might delete it."""
+    return _may_change(caller, owner)
 
 
 def may_publicize(caller: Caller) -> bool:
@@ -106,6 +117,10 @@ def listing_scope(caller: Caller, query: ImageQuery) -> Scope:
     else:
         others = _SHOWN_BY_ID & {query.visibility}
     return Scope(everything=caller.is_admin, project=caller.project, others=others)
+
+
+def _may_change(caller: Caller, owner: str | None) -> bool:
+    return caller.is_admin or (caller.has("member") and _owns(caller, owner))
 
 
 def _owns(caller: Caller, owner: str | None) -> bool:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from blockstore.unnamed import Hold
     from catalog.block_ports import BlockReader, Flattened, Reader
+    from catalog.deleted_ports import DeletedImages
     from catalog.delta_ports import DeltaBlocks, Deltas
     from catalog.inventory import Inventory
     from catalog.jobs.contract import JobQueue, Tasks
@@ -24,16 +25,7 @@ if TYPE_CHECKING:
     from catalog.model.query import ImagePage, ImageQuery, Scope
     from chunker.cutting import Cutting
 
-__all__ = [
-    "Blocks",
-    "Database",
-    "Images",
-    "Manifests",
-    "Pins",
-    "StoredManifest",
-    "UnitOfWork",
-    "Written",
-]
+__all__ = ["Blocks", "Database", "Images", "Manifests", "Pins", "StoredManifest", "UnitOfWork", "Written"]
 
 T = TypeVar("T")
 
@@ -208,7 +200,7 @@ class Manifests(Protocol):
         ...
 
     def retire_unnamed(self, manifest_id: str) -> str | None:
-        """Retire the manifest if no location, pin or live child names it; then its base, on the same terms.
+        """Retire the manifest if no image, kept or not, no pin and no live child names it; then its base likewise.
 
         Gives the first of them that stays live, None when none does.
         """
@@ -248,6 +240,11 @@ class UnitOfWork(Protocol):
     @property
     def images(self) -> Images:
         """Images."""
+        ...
+
+    @property
+    def deleted(self) -> DeletedImages:
+        """Deleted images."""
         ...
 
     @property

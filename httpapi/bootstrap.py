@@ -153,6 +153,7 @@ def _open_parts(settings: Settings) -> Iterator[tuple[BlockStore, Services]]:
                 block_size=settings.block_size,
                 hashes_later=settings.hashes == "background",
                 delta_expiry=settings.delta_expiry,
+                keep_deleted=settings.gc_keep_deleted,
                 make_room=partial(reserve.give_up, settings.data),
                 on_upload=uploaded,
             )
@@ -185,7 +186,9 @@ async def _serve(
         settings.body_timeout,
         reuse_port=link is not None,
     )
-    schedule = collecting(Schedule(settings.data.absolute(), settings.gc_every, settings.gc_rate))
+    schedule = collecting(
+        Schedule(settings.data.absolute(), settings.gc_every, settings.gc_rate, settings.gc_keep_deleted)
+    )
     spare = giving_back(app[IN_FLIGHT].is_idle, store.let_go)
     async with working(services, settings.jobs), sampling(place, store.figures, settings.data), spare, schedule:
         await serve(

@@ -42,11 +42,15 @@ AWAITS: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A collection of `data` every so many seconds (0: never), which reads at most `rate` bytes a second."""
+    """A collection of `data` every so many seconds (0: never), which reads at most `rate` bytes a second.
+
+    `keep_deleted` are the seconds for which deleted images are kept; None leaves that to the child's own settings.
+    """
 
     data: Path
     every: float
     rate: int | None = None
+    keep_deleted: float | None = None
 
 
 @contextlib.asynccontextmanager
@@ -94,7 +98,9 @@ def _due(schedule: Schedule) -> float:
 async def collect_once(schedule: Schedule) -> None:
     """One collection, to its end; tells log and metrics of it."""
     rate = [] if schedule.rate is None else ["--rate", str(schedule.rate)]
-    arguments = ["admin", "gc", "--background", "--json", "--data", str(schedule.data), *rate]
+    # What the server was told, perhaps by a file that the child does not know.
+    keep = [] if schedule.keep_deleted is None else ["--keep-deleted", f"{schedule.keep_deleted:.6f}"]
+    arguments = ["admin", "gc", "--background", "--json", "--data", str(schedule.data), *rate, *keep]
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

@@ -9,6 +9,7 @@ from httpapi.body import later
 from httpapi.caller import with_caller
 from httpapi.error_table import error_response
 from httpapi.handlers import versions
+from httpapi.handlers.deleted import DeletedHandlers
 from httpapi.handlers.deltas import DeltasHandlers
 from httpapi.handlers.image_blocks import ImageBlocksHandlers
 from httpapi.handlers.image_data import ImageDataHandlers
@@ -51,6 +52,7 @@ def tables(services: Services, *, body_timeout: float, probes: ProbeHandlers | N
     blocks = ImageBlocksHandlers(services, body_timeout)
     tasks = TasksHandlers(services)
     lineage = LineageHandlers(services)
+    deleted = DeletedHandlers(services)
     discovery: Mapping[str, Handler] = {"GET": versions.versions, "HEAD": versions.versions}
     return RouteTables(
         open={
@@ -78,6 +80,9 @@ def tables(services: Services, *, body_timeout: float, probes: ProbeHandlers | N
             # Ours, like lineage: the reference knows no chains.
             f"{V2}/images/{{image_id}}/actions/coalesce": {"POST": tasks.coalesce},
             f"{V2}/lineage": {"GET": lineage.list},
+            # Ours: to the reference a deleted image is gone.
+            f"{V2}/images/{{image_id}}/actions/undelete": {"POST": deleted.undelete},
+            f"{V2}/deleted": {"GET": deleted.list},
             f"{V2}/tasks": {"GET": tasks.list},
             f"{V2}/tasks/{{id}}": {"GET": tasks.show},
             # Ours: the reference has no way to end a task.

@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from catalog.model.deleted import KEEP_DELETED
 from httpapi import setting_values as values
 from httpapi.setting_values import Listen
 
@@ -66,6 +67,7 @@ class Settings:
     identity_accounts: Path | None = None
     hashes: str = "inline"
     delta_expiry: float = 86400.0
+    gc_keep_deleted: float = KEEP_DELETED
     project_uploads: int = 1000
     project_journals: int = 4 << 30
     gc_every: float = 86400.0
@@ -243,6 +245,7 @@ _READERS: dict[str, Callable[[object], object]] = {
     "identity_accounts": values.path,
     "hashes": values.one_of("inline", "background"),
     "delta_expiry": values.seconds,
+    "gc_keep_deleted": values.duration,
     "project_uploads": values.count(1, 1_000_000),
     "project_journals": values.size_of_at_least(1 << 20),
     "gc_every": values.duration,

@@ -11,6 +11,7 @@
     ├── Conflict                 409  the wrong state, an id that is taken, something in use
     ├── NoData                   204  the image is there, its bytes are not (yet)
     ├── Gone                     410  the image was deleted during the upload, or its pin is gone
+    │   └── TooLate              410  a deleted image that cannot be brought back any more
     ├── LimitExceeded            413  over a limit or quota
     ├── CatalogFull              413  the disk below the catalog is full
     └── CatalogUnavailable       503  the database is locked for too long, or its disk fails
@@ -87,6 +88,12 @@ class Gone(CatalogError):
     """The image was deleted while its bytes came in, or what held those bytes has expired."""
 
     code = "gone"
+
+
+class TooLate(Gone):
+    """The image was deleted, and its data is not kept any more."""
+
+    code = "too-late"
 
 
 class LimitExceeded(CatalogError):

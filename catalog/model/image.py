@@ -209,6 +209,10 @@ class Image:
             raise Forbidden(f"Image {self.id} is protected and cannot be deleted; set protected to false first.")
         self._move(Status.DELETED, at)
 
+    def be_undeleted(self, *, at: datetime) -> None:
+        """The image, as it was kept, is there again."""
+        self.updated_at = at
+
     def _is_of(self, upload_id: str) -> bool:
         return self.upload is not None and self.upload.id == upload_id
 

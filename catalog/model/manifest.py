@@ -41,7 +41,7 @@ class StoredManifest:
 
 @dataclass(frozen=True, slots=True)
 class Ancestor:
-    """A manifest of a chain, and whether it is the manifest of an image that is there."""
+    """A manifest of a chain, and whether it is the manifest of an image that is there or can be brought back."""
 
     manifest: Manifest
     has_image: bool

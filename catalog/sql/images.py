@@ -86,9 +86,10 @@ class SqlImages:
         self._add_parts(image)
 
     def remove(self, image: Image) -> None:
-        """Delete the rows, and remember that the id was used."""
+        """Delete the rows, and remember that the id was used, and by whom."""
         self._connection.execute(delete(images).where(images.c.id == image.id))
-        self._connection.execute(insert(deleted_images), {"id": image.id, "deleted_at": to_us(image.updated_at)})
+        used = {"id": image.id, "deleted_at": to_us(image.updated_at), "owner": image.owner}
+        self._connection.execute(insert(deleted_images), used)
 
     def saving_streams(self) -> Sequence[tuple[str, Upload]]:
         """Image id and upload of each stream recorded as being written."""

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, delete, select
+from sqlalchemy import and_, delete, literal, select
 
 from catalog.inventory import HeldImage
+from catalog.model.image import Status
 from catalog.model.location import OUR_STORE
 from catalog.model.manifest import ManifestState
 from catalog.sql.manifests import manifest_of
 from catalog.sql.pins import pin_of
-from catalog.sql.tables import deltas, image_locations, images, manifests, pins
+from catalog.sql.tables import deltas, image_locations, images, kept_images, kept_locations, manifests, pins
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Row
 
     from catalog.model.manifest import Manifest
     from catalog.model.pin import Pin
@@ -32,12 +33,19 @@ class SqlInventory:
         self._connection = connection
 
     def images(self) -> Sequence[HeldImage]:
-        """All images, with their locations in our store."""
+        """All images, with their locations in our store, then the kept ones."""
         ours = and_(image_locations.c.image_id == images.c.id, image_locations.c.store == OUR_STORE)
         columns = (images.c.id, images.c.name, images.c.status, images.c.size)
         places = (image_locations.c.url, image_locations.c.manifest)
         rows = select(*columns, *places).select_from(images.outerjoin(image_locations, ours)).order_by(images.c.id)
-        return [HeldImage(*row) for row in self._connection.execute(rows)]
+        return [HeldImage(*row) for row in (*self._connection.execute(rows), *self._kept())]
+
+    def _kept(self) -> Iterable[Row[*tuple[Any, ...]]]:
+        deleted = literal(Status.DELETED.value)
+        columns = (kept_images.c.id, kept_images.c.name, deleted, kept_images.c.size)
+        places = (kept_locations.c.url, kept_locations.c.manifest)
+        rows = select(*columns, *places).select_from(kept_images.outerjoin(kept_locations))
+        return self._connection.execute(rows.order_by(kept_images.c.id))
 
     def manifests(self) -> Sequence[Manifest]:
         """All manifests, by name."""

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import exists, insert, literal, or_, select, update
 
 from catalog.model.manifest import Ancestor, Manifest, ManifestState, StoredManifest
-from catalog.sql.tables import image_locations, manifests, pin_bases
+from catalog.sql.tables import image_locations, kept_locations, manifests, pin_bases
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import CTE, Connection, Row
+    from sqlalchemy import CTE, ColumnElement, Connection, Row
 
 
 class SqlManifests:
@@ -50,7 +50,7 @@ class SqlManifests:
     def ancestry(self, manifest_id: str) -> Sequence[Ancestor]:
         """The same with all that is known of them."""
         chain = _chain(manifest_id)
-        has_image = exists().where(image_locations.c.manifest == manifests.c.id).label("has_image")
+        has_image = or_(*_of_images(manifests.c.id)).label("has_image")
         found = select(manifests, has_image).join(chain, chain.c.id == manifests.c.id).order_by(chain.c.below)
         return [Ancestor(manifest_of(row), row.has_image) for row in self._connection.execute(found)]
 
@@ -79,24 +79,28 @@ class SqlManifests:
 
     def _is_named(self, manifest_id: str) -> bool:
         """Whether an image or a pin has this very manifest."""
-        by_image = exists().where(image_locations.c.manifest == manifest_id)
-        by_pin = exists().where(pin_bases.c.manifest_id == manifest_id)
-        return bool(self._connection.execute(select(or_(by_image, by_pin))).scalar_one())
+        return bool(self._connection.execute(select(or_(*_names(manifest_id)))).scalar_one())
 
     def _retire(self, manifest_id: str) -> bool:
         child = manifests.alias("child")
-        named = (
-            exists().where(image_locations.c.manifest == manifest_id),
-            exists().where(pin_bases.c.manifest_id == manifest_id),
-            exists().where(child.c.base == manifest_id, child.c.state == ManifestState.LIVE.value),
-        )
+        has_child = exists().where(child.c.base == manifest_id, child.c.state == ManifestState.LIVE.value)
         retired = self._connection.execute(
             update(manifests)
             .where(manifests.c.id == manifest_id, manifests.c.state == ManifestState.LIVE.value)
-            .where(*(~each for each in named))
+            .where(~has_child, *(~each for each in _names(manifest_id)))
             .values(state=ManifestState.RETIRED.value)
         )
         return retired.rowcount == 1
+
+
+def _names(manifest_id: str) -> tuple[ColumnElement[bool], ...]:
+    """All that may name this very manifest, beside a child: each a condition that says whether something does."""
+    return (*_of_images(manifest_id), exists().where(pin_bases.c.manifest_id == manifest_id))
+
+
+def _of_images(manifest_id: str | ColumnElement[str]) -> tuple[ColumnElement[bool], ...]:
+    # A deleted image that can be brought back is one.
+    return tuple(exists().where(table.c.manifest == manifest_id) for table in (image_locations, kept_locations))
 
 
 def _chain(manifest_id: str) -> CTE:

@@ -22,7 +22,7 @@ from catalog.sql.failures import catalog_error, is_busy, is_no_catalog
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-_MIGRATIONS: Final = Path(__file__).parent / "migrations"
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
 
 def open_catalog(path: Path, *, wait_seconds: float = 10.0) -> SqlDatabase:
@@ -79,7 +79,7 @@ def _migrate(connection: Connection, path: Path) -> None:
     """Run the migrations that are missing, within the caller's transaction: all of them or none."""
     config = Config()
     # A setting's value is interpolated, a directory's name may hold a percent sign.
-    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
     script = ScriptDirectory.from_config(config)
     current = MigrationContext.configure(connection).get_current_revision()

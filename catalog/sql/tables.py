@@ -80,7 +80,25 @@ deleted_images: Final = Table(
     # An id is an ETag and stands in clients' caches: it never names other bytes.
     Column("id", String(36), primary_key=True),
     Column("deleted_at", BigInteger, nullable=False),
+    # Whose it was: they may be told that it is too late to bring it back.
+    Column("owner", String(255)),
 )
+
+kept_images: Final = Table(
+    "kept_images",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("name", String(255)),
+    Column("owner", String(255)),
+    Column("status", String(30), nullable=False),
+    Column("size", BigInteger),
+    Column("created_at", BigInteger, nullable=False),
+    Column("deleted_at", BigInteger, nullable=False),
+    # All that the deleted image was: of `images` and of every table that refers to it, the rows by the table's name.
+    Column("rows", JSON, nullable=False),
+)
+Index(None, kept_images.c.deleted_at, kept_images.c.id)
+Index(None, kept_images.c.owner, kept_images.c.deleted_at, kept_images.c.id)
 
 
 def _of_image() -> Column[str]:
@@ -131,6 +149,17 @@ image_locations: Final = Table(
     Column("status", String(16), nullable=False),
 )
 Index(None, image_locations.c.manifest)
+
+kept_locations: Final = Table(
+    "kept_locations",
+    metadata,
+    # What a kept image needs of our own store: named here, so that it stays.
+    Column("image_id", String(36), ForeignKey("kept_images.id", ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("manifest", String(32), ForeignKey("manifests.id"), nullable=False),
+    Column("url", Text, nullable=False),
+)
+Index(None, kept_locations.c.manifest)
 
 pins: Final = Table(
     "pins",

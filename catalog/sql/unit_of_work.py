@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from catalog.sql.deleted_images import SqlDeletedImages
 from catalog.sql.deltas import SqlDeltas
 from catalog.sql.images import SqlImages
 from catalog.sql.inventory import SqlInventory
@@ -21,6 +22,7 @@ class SqlUnitOfWork:
 
     def __init__(self, connection: Connection) -> None:
         self.images = SqlImages(connection)
+        self.deleted = SqlDeletedImages(connection)
         self.manifests = SqlManifests(connection)
         self.pins = SqlPins(connection)
         self.inventory = SqlInventory(connection)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from blockstore import garbage, listing, verify
@@ -18,9 +19,11 @@ from blockstore.coverage import missing_blocks
 from blockstore.errors import DataRefused, Missing
 from blockstore.findings import Finding
 from blockstore.roots import ManifestRoot, PinRoot, Roots
+from catalog.model.deleted import KEEP_DELETED
 from catalog.model.manifest import ManifestState
 from catalog.model.pin import UploadKind
 from catalog.usecases import uploads
+from catalog.usecases.expiry import as_if_expired, expire_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,12 +41,15 @@ if TYPE_CHECKING:
     from catalog.ports import UnitOfWork
 
 _CATALOG = "catalog"
-_WITH_DATA = frozenset({"active", "deactivated"})
+_WITH_DATA = frozenset({"active", "deactivated", "deleted"})
 
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Images by status, the bytes that they have together (`logical`), and what the store needs for them."""
+    """Images by status, the bytes that they have together (`logical`), and what the store needs for them.
+
+    Deleted ones that can be brought back count, too: the store has their blocks.
+    """
 
     images: Mapping[str, int]
     logical: int
@@ -70,10 +76,11 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """What a collection did, and how many uploads of dead processes were given up before it."""
+    """What a collection did, and how many uploads of dead processes and deleted images were given up before it."""
 
     collected: Collected
     given_up: int
+    expired: int = 0
 
 
 def roots_of(uow: UnitOfWork, given_up: AbstractSet[str] = frozenset()) -> Roots:
@@ -156,37 +163,53 @@ def collect(
     progress: Progress,
     *,
     at: datetime,
+    keep_deleted: float = KEEP_DELETED,
     empty_catalog: bool = False,
     purpose: str = "admin gc",
 ) -> Collection:
     """End what has expired and what dead processes began, then collect what nothing reaches; beside others or alone.
 
+    Images that were deleted `keep_deleted` seconds ago or before cannot be brought back afterwards.
+
     DataRefused when another collection runs, or when the catalog knows no manifest but the store has some, unless
     `empty_catalog` says that it is right.
     """
+    keep = timedelta(seconds=keep_deleted)
     ledger = CatalogLedger(records)
     if how.dry_run:
         # Whoever was dead before the snapshots that follow has committed before them, or never will.
         pins = records.read(lambda uow: uow.inventory.pins())
-        ledger = CatalogLedger(records, frozenset(pin.id for pin in pins if _is_orphan(pin, store.data.is_alive)))
+        orphans = frozenset(pin.id for pin in pins if _is_orphan(pin, store.data.is_alive))
+        ledger = CatalogLedger(records, orphans, expired=(at, keep))
         _refuse_lost_catalog(store, ledger, empty_catalog=empty_catalog)
-        return Collection(garbage.collect(store, ledger, how, progress), 0)
+        expired = records.read(lambda uow: as_if_expired(uow, roots_of(uow), at, keep)[1])
+        return Collection(garbage.collect(store, ledger, how, progress), 0, expired)
     with only_collection(store.data, purpose):
         _refuse_lost_catalog(store, ledger, empty_catalog=empty_catalog)
         given_up = records.write(lambda uow: _give_up(uow, store.data.is_alive, at))
-        return Collection(garbage.collect(store, ledger, how, progress), given_up)
+        expired = expire_all(records, at, keep)
+        return Collection(garbage.collect(store, ledger, how, progress), given_up, expired)
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogLedger:
-    """The catalog, as a collection asks it; as if these pins were given up."""
+    """The catalog, as a collection asks it.
+
+    As if these pins were given up, and images `expired`: now, and how long deleted ones are kept.
+    """
 
     records: Records
     given_up: AbstractSet[str] = frozenset()
+    expired: tuple[datetime, timedelta] | None = None
 
     def roots(self) -> Roots:
         """See the contract."""
-        return self.records.read(lambda uow: roots_of(uow, self.given_up))
+
+        def look(uow: UnitOfWork) -> Roots:
+            roots = roots_of(uow, self.given_up)
+            return roots if self.expired is None else as_if_expired(uow, roots, *self.expired)[0]
+
+        return self.records.read(look)
 
     def forget_retired(self, names: Sequence[str]) -> int:
         """See the contract."""

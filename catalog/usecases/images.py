@@ -81,15 +81,21 @@ def page_of(uow: UnitOfWork, caller: Caller, query: ImageQuery) -> ImagePage:
 
 
 async def delete(services: Services, caller: Caller, image_id: str) -> None:
-    """Remove an image in any state; an upload under way then ends with Gone. Raises NotFound or Forbidden."""
+    """Remove an image in any state; an upload under way then ends with Gone. Raises NotFound or Forbidden.
+
+    One that has bytes can be brought back for a while, if the services keep deleted images.
+    """
 
     def remove(uow: UnitOfWork) -> Sequence[Pin]:
         image = load_modifiable(uow, caller, image_id)
+        keep = services.keep_deleted > 0 and image.has_bytes
         image.be_deleted(at=services.clock())
         pins = uow.pins.of_image(image.id)
         for pin in pins:
             uploads.drop_pin(uow, pin.id, at=image.updated_at)
         steps.cancel_of_image(uow, image.id, at=image.updated_at)
+        if keep:
+            uow.deleted.keep(image.id, at=image.updated_at)
         uow.images.remove(image)
         for location in image.locations:
             if location.manifest is not None:

@@ -34,7 +34,8 @@ class Services:
     recorded until after they are settled: what the catalog records as ours and is not in it was left behind. `claims`
     is the same for jobs that this process works on; `bell` wakes its workers. Only the event loop's thread touches
     these three. `hashes_later`: uploads compute no hashes, a job does. `delta_expiry`: seconds after which a delta
-    upload ends that nobody asks for. `on_upload` is told what each upload that became an image's data was made of.
+    upload ends that nobody asks for. `keep_deleted`: seconds for which a deleted image can be brought back, at least;
+    0: none is kept. `on_upload` is told what each upload that became an image's data was made of.
     `make_room` lets go of what is kept for a full disk; False if there is none.
     """
 
@@ -49,5 +50,6 @@ class Services:
     bell: Bell = field(default_factory=Bell)
     hashes_later: bool = False
     delta_expiry: float = 86400.0
+    keep_deleted: float = 0.0
     make_room: Callable[[], bool] = _no_room
     on_upload: Callable[[Written], None] = _tell_nobody

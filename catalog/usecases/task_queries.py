@@ -33,7 +33,7 @@ def parse_task_query(pairs: Sequence[tuple[str, str]], limits: Limits) -> TaskQu
         sort_key=_one_of("sort_key", given.get("sort_key", "created_at"), TASK_SORT_KEYS),
         descending=_one_of("sort_dir", given.get("sort_dir", "desc"), ("asc", "desc")) == "desc",
         marker=given.get("marker"),
-        limit=_limit(given.get("limit"), limits),
+        limit=limit_of(given.get("limit"), limits),
     )
 
 
@@ -43,7 +43,8 @@ def _one_of(name: str, value: str, choices: Collection[str]) -> str:
     return value
 
 
-def _limit(value: str | None, limits: Limits) -> int:
+def limit_of(value: str | None, limits: Limits) -> int:
+    """How many a page has at most. Raises Invalid."""
     if value is None:
         return limits.page_default
     if not value.isascii() or not value.isdigit():

@@ -11,6 +11,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from httpapi.wire.deleted import DeletedRecord
     from httpapi.wire.images import ImageRecord
 
 SHORT_ID = 8
@@ -81,6 +82,29 @@ def images_table(images: Sequence[ImageRecord]) -> object:
         # Text, not str: a name may hold what rich takes for markup.
         table.add_row(*(Text(cell) for cell in cells))
     return table
+
+
+def print_deleted(images: Sequence[DeletedRecord]) -> None:
+    """A table of deleted images on a terminal, else lines of id, name, size in bytes, and the times of their end."""
+    if not is_terminal():
+        print_lines(
+            (image.id, image.name, "" if image.size is None else image.size, image.deleted_at, image.kept_until)
+            for image in images
+        )
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("ID", "NAME", "SIZE", "DELETED", "KEPT UNTIL"):
+        table.add_column(heading, no_wrap=heading != "NAME", justify="right" if heading == "SIZE" else "left")
+    for image in images:
+        size = "-" if image.size is None else human_size(image.size)
+        times = (each.replace("T", " ").removesuffix("Z") for each in (image.deleted_at, image.kept_until))
+        cells = (image.id[:SHORT_ID], printable(image.name or "-"), size, *map(printable, times))
+        table.add_row(*(Text(cell) for cell in cells))
+    Console().print(table)
 
 
 def print_attributes(attributes: Mapping[str, object]) -> None:

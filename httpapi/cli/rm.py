@@ -34,7 +34,7 @@ def rm(choices: Choices, images: tuple[str, ...], *, yes: bool) -> None:
 
     Unlike elsewhere, a name must belong to one image only: deleting the newest of several would be a surprise.
     Nothing is deleted unless every IMAGE is found. On a terminal it asks first. The ids of the deleted images
-    are printed.
+    are printed. For a while, `drystone undelete` brings them back.
     """
     from httpapi.cli.output import print_json
     from httpapi.client.names import find_image

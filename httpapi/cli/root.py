@@ -35,6 +35,8 @@ VERBS: Final = {
     "tree": ("httpapi.cli.tree", "tree", "Draw which image came from which."),
     "coalesce": ("httpapi.cli.coalesce", "coalesce", "Make an image independent of its ancestors."),
     "rm": ("httpapi.cli.rm", "rm", "Delete images."),
+    "forget": ("httpapi.cli.forget", "forget", "Delete old versions by a policy."),
+    "undelete": ("httpapi.cli.undelete", "undelete", "Bring back deleted images."),
     "login": ("httpapi.cli.login", "login", "Log in to a service, for the verbs that follow."),
     "logout": ("httpapi.cli.logout", "logout", "Forget a login."),
     "user": ("httpapi.cli.user.group", "user", "Make, list and remove the users of a server."),

@@ -14,6 +14,8 @@ ClientError
 │   ├── Conflict       409
 │   └── TooManyTries   429
 ├── NoSuchImage        no image has this id, prefix or name
+│   ├── NoSuchName     none of the caller's own has this name
+│   └── NoDeletedImage no deleted image that can be brought back has it
 ├── Ambiguous          several images answer to this name or prefix; carries them
 ├── NoData             the image has no data (yet)
 ├── Mismatch           the bytes that arrived are not the bytes that were sent
@@ -24,12 +26,10 @@ ClientError
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from httpapi.wire.images import ImageRecord
 
 BUSY: Final = frozenset({408, 429, 500, 502, 503, 504})
 # How servers without a route answer.
@@ -128,10 +128,48 @@ class NoSuchImage(ClientError):
         super().__init__(f"no image has the id, id prefix or name {text!r}: `drystone ls` lists the images")
 
 
+class NoSuchName(NoSuchImage):
+    """None of the caller's own images has this name."""
+
+    def __init__(self, name: str) -> None:
+        ClientError.__init__(self, f"no image of yours is called {name!r}: `drystone ls` lists the images")
+
+
+class NoDeletedImage(NoSuchImage):
+    """No deleted image that can be brought back answers to what the user typed."""
+
+    def __init__(self, text: str) -> None:
+        ClientError.__init__(
+            self,
+            f"no deleted image has the id, id prefix or name {text!r}: `drystone ls --deleted` lists those that can be "
+            "brought back",
+        )
+
+
+class Candidate(Protocol):
+    """An image that may be meant, as it is shown to the user who has to say which."""
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+
+    @property
+    def name(self) -> str | None:
+        """Its name, if it has one."""
+
+    @property
+    def status(self) -> str:
+        """Its status; of a deleted one, the one that it would have again."""
+
+    @property
+    def created_at(self) -> str:
+        """When it was made."""
+
+
 class Ambiguous(ClientError):
     """Several images answer to what the user typed; `candidates` are they, newest first."""
 
-    def __init__(self, text: str, candidates: Sequence[ImageRecord]) -> None:
+    def __init__(self, text: str, candidates: Sequence[Candidate]) -> None:
         super().__init__(f"{text!r} may mean any of {len(candidates)} images: say which by its id")
         self.candidates = tuple(candidates)
 

@@ -40,13 +40,13 @@ async def find_image(api: ImagesApi, text: str, *, project: str | None = None, n
     if not found:
         raise NoSuchImage(text)
     if len(found) > 1:
-        raise Ambiguous(text, sorted(found.values(), key=_age, reverse=True))
+        raise Ambiguous(text, [*sorted(found.values(), key=_age, reverse=True)])
     return next(iter(found.values()))
 
 
 def looks_like_prefix(text: str) -> bool:
     """Whether `text` may be the beginning of an id."""
-    return bool(_PREFIX.fullmatch(text)) and len(_digits(text)) >= SHORTEST_PREFIX
+    return bool(_PREFIX.fullmatch(text)) and len(digits_of(text)) >= SHORTEST_PREFIX
 
 
 def name_filter(name: str) -> tuple[str, str]:
@@ -67,12 +67,12 @@ async def _by_id(api: ImagesApi, text: str) -> ImageRecord | None:
 async def _by_prefix(api: ImagesApi, text: str) -> list[ImageRecord]:
     if is_image_id(text) or not looks_like_prefix(text):
         return []
-    wanted = _digits(text)
+    wanted = digits_of(text)
     return [
         image
         for hidden in ("false", "true")
         async for image in api.list_images([("os_hidden", hidden)])
-        if _digits(image.id).startswith(wanted)
+        if digits_of(image.id).startswith(wanted)
     ]
 
 
@@ -102,5 +102,6 @@ def _age(image: ImageRecord) -> tuple[str, str]:
     return image.created_at, image.id
 
 
-def _digits(text: str) -> str:
+def digits_of(text: str) -> str:
+    """An id, or the beginning of one, as it is compared."""
     return text.replace("-", "").lower()

@@ -180,6 +180,24 @@ def test_a_manifest_that_cannot_be_read_stops_the_collection_before_anything_is_
     assert snapshot(root) == before
 
 
+def test_a_deleted_image_that_can_be_brought_back_is_among_those_that_damage_harms(
+    filled: tuple[Path, list[str]],
+) -> None:
+    root, ids = filled
+    delete(root, ids[0], keep=3600.0)
+    before = snapshot(root)
+    collect(root, replace(ALL, share=1))
+    assert snapshot(root) == before, "nothing that it needs is collected"
+    with looked_after(root) as (_, records):
+        held = {image.id: image for image in records.read(lambda uow: uow.inventory.images())}
+    assert held[ids[0]].status == "deleted"
+    path = next(listed.path for listed in listing.manifests(root) if listed.name == held[ids[0]].manifest)
+    flip(path, 8 * 200)
+    with looked_after(root) as (store, records):
+        found = administration.verify_all(store, records, Wanted(), Silent())
+    assert [(image.id, image.status) for image in found.harmed] == [(ids[0], "deleted")]
+
+
 def test_a_catalog_that_knows_nothing_is_not_believed(filled: tuple[Path, list[str]], tmp_path: Path) -> None:
     root, _ = filled
     (root / "catalog.sqlite").unlink()

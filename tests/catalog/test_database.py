@@ -15,15 +15,17 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, event
 
 from blockstore.errors import DataRefused
-from catalog.model.errors import CatalogFull, CatalogUnavailable, Conflict
+from catalog.model.errors import CatalogFull, CatalogUnavailable, Conflict, NotFound, TooLate
 from catalog.model.image import Status
 from catalog.model.query import ImageQuery
 from catalog.sql.open import open_catalog
 from catalog.sql.tables import metadata
 from catalog.usecases import image_data, images
+from catalog.usecases.deleted_images import undelete
 from catalog.usecases.services import Services
-from tests.catalog.cast import ANNA, RAW, bytes_of, put
+from tests.catalog.cast import ADMIN, ANNA, RAW, bytes_of, put
 from tests.kit.memory_blocks import MemoryBlocks
+from tests.kit.new_catalog import older_catalog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -326,14 +328,32 @@ def test_a_new_catalog_can_be_opened_from_several_sides_at_once(tmp_path: Path) 
 
 def test_a_delta_upload_that_an_older_version_began_has_acknowledged_nothing_that_is_known(tmp_path: Path) -> None:
     path = tmp_path / "catalog.sqlite"
-    open_catalog(path).close()
+    older_catalog(path, "0004")
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("ALTER TABLE deltas DROP COLUMN records")
         connection.execute("INSERT INTO deltas (id, size, block_size, requests) VALUES ('old', 10, 4096, 3)")
-        connection.execute("UPDATE alembic_version SET version_num = '0004'")
     open_catalog(path).close()
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT requests, records FROM deltas").fetchall() == [(3, 0)]
+
+
+def test_an_image_that_an_older_version_deleted_is_nobodys_and_its_id_stays_taken(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.sqlite"
+    used = "6e0acd3c-0001-4fff-8fff-0123456789ab"
+    older_catalog(path, "0005")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("INSERT INTO deleted_images (id, deleted_at) VALUES (?, 1)", (used,))
+
+    async def scene() -> None:
+        with closing(open_catalog(path)) as database:
+            services = Services(database, MemoryBlocks())
+            with pytest.raises(Conflict, match="never used again"):
+                await images.create(services, ANNA, replace(RAW, id=used))
+            with pytest.raises(NotFound):
+                await undelete(services, ANNA, used)
+            with pytest.raises(TooLate):
+                await undelete(services, ADMIN, used)
+
+    asyncio.run(scene())
 
 
 def test_a_newer_schema_is_refused_with_what_to_do(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Versions of a disk, in any order of edits, coalescings and deletions, against plain bytes: a state machine."""
+"""Versions of a disk, in any order of edits, coalescings, deletions and undeletes, against plain bytes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import contextlib
 import random
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -26,8 +27,10 @@ from blockstore import clock
 from blockstore.garbage import Collecting
 from blockstore.progress import Silent
 from blockstore.verify import Wanted
-from catalog.usecases import administration
+from catalog.model.errors import TooLate
+from catalog.usecases import administration, images
 from catalog.usecases.coalescing import coalesce
+from catalog.usecases.deleted_images import undelete
 from tests.kit.filled_store import looked_after
 from tests.kit.image_service import CALLER, image_service
 from tests.kit.quiet_worker import until_quiet
@@ -38,17 +41,23 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 BLOCK = 4096
 LARGEST = 60 * BLOCK
+KEEP = 3600.0
 where = st.floats(0, 1)
 
 
 class Versions(RuleBasedStateMachine):
-    """`files` says what each image must read as; images' parents are any that are, or were, there."""
+    """`files` says what each image must read as; images' parents are any that are, or were, there.
+
+    `kept` are deleted ones that can be brought back, `gone` those that can't.
+    """
 
     empty: Path
 
     def __init__(self) -> None:
         super().__init__()
         self.files: dict[str, bytes] = {}
+        self.kept: dict[str, bytes] = {}
+        self.gone: list[str] = []
         self.random = random.Random(0)
         self.root = Path(tempfile.mkdtemp())
         shutil.copytree(self.empty, self.root / "data")
@@ -57,7 +66,7 @@ class Versions(RuleBasedStateMachine):
 
     def _open(self) -> None:
         self.stack = contextlib.ExitStack()
-        self.service = self.stack.enter_context(image_service(self.root / "data"))
+        self.service = self.stack.enter_context(image_service(self.root / "data", keep_deleted=KEEP))
 
     def run(self, work: Coroutine[object, object, T]) -> T:
         return self.loop.run_until_complete(work)
@@ -102,21 +111,43 @@ class Versions(RuleBasedStateMachine):
         self.run(coalesce(self.service.services, CALLER, self.chosen(which)))
 
     @precondition(lambda self: len(self.files) > 1)
+    @rule(which=where, keep=st.booleans())
+    def delete(self, which: float, *, keep: bool) -> None:
+        image_id = self.chosen(which)
+        data = self.files.pop(image_id)
+        services = replace(self.service.services, keep_deleted=KEEP if keep else 0)
+        self.run(images.delete(services, CALLER, image_id))
+        if keep:
+            self.kept[image_id] = data
+        else:
+            self.gone.append(image_id)
+
+    @precondition(lambda self: self.kept)
     @rule(which=where)
-    def delete(self, which: float) -> None:
-        gone = self.chosen(which)
-        del self.files[gone]
-        self.run(self.service.delete(gone))
+    def undelete(self, which: float) -> None:
+        image_id = list(self.kept)[int(which * (len(self.kept) - 1))]
+        self.run(undelete(self.service.services, CALLER, image_id))
+        self.files[image_id] = self.kept.pop(image_id)
+
+    @precondition(lambda self: self.gone)
+    @rule(which=where)
+    def undelete_too_late(self, which: float) -> None:
+        with pytest.raises(TooLate):
+            self.run(undelete(self.service.services, CALLER, self.gone[int(which * (len(self.gone) - 1))]))
 
     @rule()
     def work(self) -> None:
         self.run(until_quiet(self.service.services))
 
-    @rule()
-    def collect(self) -> None:
+    @rule(keep=st.sampled_from([0.0, KEEP]))
+    def collect(self, keep: float) -> None:
         self.stack.close()
         with looked_after(self.root / "data", exclusive=True) as (store, records):
-            administration.collect(store, records, Collecting(share=0), Silent(), at=clock.now())
+            how = Collecting(share=0)
+            administration.collect(store, records, how, Silent(), at=clock.now(), keep_deleted=keep)
+        if not keep:
+            self.gone += self.kept
+            self.kept.clear()
         self._open()
 
     @invariant()

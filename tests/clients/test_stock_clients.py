@@ -35,6 +35,19 @@ def disk(tmp_path: Path) -> Path:
 
 
 def openstack(server: ServeProcess, *words: str | Path) -> str:
+    run = started(server, *words)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def refused(server: ServeProcess, *words: str | Path) -> str:
+    """What it says instead."""
+    run = started(server, *words)
+    assert run.returncode, run.stdout
+    return run.stderr
+
+
+def started(server: ServeProcess, *words: str | Path) -> subprocess.CompletedProcess[str]:
     command = [
         BIN / "openstack",
         "--os-auth-type",
@@ -44,9 +57,7 @@ def openstack(server: ServeProcess, *words: str | Path) -> str:
         *words,
     ]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("OS_")}
-    run = subprocess.run(command, capture_output=True, text=True, check=False, env=clean)
-    assert run.returncode == 0, run.stderr
-    return run.stdout
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=clean)
 
 
 def test_openstack_creates_lists_shows_saves_and_deletes(server: ServeProcess, disk: Path, tmp_path: Path) -> None:
@@ -67,6 +78,13 @@ def test_openstack_creates_lists_shows_saves_and_deletes(server: ServeProcess, d
     assert back.read_bytes() == DATA
     openstack(server, "image", "delete", "stock")
     assert json.loads(openstack(server, "image", "list", "--name", "stock", "-f", "json")) == []
+    assert made["id"] in server.call("GET", "/v2/deleted")[1].decode(), "it could be brought back"
+    for words in (("show", made["id"]), ("save", "--file", tmp_path / "gone.raw", made["id"])):
+        assert "No Image found" in refused(server, "image", *words)
+    assert server.call("POST", f"/v2/images/{made['id']}/actions/undelete")[0] == 200
+    openstack(server, "image", "save", "--file", back, "stock")
+    assert back.read_bytes() == DATA
+    openstack(server, "image", "delete", "stock")
 
 
 def test_openstack_makes_a_child_and_has_it_as_a_full_disk(server: ServeProcess, disk: Path, tmp_path: Path) -> None:
@@ -106,6 +124,12 @@ assert names <= {i.name for i in conn.image.images(limit=2)}
 assert conn.image.find_image("sdk").id == image.id
 conn.image.delete_image(image.id)
 assert conn.image.find_image("sdk") is None
+try:
+    conn.image.get_image(image.id)
+except openstack.exceptions.NotFoundException:
+    pass
+else:
+    raise AssertionError("a deleted image is told")
 print("ok")
 """
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from httpapi.setting_values import Listen
+from httpapi.setting_values import Listen, duration
 from httpapi.settings import _READERS, SETTING_NAMES, Settings, SettingsRefused, load
 
 
@@ -150,3 +150,22 @@ def test_what_begins_with_a_tables_name_may_stand_below_it(tmp_path: Path) -> No
     assert "gc.evry" in said
     assert "did you mean gc_every?" in said
     assert "data.dir" in refusal(config=config(tmp_path, '[data]\ndir = "x"\n'))
+    assert load(config=config(tmp_path, '[gc]\nkeep_deleted = "7d"\n'), environment={}).gc_keep_deleted == 7 * 86400
+    assert load(config=config(tmp_path, "gc_keep_deleted = 0\n"), environment={}).gc_keep_deleted == 0
+    assert load(environment={"DRYSTONE_GC_KEEP_DELETED": "90m"}).gc_keep_deleted == 5400
+    said = refusal(config=config(tmp_path, "[gc]\nkeep_delted = 1\n"))
+    assert "gc.keep_delted" in said
+    assert "did you mean gc_keep_deleted?" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("0", 0), (0, 0), ("1.5h", 5400), ("24 H", 86400), ("7d", 604800), (2.5, 2.5)]
+)
+def test_a_time_has_a_unit_or_is_seconds(text: object, seconds: float) -> None:
+    assert duration(text) == seconds
+
+
+@pytest.mark.parametrize("bad", ["", "-1", "1w", "h", "1h1m", True, "1e3", "9" * 10, "99999d", "٣h", "inf"])
+def test_what_is_no_time_is_refused_with_an_example(bad: object) -> None:
+    with pytest.raises(ValueError, match='such as "90m"'):
+        duration(bad)

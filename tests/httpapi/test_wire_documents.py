@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from httpapi.wire.deleted import DeletedRecord, parse_deleted
 from httpapi.wire.errors import BadRequest, error_document
 from httpapi.wire.images import ImageRecord, list_links, parse_image
 from httpapi.wire.json_body import parse_json, parse_object
@@ -105,3 +106,25 @@ def test_announced_sizes_must_agree_and_the_images_goes_first() -> None:
     assert announced("11", "10").disagrees
     assert not announced("0", "0").disagrees
     assert not announced("11", None).disagrees
+
+
+DELETED = DeletedRecord(
+    id="11111111-1111-1111-1111-111111111111",
+    name=None,
+    owner="wall",
+    status="active",
+    size=5,
+    created_at="2026-11-22T17:47:08Z",
+    deleted_at="2026-11-23T17:47:08Z",
+    kept_until="2026-11-24T17:47:08Z",
+)
+
+
+def test_a_deleted_image_comes_back_from_its_json_and_from_nothing_less() -> None:
+    assert parse_deleted(DELETED.to_json()) == DELETED
+    for name, value in DELETED.to_json().items():
+        for other in ({}, {name: -1}, {name: [value]}):
+            document = {key: each for key, each in DELETED.to_json().items() if key != name} | other
+            if other or name not in {"name", "owner"}:
+                with pytest.raises(KeyError):
+                    parse_deleted(document)

@@ -58,11 +58,11 @@ def read(root: Path, image_id: str, disk: Disk | None = None) -> bytes:
     return asyncio.run(work())
 
 
-def delete(root: Path, *image_ids: str) -> None:
-    """Delete images."""
+def delete(root: Path, *image_ids: str, keep: float = 0.0) -> None:
+    """Delete images; with `keep` seconds, so that they can be brought back."""
 
     async def work() -> None:
-        with image_service(root) as service:
+        with image_service(root, keep_deleted=keep) as service:
             for image_id in image_ids:
                 await images.delete(service.services, CALLER, image_id)
 

@@ -99,12 +99,15 @@ def image_service(
     options: StoreOptions = SMALL,
     disk: Disk | None = None,
     block_size: int = 4096,
+    keep_deleted: float = 0.0,
 ) -> Iterator[ImageService]:
+    """Where nobody says otherwise, what is deleted goes at once: most tests look at what that leaves."""
     store = BlockStore.open(root, options, disk=disk)
     try:
         database = new_catalog(root / "catalog.sqlite")
         try:
-            yield ImageService(Services(database, StoredBlocks(store), block_size=block_size), store)
+            services = Services(database, StoredBlocks(store), block_size=block_size, keep_deleted=keep_deleted)
+            yield ImageService(services, store)
         finally:
             database.close()
     finally:

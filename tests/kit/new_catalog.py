@@ -7,7 +7,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from catalog.sql.open import open_catalog
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import create_engine
+
+from catalog.sql.open import MIGRATIONS, open_catalog
 
 if TYPE_CHECKING:
     from catalog.sql.database import SqlDatabase
@@ -18,6 +22,17 @@ def new_catalog(path: Path, *, wait_seconds: float = 10.0) -> SqlDatabase:
     if not path.exists():
         path.write_bytes(_empty())
     return open_catalog(path, wait_seconds=wait_seconds)
+
+
+def older_catalog(path: Path, revision: str) -> None:
+    """A catalog as the version made it that had this schema."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+    engine.dispose()
 
 
 @cache

@@ -10,9 +10,12 @@ import hashlib
 import threading
 import uuid
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from aiohttp import web
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
 
 
 @dataclass
@@ -48,6 +51,7 @@ class SmallServer:
     asked: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
     sequence: int = 0
     url: str = ""
+    before_delete: Callable[[str], Awaitable[None]] | None = None
 
     def __enter__(self) -> Self:
         self._loop = asyncio.new_event_loop()
@@ -147,6 +151,8 @@ class SmallServer:
         return web.json_response(image) if image else _missing(request)
 
     async def _delete(self, request: web.Request) -> web.Response:
+        if self.before_delete is not None:
+            await self.before_delete(request.path)
         image = self.images.get(request.match_info["id"])
         if image is None:
             return _missing(request)

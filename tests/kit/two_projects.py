@@ -95,7 +95,9 @@ class TwoProjects:
 
 
 @contextlib.contextmanager
-def two_projects(root: Path, *, block_size: int = 4096, disk: Disk | None = None) -> Iterator[TwoProjects]:
+def two_projects(
+    root: Path, *, block_size: int = 4096, disk: Disk | None = None, keep_deleted: float = 0.0
+) -> Iterator[TwoProjects]:
     """The server, over the data directory `root / "data"`."""
     passwords = root / "htpasswd"
     if not passwords.exists():
@@ -105,7 +107,7 @@ def two_projects(root: Path, *, block_size: int = 4096, disk: Disk | None = None
         for path in (passwords, root / "accounts.toml"):
             path.chmod(0o600)
     with (
-        image_service(root / "data", block_size=block_size, disk=disk) as service,
+        image_service(root / "data", block_size=block_size, disk=disk, keep_deleted=keep_deleted) as service,
         RunningServer(service.services, identity=BasicIdentity(UserFiles(passwords))) as server,
     ):
         yield TwoProjects(server, service.store)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from httpapi.cli.admin.host_verb import Chosen, host_verb, opened, size_of
+from httpapi.cli.admin.host_verb import Chosen, host_verb, opened, size_of, time_of
 
 if TYPE_CHECKING:
     from catalog.usecases.administration import Collection
@@ -22,6 +22,7 @@ Examples:
   drystone admin gc --dry-run
   drystone admin gc --data /srv/images --rate 50MiB
   drystone admin gc --all --wait 300
+  drystone admin gc --keep-deleted 0     (what was deleted just now, too)
 """
 
 
@@ -35,6 +36,12 @@ Examples:
     default=0.2,
     show_default=True,
     help="Rewrite packs with a greater share of dead bytes.",
+)
+@click.option(
+    "--keep-deleted",
+    metavar="DURATION",
+    callback=time_of,
+    help="Keep images that were deleted less than so long ago; 0: none.  [default: the setting gc_keep_deleted, 24h]",
 )
 @click.option("--rate", metavar="SIZE", callback=size_of, help="Read at most so much a second, such as 50MiB.")
 @click.option(
@@ -55,12 +62,15 @@ def gc(
     dry_run: bool,
     everything: bool,
     share: float,
+    keep_deleted: float | None,
     rate: int | None,
     wait: float,
     background: bool,
     empty_catalog: bool,
 ) -> int:
     """Remove what no image needs: blocks, manifests, journals; packs with much that is dead are written anew.
+
+    Images that were deleted long enough ago are given up first; `drystone undelete` brings back the others.
 
     Servers and workers go on meanwhile. It may be interrupted at any moment, and run again. Packs are rewritten one
     after another, so it needs room for one or two more (64 MiB each). If a manifest cannot be read, nothing is removed.
@@ -81,7 +91,15 @@ def gc(
         reserve.give_up_if_full(chosen.data)
     how = Collecting(share=0.0 if everything else share, dry_run=dry_run, wait=wait, rate=rate)
     with progress(quiet=chosen.quiet) as bars, opened(chosen, "admin gc", exclusive=offline) as (store, records):
-        done = administration.collect(store, records, how, bars, at=clock.now(), empty_catalog=empty_catalog)
+        done = administration.collect(
+            store,
+            records,
+            how,
+            bars,
+            at=clock.now(),
+            keep_deleted=chosen.settings.gc_keep_deleted if keep_deleted is None else keep_deleted,
+            empty_catalog=empty_catalog,
+        )
     if not dry_run:
         reserve.keep(chosen.data)
     if chosen.json:
@@ -99,7 +117,8 @@ def gc(
 
 def _document(done: Collection) -> dict[str, object]:
     awaited = [asdict(each) | {"since": each.since.isoformat()} for each in done.collected.awaited]
-    return asdict(done.collected) | {"awaited": awaited, "uploads_given_up": done.given_up}
+    given_up = {"uploads_given_up": done.given_up, "deleted_images_given_up": done.expired}
+    return asdict(done.collected) | {"awaited": awaited} | given_up
 
 
 def _facts(done: Collection) -> list[Fact]:
@@ -109,6 +128,7 @@ def _facts(done: Collection) -> list[Fact]:
     return [
         Fact("done", _done(done)),
         Fact("uploads given up", done.given_up),
+        Fact("deleted images given up", done.expired),
         Fact("blocks forgotten", collected.forgotten),
         bytes_fact("bytes forgotten", collected.forgotten_bytes),
         Fact("dead entries", collected.dead),

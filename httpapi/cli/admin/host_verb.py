@@ -15,15 +15,21 @@ if TYPE_CHECKING:
 
     from blockstore.bare_store import BareStore
     from catalog.inventory import Records
+    from httpapi.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
     """What the common options came to."""
 
-    data: Path
+    settings: Settings
     json: bool
     quiet: bool
+
+    @property
+    def data(self) -> Path:
+        """The data directory."""
+        return self.settings.data
 
     @property
     def catalog(self) -> Path:
@@ -54,7 +60,7 @@ def host_verb(function: Callable[..., int | None]) -> Callable[..., None]:
         try:
             settings = load(config=values.pop("config"), flags={"data": values.pop("data")})
             chosen = Chosen(
-                data=settings.data,
+                settings=settings,
                 json=values.pop("as_json") or before.get("as_json", False),
                 quiet=values.pop("quiet") or before.get("quiet", False),
             )
@@ -78,6 +84,18 @@ def opened(chosen: Chosen, purpose: str, *, exclusive: bool) -> Iterator[tuple[B
         open_records(chosen.catalog) as records,
     ):
         yield store, records
+
+
+def time_of(_context: click.Context, _parameter: click.Parameter, text: str | None) -> float | None:
+    """An option's time in seconds, such as 24h."""
+    from httpapi.setting_values import duration
+
+    if text is None:
+        return None
+    try:
+        return duration(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 def size_of(_context: click.Context, _parameter: click.Parameter, text: str | None) -> int | None:

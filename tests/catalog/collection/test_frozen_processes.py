@@ -37,7 +37,7 @@ def stopped(server: ServeProcess) -> Iterator[None]:
 
 
 def collect(root: Path, wait: str = "0.2") -> int:
-    return run(["admin", "gc", "--data", str(root), "--wait", wait])
+    return run(["admin", "gc", "--keep-deleted", "0", "--data", str(root), "--wait", wait])
 
 
 def states(root: Path) -> set[PackState]:

@@ -94,6 +94,28 @@ def test_gc_says_what_it_would_do_and_does_it(filled: tuple[Path, list[str]], ad
     assert read(root, ids[1]) == IMAGES[1]
 
 
+def test_gc_gives_up_what_was_deleted_longer_ago_than_it_is_told_to_keep(
+    filled: tuple[Path, list[str]], admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, ids = filled
+    delete(root, ids[0], keep=86400.0)
+
+    def given_up(*options: str) -> tuple[int, int]:
+        document = json.loads(admin("gc", "--offline", "--json", *options)[1])
+        return document["deleted_images_given_up"], document["manifests_removed"]
+
+    assert facts(admin("stats")[1])["images deleted"] == "1"
+    assert given_up() == given_up("--keep-deleted", "1h") == (0, 0)
+    assert given_up("--keep-deleted", "0", "--dry-run") == (1, 1)
+    code, _, err = admin("gc", "--offline", "--keep-deleted", "soon")
+    assert (code, 'such as "90m"' in err) == (USAGE, True)
+    monkeypatch.setenv("DRYSTONE_GC_KEEP_DELETED", "0")
+    assert given_up("--keep-deleted", "1h") == (0, 0), "what is said goes before the setting"
+    code, out, _ = admin("gc", "--offline")
+    assert (code, facts(out)["deleted images given up"]) == (OK, "1")
+    assert "images deleted" not in facts(admin("stats")[1])
+
+
 def test_a_damaged_index_is_refused_with_the_command_that_mends_it(
     filled: tuple[Path, list[str]], admin: Admin
 ) -> None:
