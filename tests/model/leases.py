@@ -61,7 +61,7 @@ class Leases:
     collectors: int = 2
     blocks: int = 2
     revives_own: bool = False
-    """Whether a run revives rows that bear its own mark alone; both ways are safe."""
+    """A run revives rows that others have marked at its beginning alone, or else at its end; both ways are safe."""
     lease_before_look: bool = protection("a lease is open before the first look-up")
     lease_until_journaled: bool = protection("a lease ends after the journal is durable")
     lease_checked: bool = protection("the lease is checked when journaling, in the journal's transaction")
@@ -212,10 +212,14 @@ class Leases:
                 yield f"marks {_names(reached)}", (store, *writers, Collector("condemn", 0, reached))
         elif me.at == "condemn":
             row = store.rows[me.block]
-            passes = bool(me.reached & 1) or row == GONE
-            rows = store.rows if passes else replaced(store.rows, me.block, run)
+            reached = bool(me.reached & 1)
+            # What earlier runs have left marked loses its mark at once, if a root reaches it.
+            revived = LIVE if reached and self.revives_own and row != GONE else row
+            after = revived if reached or row == GONE else run
+            words = "passes over" if after == row else "revives" if after == LIVE else "condemns"
+            rows = replaced(store.rows, me.block, after)
             then = self._next(me, "list" if self.lists_late else "wait")
-            words = f"{'passes over' if passes else 'condemns'} {BLOCKS[me.block]}"
+            words = f"{words} {BLOCKS[me.block]}"
             yield words, (store._replace(rows=rows), *writers, then)
         elif me.at == "list":
             yield "lists the leases", (store, *_listed(writers, mine), Collector("wait"))

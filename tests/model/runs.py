@@ -18,8 +18,9 @@ RUNS: Final[Mapping[str, Leases | Packs | Snapshots | Manifests | Readers]] = {
     "leases-writers": Leases(writers=2, collectors=1, blocks=2),
     "leases-collectors": Leases(writers=1, collectors=2, blocks=2),
     "leases-both": Leases(writers=2, collectors=2, blocks=1),
-    "leases-own-marks": Leases(writers=2, collectors=2, blocks=1, revives_own=True),
+    "leases-own-marks": Leases(writers=1, collectors=2, blocks=2, revives_own=True),
     "packs": Packs(writers=2, collectors=2, blocks=1, packs=3),
+    "packs-one-writer": Packs(writers=1, collectors=2, blocks=1, packs=3),
     "packs-one-collector": Packs(writers=2, collectors=1, blocks=1, packs=3),
     "packs-check-after": Packs(writers=2, collectors=2, blocks=1, packs=3, check_after=True),
     "packs-shared": Packs(writers=2, collectors=2, blocks=1, packs=3, shared=True),
@@ -108,8 +109,8 @@ NEEDED: Final = tuple((run, off) for run, several in _NEEDED.items() for off in 
 
 NOT_NEEDED: Final = (
     ("packs-compaction", "move_compares"),
-    ("packs", "asks_flock"),
-    ("packs", "register_read_again"),
+    ("packs-one-writer", "asks_flock"),
+    ("packs-one-writer", "register_read_again"),
     ("manifests-coalescers", "commit_asks_base"),
 )
 """A run, and a protection without which it is safe all the same: what the README calls a second line."""
