@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.model.explore import explore
+from tests.model.protections import protections, without
+from tests.model.runs import NEEDED, NOT_NEEDED, RUNS
+
+README = (Path(__file__).parent / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_the_protocol_is_safe_in_every_state_that_it_can_reach(run: str) -> None:
+    found = explore(RUNS[run])
+    assert found.broken is None, "\n".join((*found.trace, str(found.broken)))
+
+
+@pytest.mark.parametrize(("run", "off"), NEEDED)
+def test_without_any_one_protection_it_breaks(run: str, off: str) -> None:
+    found = explore(without(RUNS[run], off))
+    assert found.broken is not None, f"{found.states} states, and {off} was not needed"
+    print(*found.trace, found.broken, sep="\n")
+
+
+@pytest.mark.parametrize(("run", "off"), NOT_NEEDED)
+def test_what_the_readme_calls_a_second_line_is_one(run: str, off: str) -> None:
+    assert explore(without(RUNS[run], off)).broken is None
+
+
+def test_every_protection_is_shown_to_be_needed_or_called_a_second_line() -> None:
+    shown = {(type(RUNS[run]), off) for run, off in (*NEEDED, *NOT_NEEDED)}
+    every = {(type(model), off) for model in RUNS.values() for off in protections(model)}
+    assert shown == every
+
+
+def test_the_readme_says_what_happens_without_each() -> None:
+    told = set(re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE))
+    assert told == {off for model in RUNS.values() for off in protections(model)}
