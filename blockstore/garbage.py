@@ -153,7 +153,8 @@ def _remove_files(
     """Manifests that are retired or that no record names, journals without a pin, locks without an owner."""
     manifests = [listed for listed in listing.manifests(store.root) if listed.name not in roots.live]
     journals = [listed for listed in listing.journals(store.root) if listed.name not in roots.pins]
-    places = [listed for listed in listing.places(store.root) if listed.name not in roots.live]
+    beside = (*listing.places(store.root), *listing.seconds(store.root))
+    places = [listed for listed in beside if listed.name not in roots.live]
     done.manifests_removed, done.journals_removed = len(manifests), len(journals)
     if done.dry_run:
         done.freed += sum(listed.taken for listed in (*manifests, *places, *journals))

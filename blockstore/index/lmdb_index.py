@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from blockstore import clock
 from blockstore.block import Place
 from blockstore.errors import StoreUnavailable
-from blockstore.index.contract import BATCH, HOLD, ROW, IndexSize, PackRecord, PackState
+from blockstore.index.bounded import bounded
+from blockstore.index.contract import BATCH, ROW, IndexSize, PackRecord, PackState
 from blockstore.index.lmdb_env import MAP_SIZE, LmdbEnv, Txn
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from blockstore.disk import Disk
     from blockstore.index.in_use import InUse
 
-CHECK_EVERY: Final = 256
-"""Rows between two looks at the clock while the write lock is held."""
 _NUMBER: Final = struct.Struct(">I")
 _RECORD: Final = struct.Struct("<16sBQB")
 _NEXT: Final = b"next-pack"
@@ -79,6 +77,16 @@ class LmdbIndex:
 
         return self._read(look)
 
+    def bad_rows(self) -> list[tuple[bytes, Place]]:
+        """Read in one transaction: what is damaged is not much, or there is not much else to do."""
+
+        def look(txn: Txn) -> list[tuple[bytes, Place]]:
+            with txn.cursor(self._bad) as cursor:
+                marked = list(cursor)
+            return [(name, Place.decode(bad)) for name, bad in marked if txn.get(name, db=self._blocks) == bad]
+
+        return self._read(look)
+
     def put_many(self, rows: Mapping[bytes, Place], *, seal: Iterable[int] = ()) -> None:
         """Add rows, sorted, in transactions of a bounded size and time."""
         todo = sorted(rows.items())
@@ -99,7 +107,7 @@ class LmdbIndex:
         # Marks are rare; without any, a row costs one call instead of three, and rows that are there stay as they are.
         marked = any(txn.stat(table)["entries"] for table in (self._condemned, self._bad))
         done = 0
-        for done in self._bounded(len(todo)):
+        for done in bounded(len(todo)):
             digest, place = todo[done - 1]
             if place.pack not in ends:
                 ends[place.pack] = self._accepting(txn, place.pack).indexed_end
@@ -279,7 +287,7 @@ class LmdbIndex:
 
         def some(txn: Txn) -> tuple[int, int]:
             done = hits = 0
-            for done in self._bounded(len(todo)):
+            for done in bounded(len(todo)):
                 hits += change(txn, todo[done - 1])
             return done, hits
 
@@ -288,12 +296,3 @@ class LmdbIndex:
             todo = todo[done:]
             changed += hits
         return changed
-
-    @staticmethod
-    def _bounded(count: int) -> Iterator[int]:
-        """1, 2, 3 … count, but ending early after BATCH rows or when the lock was held for HOLD seconds."""
-        began = clock.monotonic()
-        for done in range(1, min(count, BATCH) + 1):
-            yield done
-            if done % CHECK_EVERY == 0 and clock.monotonic() - began > HOLD:
-                return
