@@ -1,7 +1,7 @@
-"""Stop a collection, or the making of a new index, at step 1, 2, 3 …: all is there, and a second run finishes.
+"""Stop a collection, the making of a new index or a scrub at step 1, 2, 3 …: all is there, and a second run finishes.
 
-`python -m tests.crashes.crash_while_cleaning WORK DIR MODE FIRST STRIDE`; WORK is `gc` or `rebuild`, the rest is as
-`stopped_work` has it.
+`python -m tests.crashes.crash_while_cleaning WORK DIR MODE FIRST STRIDE`; WORK is `gc`, `rebuild` or `scrub`, the rest
+is as `stopped_work` has it.
 """
 
 from __future__ import annotations
@@ -15,10 +15,13 @@ from blockstore.data_dir import DataDir
 from blockstore.disk import Disk
 from blockstore.garbage import Collecting
 from blockstore.index.rebuild import Rebuilding, rebuild
+from blockstore.manifest import second_of
 from blockstore.progress import Silent
-from catalog.usecases import administration
+from blockstore.roots import path_of
+from blockstore.scrub import Scrubbing
+from catalog.usecases import administration, scrubbing
 from tests.crashes.stopped_work import Subject, main
-from tests.kit.filled_store import MAP, contents, delete, fill, looked_after, read, verified
+from tests.kit.filled_store import MAP, contents, delete, fill, flip, looked_after, read, verified
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,10 +29,15 @@ if TYPE_CHECKING:
 IMAGES = contents(3, 300_000)
 
 
-def prepare(root: Path) -> list[str]:
-    """Three images, of which the first is deleted."""
+def prepare(root: Path, what: str) -> list[str]:
+    """Three images, of which the first is deleted; to be scrubbed, one's manifest is damaged, and one's copy lost."""
     ids = fill(root, IMAGES)
     delete(root, ids[0])
+    if what == "scrub":
+        with looked_after(root) as (_, records):
+            one, two = (path_of(root, name) for name in records.read(administration.roots_of).live)
+        flip(one, 8 * 200)
+        second_of(two).unlink()
     return ids[1:]
 
 
@@ -44,12 +52,18 @@ def make_again(root: Path, disk: Disk) -> None:
         rebuild(data, Rebuilding(data=True, keep_old=True, map_size=MAP), Silent())
 
 
-WORKS = {"gc": collect, "rebuild": make_again}
+def scrub(root: Path, disk: Disk) -> None:
+    with looked_after(root, disk=disk) as (store, records):
+        assert scrubbing.scrub_all(store, records, Scrubbing(), Silent()).scrubbed.clean
+
+
+WORKS = {"gc": collect, "rebuild": make_again, "scrub": scrub}
 
 
 def look(what: str, root: Path, ids: list[str]) -> None:
     """Whatever is left is whole; images read the same; the same work done to its end leaves nothing behind."""
-    verified(root)
+    if what != "scrub":
+        verified(root)
     for image_id, data in zip(ids, IMAGES[1:], strict=True):
         assert read(root, image_id) == data, "other bytes"
     WORKS[what](root, Disk())
@@ -69,7 +83,7 @@ def look(what: str, root: Path, ids: list[str]) -> None:
 
 def subject(what: str) -> Subject:
     return Subject(
-        prepare,
+        lambda root: prepare(root, what),
         lambda root, _ids, disk, _said: WORKS[what](root, disk),
         lambda root, ids, _said: look(what, root, ids),
     )
