@@ -21,6 +21,10 @@ UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1
 SIZE = re.compile(r"([0-9]{1,18})\s*([a-z]*)", re.ASCII | re.IGNORECASE)
 
 
+SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+INTERVAL = re.compile(r"off|([0-9]{1,9}(?:\.[0-9]+)?)\s*([smhd]?)", re.ASCII)
+
+
 @dataclass(frozen=True, slots=True)
 class Listen:
     """Where to listen: a host name or address without brackets, and a port (0 takes a free one)."""
@@ -81,6 +85,14 @@ def seconds(value: object) -> float:
     if not 0 < seconds < 1e9:
         raise ValueError(f"expected seconds, more than 0, not {value!r}.")
     return seconds
+
+
+def interval(value: object) -> float:
+    """Seconds, or a time such as 36h or 30d; 0 for never, which `off` says too."""
+    match = None if isinstance(value, bool) else INTERVAL.fullmatch(str(value).strip().lower())
+    if match is None:
+        raise ValueError(f'expected seconds, a time such as "12h" or "30d", or "off", not {value!r}.')
+    return float(match[1]) * SECONDS[match[2]] if match[1] else 0.0
 
 
 def listen(value: object) -> Listen:

@@ -67,6 +67,8 @@ class Settings:
     hashes: str = "inline"
     delta_expiry: float = 86400.0
     jobs: int = 1
+    scrub_every: float = 30 * 86400.0
+    scrub_rate: int = 32 << 20
     metrics: str = "admin"
     log_level: str = "info"
     log_format: str = "text"
@@ -139,9 +141,14 @@ def worker_environment(figures: Path) -> dict[str, str]:
 
     It imports what this one does, whatever lies in the current directory; and it does not speak to the service manager.
     """
+    return child_environment() | {"PROMETHEUS_MULTIPROC_DIR": str(figures)}
+
+
+def child_environment() -> dict[str, str]:
+    """The same of a process that this one starts for any other work."""
     ours = {name: text for name, text in os.environ.items() if name not in {"NOTIFY_SOCKET", "WATCHDOG_USEC"}}
     paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
-    return ours | {"PROMETHEUS_MULTIPROC_DIR": str(figures), "PYTHONPATH": paths}
+    return ours | {"PYTHONPATH": paths}
 
 
 def _given(
@@ -170,11 +177,19 @@ def _path_in(variables: Mapping[str, str]) -> Path | None:
 
 def _from_file(path: Path) -> dict[str, object]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return _flat(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise SettingsRefused(f"The configuration {path} cannot be read: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsRefused(f"The configuration {path} is not TOML: {error}.") from error
+
+
+def _flat(document: dict[str, object]) -> dict[str, object]:
+    """A table's keys with its name before them: `every` in `[scrub]` is the setting `scrub_every`."""
+    found: dict[str, object] = {}
+    for key, value in document.items():
+        found |= {f"{key}_{name}": each for name, each in value.items()} if isinstance(value, dict) else {key: value}
+    return found
 
 
 def _known_ones(
@@ -225,6 +240,8 @@ _READERS: dict[str, Callable[[object], object]] = {
     "hashes": values.one_of("inline", "background"),
     "delta_expiry": values.seconds,
     "jobs": values.count(0, 64),
+    "scrub_every": values.interval,
+    "scrub_rate": values.size_of_at_least(1),
     "metrics": values.one_of("admin", "open", "off"),
     "log_level": values.one_of("debug", "info", "warning", "error"),
     "log_format": values.one_of("text", "json"),

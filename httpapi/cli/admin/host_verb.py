@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from blockstore.bare_store import BareStore
     from catalog.inventory import Records
+    from httpapi.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Chosen:
     data: Path
     json: bool
     quiet: bool
+    settings: Settings
 
     @property
     def catalog(self) -> Path:
@@ -54,6 +56,7 @@ def host_verb(function: Callable[..., int | None]) -> Callable[..., None]:
         try:
             settings = load(config=values.pop("config"), flags={"data": values.pop("data")})
             chosen = Chosen(
+                settings=settings,
                 data=settings.data,
                 json=values.pop("as_json") or before.get("as_json", False),
                 quiet=values.pop("quiet") or before.get("quiet", False),
