@@ -107,7 +107,10 @@ class _Reading:
         """From where it is to the end."""
         headers = {"Range": f"bytes={self.at}-", "If-Range": self._tag} if self.at else {}
         with transport_errors(self._name, self._stall):
-            answer = await self._session.get(self._address, headers=headers, max_redirects=REDIRECTS)
+            try:
+                answer = await self._session.get(self._address, headers=headers, max_redirects=REDIRECTS)
+            except (aiohttp.InvalidUrlClientError, aiohttp.NonHttpUrlClientError, aiohttp.TooManyRedirects) as failure:
+                raise SourceRefused(f"{self._name} leads to where nothing can be read ({failure})") from failure
         async with answer:
             self._check(answer)
             iterator = answer.content.iter_any()
@@ -125,8 +128,6 @@ class _Reading:
         self.ended = True
 
     def _check(self, answer: aiohttp.ClientResponse) -> None:
-        if answer.url.scheme not in {"http", "https"}:
-            raise SourceRefused(f"{self._name} leads to {answer.url.scheme}, where nothing is read")
         if self.at:
             found = _RANGE.fullmatch(answer.headers.get("Content-Range", ""))
             if answer.status != HTTPStatus.PARTIAL_CONTENT or found is None or int(found[1]) != self.at:
