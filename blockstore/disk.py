@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from blockstore.errors import BlockstoreError, Missing, StoreFull, StoreUnavailable
+from blockstore.errors import Missing, StoreFull, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from typing_extensions import Buffer
@@ -25,6 +26,16 @@ if TYPE_CHECKING:
 NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 MOST_BUFFERS: Final = 512
 """Below every system's IOV_MAX (1,024 here)."""
+
+
+@functools.cache
+def _beside() -> ThreadPoolExecutor:
+    """Threads for syncs that somebody waits for who syncs something else meanwhile."""
+    return ThreadPoolExecutor(8, thread_name_prefix="sync-too")
+
+
+# A forked process has none of its parent's threads.
+os.register_at_fork(after_in_child=_beside.cache_clear)
 
 
 @contextlib.contextmanager
@@ -88,21 +99,12 @@ class Disk:
         Journalling file systems then need one or two flushes of the disk for all of them, where one sync after another
         waits for one each.
         """
-        errors: list[Exception] = []
-
-        def noted(step: Callable[[], None]) -> None:
-            try:
-                step()
-            except BlockstoreError as error:
-                errors.append(error)
-
-        steps = [partial(self.sync, fd, what) for fd, what in files] + [partial(self.sync_directory, directory)]
-        threads = [threading.Thread(target=noted, args=(step,), name="sync-too") for step in steps[1:]]
-        for thread in threads:
-            thread.start()
-        noted(steps[0])
-        for thread in threads:
-            thread.join()
+        others = [partial(self.sync, fd, what) for fd, what in files[1:]] + [partial(self.sync_directory, directory)]
+        running = [_beside().submit(step) for step in others]
+        try:
+            self.sync(*files[0])
+        finally:
+            errors = [error for error in (each.exception() for each in running) if error is not None]
         if errors:
             raise errors[0]
 

@@ -5,6 +5,7 @@ Each raises ValueError with what it expected; `settings.py` puts the setting's n
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -18,11 +19,9 @@ if TYPE_CHECKING:
 Network: TypeAlias = IPv4Network | IPv6Network
 
 UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40}
+TIMES = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+TIME = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)\s*([a-z]*)", re.ASCII | re.IGNORECASE)
 SIZE = re.compile(r"([0-9]{1,18})\s*([a-z]*)", re.ASCII | re.IGNORECASE)
-
-
-SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-INTERVAL = re.compile(r"off|([0-9]{1,9}(?:\.[0-9]+)?)\s*([smhd]?)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +86,13 @@ def seconds(value: object) -> float:
     return seconds
 
 
-def interval(value: object) -> float:
-    """Seconds, or a time such as 36h or 30d; 0 for never, which `off` says too."""
-    match = None if isinstance(value, bool) else INTERVAL.fullmatch(str(value).strip().lower())
-    if match is None:
-        raise ValueError(f'expected seconds, a time such as "12h" or "30d", or "off", not {value!r}.')
-    return float(match[1]) * SECONDS[match[2]] if match[1] else 0.0
+def duration(value: object) -> float:
+    """A time in seconds, as a number of them or with a unit; 0 is one."""
+    match = None if isinstance(value, bool) else TIME.fullmatch(str(value).strip())
+    found = -1.0 if match is None else float(match[1]) * TIMES.get(match[2].lower(), math.inf)
+    if not 0 <= found <= 1e9:
+        raise ValueError(f'expected a time, as seconds or such as "90m", "24h" or "7d", not {value!r}.')
+    return found
 
 
 def listen(value: object) -> Listen:

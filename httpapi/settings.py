@@ -137,15 +137,15 @@ def notify_variables(environment: Mapping[str, str] | None = None) -> tuple[str,
 
 
 def worker_environment(figures: Path) -> dict[str, str]:
-    """What a process that this one starts as a worker finds in its environment; `figures` is the folder for them.
-
-    It imports what this one does, whatever lies in the current directory; and it does not speak to the service manager.
-    """
+    """What a process that this one starts as a worker finds in its environment; `figures` is the folder for them."""
     return child_environment() | {"PROMETHEUS_MULTIPROC_DIR": str(figures)}
 
 
 def child_environment() -> dict[str, str]:
-    """The same of a process that this one starts for any other work."""
+    """What a process that this one starts finds in its environment.
+
+    It imports what this one does, whatever lies in the current directory; and it does not speak to the service manager.
+    """
     ours = {name: text for name, text in os.environ.items() if name not in {"NOTIFY_SOCKET", "WATCHDOG_USEC"}}
     paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
     return ours | {"PYTHONPATH": paths}
@@ -161,13 +161,23 @@ def _given(
         except SettingsRefused as refusal:
             problems.append(str(refusal))
             document = {}
-        yield from _known_ones(((key, key, value, str(config)) for key, value in document.items()), problems)
+        flat = ((key, shown, value, str(config)) for key, shown, value in _flat(document))
+        yield from _known_ones(flat, problems)
     ours = {name: text for name, text in variables.items() if name.startswith(PREFIX) and name not in NOT_SETTINGS}
     named = ((name.removeprefix(PREFIX).lower(), name, text, name) for name, text in ours.items())
     yield from _known_ones(named, problems)
     for key, value in flags.items():
         if value is not None:
             yield key, value, "--" + key.replace("_", "-")
+
+
+def _flat(document: Mapping[str, object]) -> Iterator[tuple[str, str, object]]:
+    """Key, shown name and value of a file's settings: `every` below `[scrub]` is `scrub_every`."""
+    for name, value in document.items():
+        if isinstance(value, dict):
+            yield from ((f"{name}_{inner}", f"{name}.{inner}", each) for inner, each in value.items())
+        else:
+            yield name, name, value
 
 
 def _path_in(variables: Mapping[str, str]) -> Path | None:
@@ -177,19 +187,11 @@ def _path_in(variables: Mapping[str, str]) -> Path | None:
 
 def _from_file(path: Path) -> dict[str, object]:
     try:
-        return _flat(tomllib.loads(path.read_text(encoding="utf-8")))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsRefused(f"The configuration {path} cannot be read: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsRefused(f"The configuration {path} is not TOML: {error}.") from error
-
-
-def _flat(document: dict[str, object]) -> dict[str, object]:
-    """A table's keys with its name before them: `every` in `[scrub]` is the setting `scrub_every`."""
-    found: dict[str, object] = {}
-    for key, value in document.items():
-        found |= {f"{key}_{name}": each for name, each in value.items()} if isinstance(value, dict) else {key: value}
-    return found
 
 
 def _known_ones(
@@ -205,7 +207,7 @@ def _known_ones(
 
 def _no_setting(key: str, shown: str, source: str) -> str:
     near = difflib.get_close_matches(key, _READERS, n=1)
-    upper = shown != key
+    upper = shown.startswith(PREFIX)
     hint = f"did you mean {PREFIX + near[0].upper() if upper else near[0]}?" if near else "see httpapi/README.md."
     return f"{shown} in {'the environment' if upper else source} is no setting: {hint}"
 
@@ -240,7 +242,7 @@ _READERS: dict[str, Callable[[object], object]] = {
     "hashes": values.one_of("inline", "background"),
     "delta_expiry": values.seconds,
     "jobs": values.count(0, 64),
-    "scrub_every": values.interval,
+    "scrub_every": values.duration,
     "scrub_rate": values.size_of_at_least(1),
     "metrics": values.one_of("admin", "open", "off"),
     "log_level": values.one_of("debug", "info", "warning", "error"),

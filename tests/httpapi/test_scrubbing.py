@@ -109,7 +109,7 @@ def test_the_process_is_ended_with_its_server(filled: tuple[Path, list[str]]) ->
 
 
 @pytest.mark.parametrize(
-    ("given", "seconds"), [("30d", 2592000.0), ("off", 0.0), (90, 90.0), ("1.5 h", 5400.0), ("2m", 120.0), ("0", 0.0)]
+    ("given", "seconds"), [("30d", 2592000.0), (90, 90.0), ("1.5 h", 5400.0), ("2m", 120.0), ("0", 0.0)]
 )
 def test_a_time_may_have_a_unit_and_stand_in_a_table(tmp_path: Path, given: object, seconds: float) -> None:
     from httpapi.settings import load
@@ -122,7 +122,7 @@ def test_a_time_may_have_a_unit_and_stand_in_a_table(tmp_path: Path, given: obje
     assert settings.scrub_rate == 1 << 20
 
 
-@pytest.mark.parametrize("given", ["soon", "-1", "1w", "", "1e9"])
+@pytest.mark.parametrize("given", ["soon", "-1", "1w", "", "99999d"])
 def test_what_is_no_time_is_refused(given: str) -> None:
     from httpapi.settings import SettingsRefused, load
 
