@@ -224,5 +224,6 @@ def test_a_sum_does_not_replace_the_digest(shelf: Shelf) -> None:
     data = path.read_bytes()
     body = data[:48] + b"\x01" + data[49 : HEADER_SIZE - 8]
     path.write_bytes(body + xxh3(body).to_bytes(8, "little") + data[HEADER_SIZE:])
+    second_of(path).unlink()
     with pytest.raises(Damaged, match="its digest differs"):
         ManifestFile(path, its_digest)

@@ -59,7 +59,7 @@ def scrub(chosen: Chosen, *, rate: int | None, threads: int, background: bool, m
     if background:
         from httpapi.background import behind_all_others
 
-        behind_all_others(chosen.settings)
+        behind_all_others(chosen.settings, "scrub")
     how = Scrubbing(chosen.settings.scrub_rate if rate is None else rate, threads)
     with (
         progress(quiet=chosen.quiet or background) as bars,
