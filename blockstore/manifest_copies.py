@@ -1,7 +1,7 @@
 """The two copies of a manifest: whether each is right, and writing anew one that is not.
 
-A copy is replaced by a rename, so whoever reads meanwhile finds the old file or the new one. One process mends at a
-time.
+A copy is replaced by a rename, so whoever reads meanwhile finds the old file or the new one, and it does not matter who
+else writes the same copy: all write the same bytes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 UNBOUNDED: Final = Throttle(None)
 HALF_MADE: Final = ".mending"
-"""The hidden name, in a manifest's folder, of a copy in the making."""
+"""The ending of a copy in the making, whose name is hidden."""
 
 
 def copies_of(path: Path) -> tuple[Path, Path]:
@@ -69,7 +69,7 @@ def mend(path: Path, digest: bytes, copy: Path, disk: Disk) -> None:
     Damaged or Missing if some of it is right in neither: then nothing is changed.
     """
     with contextlib.closing(ManifestFile(path, digest, lambda *_: None)) as manifest:
-        half = copy.parent / HALF_MADE
+        half = copy.with_name(f".{copy.name}{HALF_MADE}")
         disk.unlink(half)
         fd = disk.create(half)
         try:
@@ -88,5 +88,5 @@ def mend(path: Path, digest: bytes, copy: Path, disk: Disk) -> None:
 
 def remove_half_made(manifests: Path, disk: Disk) -> None:
     """Remove what a mending that was killed has left in a data directory's `manifests`."""
-    for half in manifests.glob(f"*/{HALF_MADE}"):
+    for half in manifests.glob(f"*/.*{HALF_MADE}"):
         disk.unlink(half)

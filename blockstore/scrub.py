@@ -95,7 +95,8 @@ class _Pass:
         self._how = how
         self._progress = progress
         self._roots = roots
-        self._throttle = Throttle(how.rate)
+        self._stop = threading.Event()
+        self._throttle = Throttle(how.rate, self._stop)
         self._result = Scrubbed()
         self._suspects = Suspects()
         self._marked = 0
@@ -178,10 +179,9 @@ class _Pass:
         todo = [record for record in self._store.index.packs() if self._is_to_do(record)]
         self._progress.begin("packs", len(todo))
         crew = Crew(self._how.threads)
+        ahead = self._how.threads
         stop = threading.Event()
-        check = PackCheck(
-            self._store, crew, self._throttle, data=True, stop=stop, ahead=self._how.threads, from_disk=True
-        )
+        check = PackCheck(self._store, crew, self._throttle, data=True, stop=stop, ahead=ahead, from_disk=True)
         try:
             for done, pack in enumerate(check.all(todo), 1):
                 compare_pack(self._store, pack, self._result.looked, self._suspects)
@@ -191,6 +191,10 @@ class _Pass:
                 if pack.record.state is PackState.SEALED:
                     self._looked_at(pack.record.name)
                 self._progress.moved(done)
+        except BaseException:
+            # Those who wait for their share of the rate are not waited for.
+            self._stop.set()
+            raise
         finally:
             stop.set()
             crew.close()

@@ -117,7 +117,7 @@ def save(root: Path, state: VerifiedAt, disk: Disk) -> None:
 
 def replace_file(path: Path, data: bytes, disk: Disk) -> None:
     """Give a file of the folder new contents: the old ones or the new ones are there at any time."""
-    half = path.with_name(f".{path.name}")
+    half = path.with_name(f".{path.name}-{os.getpid()}")
     disk.make_directory(path.parent)
     disk.unlink(half)
     fd = disk.create(half)

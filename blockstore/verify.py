@@ -157,7 +157,7 @@ class _Verification:
         crew = Crew(self._wanted.threads)
         ahead = 2 * (self._wanted.threads or os.cpu_count() or 1)
         stop = threading.Event()
-        check = PackCheck(self._store, crew, Throttle(self._wanted.rate), self._wanted.data, stop, ahead)
+        check = PackCheck(self._store, crew, Throttle(self._wanted.rate, stop), self._wanted.data, stop, ahead)
         try:
             for pack in check.all(present):
                 self._named[pack.record.number] = compare_pack(self._store, pack, self._result, self._suspects)

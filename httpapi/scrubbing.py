@@ -100,10 +100,17 @@ async def _run(settings: Settings, options: Sequence[str]) -> bool:
     except BaseException:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(END_SECONDS):
-                await process.wait()
+        await _ended(process)
         raise
     if code:
         _log.warning("Scrubbing %s ended with exit code %d; it goes on later", settings.data, code)
     return not code
+
+
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    """Wait for a process that was told to end; one that reads from a dead disk is killed."""
+    try:
+        async with asyncio.timeout(END_SECONDS):
+            await process.wait()
+    except TimeoutError:
+        process.kill()

@@ -9,7 +9,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from blockstore import clock, harm, manifest_copies, scrub, verified_at
+from blockstore import clock, harm, manifest_copies, scrub
 from blockstore.errors import BlockstoreError
 from blockstore.roots import path_of
 from catalog.health import HarmedImage, Health, keep, named
@@ -67,17 +67,16 @@ def mend_manifests(store: BareStore, records: Records, names: Iterable[str]) -> 
     """Write damaged copies of these live manifests anew; gives their files. What cannot be mended is logged."""
     live = records.read(roots_of).live
     mended = []
-    with verified_at.alone(store.root, store.disk):
-        for root in [live[name] for name in names if name in live]:
-            path = path_of(store.root, root.name)
-            for copy in manifest_copies.copies_of(path):
-                if copy.exists() and not list(manifest_copies.check_copy(copy, root.digest)):
-                    continue
-                try:
-                    manifest_copies.mend(path, root.digest, copy, store.disk)
-                except BlockstoreError as error:
-                    log.warning("%s is damaged and could not be mended: %s", copy, error)
-                else:
-                    log.warning("%s was damaged and is written anew from the other copy", copy)
-                    mended.append(str(copy))
+    for root in [live[name] for name in names if name in live]:
+        path = path_of(store.root, root.name)
+        for copy in manifest_copies.copies_of(path):
+            if copy.exists() and not list(manifest_copies.check_copy(copy, root.digest)):
+                continue
+            try:
+                manifest_copies.mend(path, root.digest, copy, store.disk)
+            except BlockstoreError as error:
+                log.warning("%s is damaged and could not be mended: %s", copy, error)
+            else:
+                log.warning("%s was damaged and is written anew from the other copy", copy)
+                mended.append(str(copy))
     return mended

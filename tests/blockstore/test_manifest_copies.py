@@ -109,7 +109,7 @@ def test_what_is_wrong_in_both_copies_is_refused_and_not_mended(store: BlockStor
     with pytest.raises(Damaged):
         mend(first, result.manifest.digest, first, Disk())
     assert (first.read_bytes(), second.read_bytes()) == before
-    assert not list((tmp_path / "manifests").rglob(HALF_MADE))
+    assert not list((tmp_path / "manifests").rglob(f".*{HALF_MADE}"))
     first.unlink()
     second.unlink()
     with pytest.raises(Missing):
@@ -147,7 +147,7 @@ def test_without_room_for_the_second_copy_nothing_is_acknowledged_and_nothing_le
 def test_what_a_killed_mending_left_is_removed(store: BlockStore, tmp_path: Path) -> None:
     result = write_image(store, [DATA], block_size=BLOCK)
     path = manifest_in(tmp_path)
-    half = path.parent / HALF_MADE
+    half = path.with_name(f".{second_of(path).name}{HALF_MADE}")
     half.write_bytes(b"half")
     mend(path, result.manifest.digest, second_of(path), Disk())
     assert not half.exists()
