@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from blockstore.errors import Missing, StoreFull, StoreUnavailable
@@ -23,6 +26,16 @@ if TYPE_CHECKING:
 NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 MOST_BUFFERS: Final = 512
 """Below every system's IOV_MAX (1,024 here)."""
+
+
+@functools.cache
+def _beside() -> ThreadPoolExecutor:
+    """Threads for syncs that somebody waits for who syncs something else meanwhile."""
+    return ThreadPoolExecutor(8, thread_name_prefix="sync-too")
+
+
+# A forked process has none of its parent's threads.
+os.register_at_fork(after_in_child=_beside.cache_clear)
 
 
 @contextlib.contextmanager
@@ -79,6 +92,21 @@ class Disk:
         """Make the file's bytes and its length durable."""
         with disk_errors(what):
             os.fdatasync(fd)
+
+    def sync_together(self, files: Sequence[tuple[int, str]], directory: Path) -> None:
+        """Sync files (descriptor, name for messages) and the directory that names them, side by side.
+
+        Journalling file systems then need one or two flushes of the disk for all of them, where one sync after another
+        waits for one each.
+        """
+        others = [partial(self.sync, fd, what) for fd, what in files[1:]] + [partial(self.sync_directory, directory)]
+        running = [_beside().submit(step) for step in others]
+        try:
+            self.sync(*files[0])
+        finally:
+            errors = [error for error in (each.exception() for each in running) if error is not None]
+        if errors:
+            raise errors[0]
 
     def sync_directory(self, path: Path) -> None:
         """Make the names in a directory durable."""

@@ -14,6 +14,7 @@ from blockstore import clock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from blockstore.damage_met import Met
     from blockstore.pipeline.slabs import SlabPool
 
 T = TypeVar("T")
@@ -39,12 +40,14 @@ class StoreFigures:
     """A store now; `index_wait` is how long the index's present change has taken, in seconds, 0 without one.
 
     `rounds` are the seconds that each generation took to be made durable since the figures were looked at last.
+    `met` is what readers met that was damaged, since the store was opened.
     """
 
     uploads: PoolFigures
     downloads: PoolFigures
     index_wait: float
     rounds: tuple[float, ...]
+    met: Met
 
 
 class Rounds:

@@ -35,6 +35,11 @@ def manifests(root: Path) -> Iterator[Listed]:
     return _fanned(root / "manifests", manifest.SUFFIX)
 
 
+def seconds(root: Path) -> Iterator[Listed]:
+    """The second copies of manifests; the name is the manifest's."""
+    return _fanned(root / "manifests", manifest.SECOND)
+
+
 def places(root: Path) -> Iterator[Listed]:
     """The files of places beside manifests; the name is the manifest's."""
     return _fanned(root / "manifests", places_file.SUFFIX)

@@ -1,45 +1,61 @@
-"""An opened manifest file: read by `pread`, each leaf checked when it is used, no memory map."""
+"""An opened manifest: read by `pread`, each leaf checked when it is used, no memory map.
+
+The store keeps each manifest twice, in two files with the same bytes. What is wrong or missing in the first is read
+from the second, part by part, so that a reader fails only where neither is right. `manifest_copies.py` mends them.
+"""
 
 from __future__ import annotations
 
 import itertools
+import logging
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from blockstore import manifest_format, manifest_leaf
 from blockstore.disk import disk_errors
-from blockstore.errors import Damaged, GeometryBroken, Missing
+from blockstore.errors import BlockstoreError, Damaged, GeometryBroken, Missing, StoreUnavailable
 from blockstore.manifest_format import DIRECTORY_ROW, HEADER_SIZE, NO_BASE, Header
 from blockstore.places import PlacesFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    Told = Callable[[Path, str], None]
+    """Called with the file of a copy that is not right, and why."""
+
 SUFFIX = ".manifest"
+SECOND: Final = ".second"
+log = logging.getLogger(__name__)
+
+
+def second_of(path: Path) -> Path:
+    """Where the second copy of the manifest at this path lies."""
+    return path.with_suffix(SECOND)
+
+
+def warn(path: Path, why: str) -> None:
+    """What is done about a copy that is not right when nobody else wants to know."""
+    log.warning("manifest %s: %s; it is read from its other copy, `drystone admin scrub` mends it", path.stem, why)
 
 
 class ManifestFile:
-    """One manifest; safe to use from several threads. `digest` is the one that it was asked for and has."""
+    """One manifest; safe to use from several threads. `digest` is the one that it was asked for and has.
 
-    def __init__(self, path: Path, digest: bytes) -> None:
+    `told` hears of the first thing that had to be read from the second copy; without `spare` nothing ever is.
+    """
+
+    def __init__(self, path: Path, digest: bytes, told: Told = warn, *, spare: bool = True) -> None:
         self.path = path
         self.digest = digest
-        with disk_errors(str(path)):
-            try:
-                self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                raise Missing(f"{path} is gone") from None
-            try:
-                self.header, self._directory = self._read_head()
-                self._row = manifest_leaf.row_of(self.header)
-            except BaseException:
-                os.close(self._fd)
-                raise
+        self._told: Told | None = told
+        self._copies = (path, second_of(path)) if spare else (path,)
+        self._fd, self._head, self.header, self._directory = self._opened()
+        self._row = manifest_leaf.row_of(self.header)
         self._places = PlacesFile(path)
 
     def leaf(self, key: int) -> NDArray[np.void] | None:
@@ -70,9 +86,30 @@ class ManifestFile:
 
         Damaged when its bytes or its blocks are not what they should be.
         """
+        try:
+            return self._leaf(self._fd, at)
+        except (Damaged, StoreUnavailable) as trouble:
+            # Both by name: the one that is open is the second if the first one's head is wrong.
+            for path in self._copies if len(self._copies) > 1 else ():
+                try:
+                    leaf = self._leaf_of(path, at)
+                except BlockstoreError:
+                    continue
+                self._tell(trouble)
+                return leaf
+            raise
+
+    def _leaf_of(self, path: Path, at: int) -> NDArray[np.void]:
+        fd = _open(path)
+        try:
+            return self._leaf(fd, at)
+        finally:
+            os.close(fd)
+
+    def _leaf(self, fd: int, at: int) -> NDArray[np.void]:
         row, what = self._directory[at], str(self.path)
         with disk_errors(what):
-            data = os.pread(self._fd, int(row["count"]) * self._row.itemsize, int(row["offset"]))
+            data = os.pread(fd, int(row["count"]) * self._row.itemsize, int(row["offset"]))
         if self.header.is_fixed:
             return manifest_leaf.decode_leaf(data, row, self.header, what)
         last = at + 1 == len(self._directory)
@@ -100,33 +137,85 @@ class ManifestFile:
         """The keys of all leaves, ascending: block numbers / 1,024, or the offsets of content-defined ones."""
         return [int(key) for key in self._directory["key"]]
 
+    def leaf_places(self) -> list[tuple[int, int]]:
+        """Of all leaves, in order: the offset in the file, and how many rows."""
+        return [(int(row["offset"]), int(row["count"])) for row in self._directory]
+
+    def pieces(self) -> Iterator[tuple[int, bytes]]:
+        """Every byte of the file, as it should be: (offset, bytes), the header last. Damaged where no copy has it."""
+        for at, row in enumerate(self._directory):
+            yield int(row["offset"]), self.leaf_at(at).tobytes()
+        yield self.header.directory, self._directory.tobytes()
+        yield 0, self._head
+
     def close(self) -> None:
         """Close the file."""
         os.close(self._fd)
         self._places.close()
 
-    def _read_head(self) -> tuple[Header, NDArray[np.void]]:
-        what = str(self.path)
-        head = os.pread(self._fd, HEADER_SIZE, 0)
-        header = manifest_format.decode_header(head, what)
-        size = header.leaves * DIRECTORY_ROW.itemsize
-        end = os.fstat(self._fd).st_size
-        if header.directory + size != end:
-            raise Damaged(f"{what} has {end} bytes where its directory ends at {header.directory + size}")
-        directory = os.pread(self._fd, size, header.directory)
-        if manifest_format.manifest_digest(head, directory) != self.digest:
-            raise Damaged(f"{what} is not the manifest that it should be: its digest differs")
-        return header, manifest_format.decode_directory(directory, header, what)
+    def _opened(self) -> tuple[int, bytes, Header, NDArray[np.void]]:
+        """The first copy whose header and directory are right: its descriptor, and these."""
+        trouble: BlockstoreError | None = None
+        for path in self._copies:
+            try:
+                opened = _open_copy(path, self.digest)
+            except (Damaged, Missing, StoreUnavailable) as error:
+                # Of both, what is wrong with the first is told: it is the one that everybody knows.
+                trouble = trouble or error
+                continue
+            if trouble is not None:
+                self._tell(trouble)
+            return opened
+        assert trouble is not None
+        raise trouble
+
+    def _tell(self, trouble: BlockstoreError) -> None:
+        told, self._told = self._told, None
+        if told is not None:
+            told(self.path, str(trouble))
 
 
-def open_chain(files: Sequence[tuple[Path, bytes]]) -> list[ManifestFile]:
-    """Open a chain, newest first, given as (path, digest); refuses one whose links or geometry don't fit."""
+def _open(path: Path) -> int:
+    with disk_errors(str(path)):
+        try:
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise Missing(f"{path} is gone") from None
+
+
+def _open_copy(path: Path, digest: bytes) -> tuple[int, bytes, Header, NDArray[np.void]]:
+    fd = _open(path)
+    try:
+        with disk_errors(str(path)):
+            return fd, *_read_head(fd, digest, str(path))
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+def _read_head(fd: int, digest: bytes, what: str) -> tuple[bytes, Header, NDArray[np.void]]:
+    head, end = os.pread(fd, HEADER_SIZE, 0), os.fstat(fd).st_size
+    header = manifest_format.decode_header(head, what)
+    size = header.leaves * DIRECTORY_ROW.itemsize
+    if header.directory + size != end:
+        raise Damaged(f"{what} has {end} bytes where its directory ends at {header.directory + size}")
+    directory = os.pread(fd, size, header.directory)
+    if manifest_format.manifest_digest(head, directory) != digest:
+        raise Damaged(f"{what} is not the manifest that it should be: its digest differs")
+    return head, header, manifest_format.decode_directory(directory, header, what)
+
+
+def open_chain(files: Sequence[tuple[Path, bytes]], told: Told = warn) -> list[ManifestFile]:
+    """Open a chain, newest first, given as (path, digest); refuses one whose links or geometry don't fit.
+
+    `told` as for a ManifestFile.
+    """
     if not files:
         raise Missing("the image has no manifest")
     chain: list[ManifestFile] = []
     try:
         for path, digest in files:
-            chain.append(ManifestFile(path, digest))
+            chain.append(ManifestFile(path, digest, told))
         for here, base in itertools.pairwise(chain):
             _check_link(here, base)
         _check_bottom(chain[-1])

@@ -1,4 +1,4 @@
-"""Writing a manifest's file as its blocks become known: leaves as they fill, then directory and header."""
+"""Writing a manifest's two files as its blocks become known: leaves as they fill, then directory and header."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from blockstore import manifest_format, manifest_leaf
 from blockstore.digest import HOLE, digest
 from blockstore.errors import BlockstoreError, StoreUnavailable
 from blockstore.features import CONTENT_DEFINED, NONE, Features
-from blockstore.manifest import SUFFIX
+from blockstore.manifest import SUFFIX, second_of
 from blockstore.manifest_format import (
     DIRECTORY_ROW,
     HEADER_SIZE,
@@ -65,8 +65,11 @@ def path_of(directory: Path, name: str) -> Path:
 
 
 def remove(path: Path, disk: Disk) -> None:
-    """Remove a manifest that nobody names, and its places; what can't be removed now is garbage."""
-    for file in (path, beside(path)):
+    """Remove a manifest that nobody names, and what lies beside it; what can't be removed now is garbage.
+
+    The first copy goes last: while it has its name nobody looks for another.
+    """
+    for file in (beside(path), second_of(path), path):
         with contextlib.suppress(BlockstoreError):
             disk.unlink(file)
 
@@ -85,12 +88,20 @@ class ManifestBuilder:
         self._base = base
         self._disk = disk
         disk.make_directory(self._path.parent)
-        self._fd: int | None = create(disk, self._path)
+        self._places = PlacesWriter(self._path, disk, fewest=1 if base else WORTH_IT)
+        self._files: list[tuple[int, str]] = []
+        try:
+            # The first copy is locked before there is a second: who may remove the one looks at the other.
+            self._files.append((create(disk, self._path), str(self._path)))
+            second = second_of(self._path)
+            self._files.append((disk.create(second), str(second)))
+        except BaseException:
+            self.abandon()
+            raise
         self._end = HEADER_SIZE
         self._directory: list[tuple[int, int, int, int, bytes]] = []
         self._key = 0
         self._leaf: list[tuple[int, int, bytes]] = []
-        self._places = PlacesWriter(self._path, disk, fewest=1 if base else WORTH_IT)
         self._known: dict[bytes, Place] = {}
         self._size = 0
         self._entries = 0
@@ -138,7 +149,6 @@ class ManifestBuilder:
 
     def finish(self, size: int) -> BuiltManifest:
         """Write directory and header for an image of `size` bytes and make the file durable."""
-        assert self._fd is not None
         self._end_leaf()
         rows = np.zeros(len(self._directory), dtype=DIRECTORY_ROW)
         for at, (key, offset, count, reserved, name) in enumerate(self._directory):
@@ -146,13 +156,11 @@ class ManifestBuilder:
         directory = rows.tobytes()
         depth = self._base.header.depth + 1 if self._base else 0
         header = manifest_format.encode_header(self._header(size, depth))
-        what = str(self._path)
-        self._disk.write(self._fd, [directory], self._end, what)
+        self._write(directory, self._end)
         # The header comes last: a file without one was never finished.
-        self._disk.write(self._fd, [header], 0, what)
-        self._disk.sync(self._fd, what)
-        self._disk.sync_directory(self._path.parent)
-        hold, self._fd = Hold(self._fd), None
+        self._write(header, 0)
+        self._disk.sync_together(self._files, self._path.parent)
+        hold = Hold(self._files.pop(0)[0])
         self._close()
         base = self._base.path.stem if self._base else None
         name = manifest_format.manifest_digest(header, directory)
@@ -217,15 +225,14 @@ class ManifestBuilder:
     def _end_leaf(self) -> None:
         if not self._leaf:
             return
-        assert self._fd is not None
         starts, lengths, names = zip(*self._leaf, strict=True)
         if self._cutting.is_fixed:
             data = manifest_leaf.encode_leaf(starts, names)
         else:
             data = manifest_leaf.encode_content_leaf(starts, lengths, names)
-        end = self._disk.write(self._fd, [data], self._end, str(self._path))
+        self._write(data, self._end)
         self._directory.append((self._key, self._end, len(self._leaf), 0, digest(data)))
-        self._end = end
+        self._end += len(data)
         self._entries += len(self._leaf)
         self._places.add([self._known.get(name) for name in names])
         self._known.clear()
@@ -233,6 +240,10 @@ class ManifestBuilder:
 
     def _close(self) -> None:
         self._places.close()
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
+        while self._files:
+            os.close(self._files.pop()[0])
+
+    def _write(self, data: bytes, at: int) -> None:
+        assert self._files, "the manifest is closed"
+        for fd, what in self._files:
+            self._disk.write(fd, [data], at, what)

@@ -18,6 +18,11 @@ def new_name() -> bytes:
     return (clock.now_us() // 1000).to_bytes(6, "big") + secrets.token_bytes(10)
 
 
+def made_at(name: bytes) -> int:
+    """When the name was made, in microseconds since 1970 UTC."""
+    return int.from_bytes(name[:6], "big") * 1000
+
+
 def fan_out(name: str) -> str:
     """The directory for a file with this name: its last two hex digits, since the first ones are the time's."""
     return name[-2:]

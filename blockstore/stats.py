@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from blockstore import listing
+from blockstore import listing, verified_at
 from blockstore.index.contract import PackState
 from blockstore.leases.flock import held_files
 from blockstore.mark import mark
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from blockstore.listing import Listed
     from blockstore.progress import Progress
     from blockstore.roots import Roots
+    from blockstore.verified_at import PacksVerified
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ class StoreStats:
     leases: int
     processes: int
     disk: int
+    verified: PacksVerified
     garbage: Blocks | None
 
 
@@ -68,13 +70,15 @@ def stats(store: BareStore, roots: Roots, progress: Progress, *, garbage: bool) 
     """Count everything; a scan of the index, and with `garbage` every live manifest is read. Nothing is changed."""
     usage, unreached = _scan(store, roots, progress, garbage=garbage)
     packs, dead = _packs(store, usage, progress)
-    manifests: dict[str, list[Listed]] = {"live": [], "retired": [], "orphaned": []}
+    manifests: dict[str, list[Listed]] = {"live": [], "retired": [], "orphaned": [], "second": []}
     for listed in listing.manifests(store.root):
         kind = "live" if listed.name in roots.live else "retired" if listed.name in roots.retired else "orphaned"
         manifests[kind].append(listed)
+    manifests["second"] += listing.seconds(store.root)
     journals: dict[str, list[Listed]] = {"pinned": [], "orphaned": []}
     for listed in listing.journals(store.root):
         journals["pinned" if listed.name in roots.pins else "orphaned"].append(listed)
+    sealed = [record.name for record in store.index.packs() if record.state is PackState.SEALED]
     return StoreStats(
         unique=Blocks(sum(usage.rows.values()), usage.raw, sum(usage.stored.values())),
         dead=dead,
@@ -85,6 +89,7 @@ def stats(store: BareStore, roots: Roots, progress: Progress, *, garbage: bool) 
         leases=len(held_files(store.data.folder("leases"))),
         processes=len(held_files(store.data.folder("processes"))),
         disk=listing.taken(store.root),
+        verified=verified_at.load(store.root, store.data.store).of(sealed),
         garbage=unreached,
     )
 

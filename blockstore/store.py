@@ -22,6 +22,7 @@ from blockstore import manifest_builder
 from blockstore.base_view import BaseView
 from blockstore.claims import Claims
 from blockstore.coalesce import DEEPEST, Flattening
+from blockstore.damage_met import DamageMet
 from blockstore.data_dir import DataDir
 from blockstore.delta_store import DeltaStore
 from blockstore.disk import Disk
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from blockstore.block import Place
+    from blockstore.damage_met import Met
     from blockstore.index.contract import BlockIndex
     from blockstore.manifest import ManifestFile
     from blockstore.pipeline.slabs import SlabShare
@@ -83,6 +85,7 @@ class BlockStore:
     def __init__(self, data: DataDir, options: StoreOptions) -> None:
         self._data = data
         self._options = options
+        self._met = DamageMet()
         self.disk = data.disk
         self._index_writer = IndexWriter()
         self.index: BlockIndex = open_index(data, self._index_writer, options.index_map)
@@ -105,12 +108,14 @@ class BlockStore:
         self.deltas = DeltaStore(self, data.folder("journals"), data.folder("manifests"), data.store)
 
     @classmethod
-    def open(cls, root: Path, options: StoreOptions | None = None, *, disk: Disk | None = None) -> BlockStore:
+    def open(
+        cls, root: Path, options: StoreOptions | None = None, *, disk: Disk | None = None, purpose: str = "serve"
+    ) -> BlockStore:
         """Open the data directory `root` (made if missing or empty) and adopt what dead writers left.
 
         DataRefused says why it must not be opened and what to do; Damaged names a damaged file.
         """
-        data = DataDir.open(root, disk or Disk())
+        data = DataDir.open(root, disk or Disk(), purpose=purpose)
         try:
             store = cls(data, options or StoreOptions())
         except BaseException:
@@ -223,7 +228,12 @@ class BlockStore:
     def figures(self) -> StoreFigures:
         """How the store is doing now; the rounds that it tells of it does not tell again."""
         uploads, downloads = PoolFigures.of(self.slabs), PoolFigures.of(self.pieces)
-        return StoreFigures(uploads, downloads, self._index_writer.waiting(), self._generations.rounds.drained())
+        waiting, rounds = self._index_writer.waiting(), self._generations.rounds.drained()
+        return StoreFigures(uploads, downloads, waiting, rounds, self._met.so_far())
+
+    def damage_met(self) -> Met:
+        """What was damaged and met by readers of this process so far."""
+        return self._met.so_far()
 
     def index_wait(self) -> float:
         """Seconds that the index's present change has taken or waited for the lock; 0 without one."""
@@ -248,7 +258,8 @@ class BlockStore:
 
         def mark() -> None:
             try:
-                if self.index.mark_bad(digest, place):
+                if not self.index.bad_among([digest]) and self.index.mark_bad(digest, place):
+                    self._met.block()
                     log.error("block %s in pack %d at %d is damaged: not used any more", digest.hex(), *place[:2])
             except BlockstoreError as error:
                 log.warning("block %s is damaged and could not be marked so: %s", digest.hex(), error)
@@ -258,7 +269,8 @@ class BlockStore:
     def chain(self, chain: Sequence[tuple[str, bytes]]) -> list[ManifestFile]:
         """The manifests of a chain, open. Missing, Damaged."""
         folder = self._data.folder("manifests")
-        return open_chain([(manifest_builder.path_of(folder, name), digest) for name, digest in chain])
+        files = [(manifest_builder.path_of(folder, name), digest) for name, digest in chain]
+        return open_chain(files, self._met.manifest)
 
     def _base(self, chain: Sequence[tuple[str, bytes]], cutting: Cutting) -> BaseView | None:
         if not chain or not cutting.is_fixed:

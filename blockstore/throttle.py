@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import threading
-import time
 
 from blockstore import clock
 
 
 class Throttle:
-    """Lets `rate` bytes a second through; None lets everything."""
+    """Lets `rate` bytes a second through; None lets everything. Nobody waits any more once `stop` is set."""
 
-    def __init__(self, rate: int | None) -> None:
+    def __init__(self, rate: int | None, stop: threading.Event | None = None) -> None:
         self._rate = rate
+        self._stop = stop or threading.Event()
         self._lock = threading.Lock()
         self._free = clock.monotonic()
 
@@ -24,4 +24,4 @@ class Throttle:
             now = clock.monotonic()
             begins = max(self._free, now)
             self._free = begins + count / self._rate
-        time.sleep(begins - now)
+        self._stop.wait(begins - now)

@@ -30,8 +30,8 @@ from blockstore.marks import Marks, prefixes
 from blockstore.pipeline.crew import Crew
 from blockstore.roots import path_of
 from blockstore.throttle import Throttle
-from blockstore.verify_manifests import check_manifest, users_of
-from blockstore.verify_packs import CheckedPack, PackCheck, place_of
+from blockstore.verify_manifests import CheckedManifest, check_manifest, users_of
+from blockstore.verify_packs import PackCheck, compare_pack
 from blockstore.verify_rows import RowCheck
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
     from blockstore.bare_store import BareStore
     from blockstore.index.contract import PackRecord
-    from blockstore.pack_contents import Spot
     from blockstore.progress import Progress
     from blockstore.roots import PinRoot, Roots
 
@@ -93,7 +92,8 @@ class _Verification:
             self._check_manifests()
             self._check_journals()
             self._check_packs(self._store.index.packs())
-            rows = RowCheck(self._store, self._marks, self._named, self._result, self._suspects, self._progress)
+            told = self._result, self._suspects, self._progress
+            rows = RowCheck(self._store, self._marks, self._named, *told, data=self._wanted.data)
             self._tell_harm(rows.run())
             self._mark()
         finally:
@@ -106,21 +106,24 @@ class _Verification:
     def _check_manifests(self) -> None:
         live = self._roots.live
         self._progress.begin("manifests", len(live))
-        wrong: dict[str, list[Spot]] = {}
+        wrong: dict[str, CheckedManifest] = {}
+        single = 0
         for done, root in enumerate(live.values(), 1):
-            spots = list(check_manifest(root, self._roots, self._store.root, self._store.data.store, self._marks))
-            if spots:
-                wrong[root.name] = spots
+            checked = check_manifest(root, self._roots, self._store.root, self._store.data.store, self._marks)
+            single += checked.single
+            if checked.wrong:
+                wrong[root.name] = checked
             self._progress.moved(done)
         self._result.manifests = len(live)
         # Deleted meanwhile, a manifest may be gone, and nobody wants it.
         still = self._roots_now().live if wrong else {}
-        for name, spots in wrong.items():
-            if name in still:
+        for name in wrong.keys() & still.keys():
+            if not wrong[name].readable:
                 self._result.harmed[name] = 0
-                for spot in spots:
-                    file = str(path_of(self._store.root, name))
-                    self._result.add(Finding(file, spot.begins, spot.ends, spot.why))
+            for file, spot in wrong[name].wrong:
+                self._result.add(Finding(str(file), spot.begins, spot.ends, spot.why))
+        if single:
+            self._result.notes.append(f"{single} manifests have one copy only: `drystone admin scrub` writes the other")
 
     def _check_journals(self) -> None:
         """Those of live pins: a torn tail is no damage, one that was acknowledged is."""
@@ -154,13 +157,10 @@ class _Verification:
         crew = Crew(self._wanted.threads)
         ahead = 2 * (self._wanted.threads or os.cpu_count() or 1)
         stop = threading.Event()
-        check = PackCheck(self._store, crew, Throttle(self._wanted.rate), self._wanted.data, stop, ahead)
+        check = PackCheck(self._store, crew, Throttle(self._wanted.rate, stop), self._wanted.data, stop, ahead)
         try:
             for pack in check.all(present):
-                self._compare_pack(pack)
-                self._result.packs += 1
-                self._result.entries += len(pack.entries)
-                self._result.bytes += pack.size
+                self._named[pack.record.number] = compare_pack(self._store, pack, self._result, self._suspects)
                 self._progress.moved(self._result.bytes)
         finally:
             stop.set()
@@ -171,30 +171,6 @@ class _Verification:
         with contextlib.suppress(FileNotFoundError):
             return self._store.packs.path(record.name).stat().st_size
         return 0
-
-    def _compare_pack(self, pack: CheckedPack) -> None:
-        """Which of the entries a row names; a damaged one that is named harms, others don't."""
-        number = pack.record.number
-        places = self._store.index.get_many([entry.digest for entry in pack.entries], hidden=True)
-        named = {
-            entry.offset for entry, place in zip(pack.entries, places, strict=True) if place == place_of(number, entry)
-        }
-        self._named[number] = len(named)
-        self._result.dead_entries += len(pack.entries) - len(named)
-        entries = {entry.offset: entry for entry in pack.entries}
-        for spot in pack.spots:
-            if spot.why == "the pack is gone" and not self._is_wanted(pack.record):
-                continue
-            harmless = spot.digest is not None and spot.begins not in named
-            block = None if spot.digest is None else spot.digest.hex()
-            self._result.add(Finding(str(pack.path), spot.begins, spot.ends, spot.why, block, harmless))
-            if spot.digest is not None and not harmless:
-                self._suspects.add(spot.digest, place_of(number, entries[spot.begins]))
-
-    def _is_wanted(self, record: PackRecord) -> bool:
-        """Whether a pack without a file should have one: it is in the register still, and had a first byte."""
-        now = self._store.index.pack(record.number)
-        return now is not None and now.state is not PackState.RETIRING and now.indexed_end > 0
 
     def _tell_strangers(self) -> None:
         known = {record.name.hex() for record in self._store.index.packs()}

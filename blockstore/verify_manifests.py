@@ -1,17 +1,18 @@
-"""Checking manifests: every byte of a file, what the records say of it, and its chain."""
+"""Checking manifests: every byte of both files, what the records say of it, and its chain."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
-import os
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from blockstore import manifest_format, resolve
-from blockstore.errors import Damaged, DataRefused, Missing
+from blockstore import resolve
+from blockstore.errors import Damaged, DataRefused, Missing, StoreUnavailable
 from blockstore.manifest import ManifestFile, open_chain
+from blockstore.manifest_copies import check_copy, copies_of
 from blockstore.manifest_format import HEADER_SIZE, LEAF_BLOCKS, NO_BASE
 from blockstore.manifest_leaf import row_of
 from blockstore.marks import prefixes
@@ -27,18 +28,54 @@ if TYPE_CHECKING:
     from blockstore.marks import Marks
     from blockstore.roots import ManifestRoot, Roots
 
+MENDABLE: Final = "its other copy is right, so no image is harmed: `drystone admin scrub` mends this one"
 
-def check_manifest(root: ManifestRoot, roots: Roots, data: Path, store: bytes, marks: Marks) -> Iterator[Spot]:
-    """What is wrong with one live manifest; the blocks that it lists are added to `marks`."""
+
+@dataclass(frozen=True, slots=True)
+class CheckedManifest:
+    """A live manifest after its check: what is wrong in which file, and whether it can be read whole all the same.
+
+    `single`: the store has one copy of it only.
+    """
+
+    wrong: Sequence[tuple[Path, Spot]]
+    readable: bool
+    single: bool
+
+
+def check_manifest(root: ManifestRoot, roots: Roots, data: Path, store: bytes, marks: Marks) -> CheckedManifest:
+    """Look at both copies of one live manifest; the blocks that it lists are added to `marks`."""
+    path = path_of(data, root.name)
+    copies = copies_of(path)
+    in_copies = [(copy, spot) for copy in copies for spot in check_copy(copy, root.digest)]
+    single = not all(copy.exists() for copy in copies)
+    whole = list(_check_whole(root, roots, data, store, marks))
+    if not whole:
+        if not path.exists():
+            in_copies.append((path, Spot(0, 0, "it is gone")))
+        in_copies = [(copy, replace(spot, why=f"{spot.why}; {MENDABLE}")) for copy, spot in in_copies]
+    known = {(spot.begins, spot.ends) for copy, spot in in_copies if copy == path}
+    more = [(path, spot) for spot in whole if (spot.begins, spot.ends) not in known]
+    return CheckedManifest([*in_copies, *more], readable=not whole, single=single)
+
+
+def _check_whole(root: ManifestRoot, roots: Roots, data: Path, store: bytes, marks: Marks) -> Iterator[Spot]:
+    """What keeps the manifest from being read, from whichever copy, and what else it says that is not so."""
     path = path_of(data, root.name)
     try:
         manifest = _open(data, root)
-    except (Damaged, Missing, DataRefused) as error:
+    except (Damaged, Missing, DataRefused, StoreUnavailable) as error:
         yield Spot(0, path.stat().st_size if path.exists() else 0, str(error))
         return
     with contextlib.closing(manifest):
         yield from _check_record(manifest, root, roots, store)
-        yield from _check_leaves(manifest, marks)
+        for number, (begins, count) in enumerate(manifest.leaf_places()):
+            try:
+                names = manifest.leaf_at(number)["digest"]
+            except (Damaged, StoreUnavailable) as error:
+                yield Spot(begins, begins + count * row_of(manifest.header).itemsize, str(error))
+                continue
+            marks.add(names[names.any(axis=1)])
     if root.base is not None:
         yield from _check_chain(roots.chain(root.name), data)
 
@@ -57,39 +94,10 @@ def _check_record(manifest: ManifestFile, root: ManifestRoot, roots: Roots, stor
         yield Spot(0, HEADER_SIZE, "it was written in another store")
 
 
-def _check_leaves(manifest: ManifestFile, marks: Marks) -> Iterator[Spot]:
-    """Leaves follow one another from the header to the directory, so that no byte of the file is nobody's."""
-    directory = _directory(manifest)
-    at, size = HEADER_SIZE, row_of(manifest.header).itemsize
-    for number, row in enumerate(directory):
-        begins, ends = int(row["offset"]), int(row["offset"]) + int(row["count"]) * size
-        if begins != at:
-            yield Spot(min(at, begins), max(at, begins), "its leaves do not follow one another")
-        at = ends
-        try:
-            names = manifest.leaf_at(number)["digest"]
-        except Damaged as error:
-            yield Spot(begins, ends, str(error))
-            continue
-        marks.add(names[names.any(axis=1)])
-    if at != manifest.header.directory:
-        yield Spot(at, manifest.header.directory, "something lies between its leaves and its directory")
-
-
-def _directory(manifest: ManifestFile) -> NDArray[np.void]:
-    header = manifest.header
-    fd = os.open(manifest.path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        data = os.pread(fd, header.leaves * manifest_format.DIRECTORY_ROW.itemsize, header.directory)
-    finally:
-        os.close(fd)
-    return manifest_format.decode_directory(data, header, str(manifest.path))
-
-
 def _check_chain(chain: Sequence[ManifestRoot], data: Path) -> Iterator[Spot]:
     """The links, and the geometry where it can break: at the ends of the image and of its base."""
     try:
-        opened = open_chain([(path_of(data, each.name), each.digest) for each in chain])
+        opened = open_chain([(path_of(data, each.name), each.digest) for each in chain], _quiet)
     except (Damaged, Missing, DataRefused) as error:
         yield Spot(0, HEADER_SIZE, f"its chain cannot be read: {error}")
         return
@@ -120,4 +128,8 @@ def users_of(roots: Roots, data: Path, suspects: NDArray[np.uint64]) -> Iterator
 
 
 def _open(data: Path, root: ManifestRoot) -> ManifestFile:
-    return ManifestFile(path_of(data, root.name), root.digest)
+    return ManifestFile(path_of(data, root.name), root.digest, _quiet)
+
+
+def _quiet(_path: Path, _why: str) -> None:
+    """What is wrong with a copy is told by the check of that copy."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import deque
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from blockstore.block import HEADER_SIZE, Place
 from blockstore.disk import disk_errors
+from blockstore.findings import Finding
 from blockstore.index.contract import PackState
 from blockstore.pack_contents import (
     Contents,
@@ -24,15 +26,19 @@ from blockstore.pack_contents import (
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
     from blockstore.bare_store import BareStore
+    from blockstore.findings import Suspects, Verified
     from blockstore.index.contract import PackRecord
     from blockstore.packs.pack_format import TableRow
     from blockstore.pipeline.crew import Crew
     from blockstore.throttle import Throttle
+
+
+GONE: Final = "the pack is gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,8 @@ class PackCheck:
     stop: threading.Event
     ahead: int
     """Packs that are checked or wait to be told of."""
+    from_disk: bool = False
+    """Read what the disk has, not what the kernel kept of it, and leave nothing kept."""
 
     def all(self, records: Iterable[PackRecord]) -> Iterator[CheckedPack]:
         """Each pack, checked, in order; a few at once. Packs whose file is gone have one spot."""
@@ -81,11 +89,17 @@ class PackCheck:
             try:
                 fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             except FileNotFoundError:
-                return CheckedPack(record, path, (), (Spot(0, 0, "the pack is gone"),), 0)
+                return CheckedPack(record, path, (), (Spot(0, 0, GONE),), 0)
             try:
+                self._let_go(fd)
                 return self._check(fd, record, path)
             finally:
+                self._let_go(fd)
                 os.close(fd)
+
+    def _let_go(self, fd: int) -> None:
+        if self.from_disk:
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def _check(self, fd: int, record: PackRecord, path: Path) -> CheckedPack:
         stop = record.indexed_end if record.state is PackState.OPEN else None
@@ -102,13 +116,54 @@ class PackCheck:
                 return
             if self.data:
                 self.throttle.take(end_of(run[-1]) - run[0].offset)
-                found = [(entry, data_trouble(entry, data)) for entry, data in read_run(fd, run)]
+                found = _data_troubles(fd, run)
             else:
                 self.throttle.take(HEADER_SIZE * len(run))
                 found = [(entry, header_trouble(entry, os.pread(fd, HEADER_SIZE, entry.offset))) for entry in run]
             for entry, trouble in found:
                 if trouble is not None:
                     yield Spot(entry.offset, end_of(entry), trouble, entry.digest)
+
+
+def _data_troubles(fd: int, run: Sequence[TableRow]) -> list[tuple[TableRow, str | None]]:
+    try:
+        return [(entry, data_trouble(entry, data)) for entry, data in read_run(fd, run)]
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        if len(run) == 1:
+            return [(run[0], "the disk cannot read it")]
+        # One place of the run: which one is found by reading them one by one.
+        return [found for entry in run for found in _data_troubles(fd, [entry])]
+
+
+def compare_pack(store: BareStore, pack: CheckedPack, result: Verified, suspects: Suspects) -> int:
+    """Tell what is wrong with a pack: a damaged entry that a row names harms, others don't. How many a row names."""
+    number = pack.record.number
+    places = store.index.get_many([entry.digest for entry in pack.entries], hidden=True)
+    named = {
+        entry.offset for entry, place in zip(pack.entries, places, strict=True) if place == place_of(number, entry)
+    }
+    result.packs += 1
+    result.entries += len(pack.entries)
+    result.bytes += pack.size
+    result.dead_entries += len(pack.entries) - len(named)
+    entries = {entry.offset: entry for entry in pack.entries}
+    for spot in pack.spots:
+        if spot.why == GONE and not _is_wanted(store, pack.record):
+            continue
+        harmless = spot.digest is not None and spot.begins not in named
+        block = None if spot.digest is None else spot.digest.hex()
+        result.add(Finding(str(pack.path), spot.begins, spot.ends, spot.why, block, harmless))
+        if spot.digest is not None and not harmless:
+            suspects.add(spot.digest, place_of(number, entries[spot.begins]))
+    return len(named)
+
+
+def _is_wanted(store: BareStore, record: PackRecord) -> bool:
+    """Whether a pack without a file should have one: it is in the register still, and had a first byte."""
+    now = store.index.pack(record.number)
+    return now is not None and now.state is not PackState.RETIRING and now.indexed_end > 0
 
 
 def place_of(pack: int, entry: TableRow) -> Place:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from blockstore.block import HEADER_SIZE, Place
-from blockstore.errors import Damaged, Missing
+from blockstore.errors import Damaged, Missing, StoreUnavailable
 from blockstore.findings import Finding
 from blockstore.marks import MARK, compare
-from blockstore.pack_contents import header_trouble
+from blockstore.pack_contents import data_trouble, header_trouble
 from blockstore.packs.pack_format import TableRow
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ class RowCheck:
     result: Verified
     suspects: Suspects
     progress: Progress
+    data: bool = False
+    """Whether a row in doubt has its whole entry read: where a pack has no table, a walk passes over a damaged one."""
 
     def run(self) -> NDArray[np.uint64]:
         """Compare the number of rows by pack with the entries that rows name; gives the marks without a row."""
@@ -53,10 +55,10 @@ class RowCheck:
             self.progress.moved(self.result.rows)
         doubtful = {number for number, count in counted.items() if count != self.named.get(number, 0)}
         if doubtful:
-            self._check_each_row(doubtful)
+            self.check_packs(doubtful)
         return np.concatenate(missing) if missing else np.empty(0, dtype=MARK)
 
-    def _check_each_row(self, doubtful: set[int]) -> None:
+    def check_packs(self, doubtful: set[int]) -> None:
         """The rows of some packs, one by one: an open pack gets new ones all the time, others shouldn't differ."""
         records = {record.number: record for record in self.store.index.packs()}
         numbers = np.array(sorted(doubtful), dtype=np.uint32)
@@ -84,7 +86,8 @@ class RowCheck:
             return f"there is no pack {place.pack}"
         entry = TableRow(place.offset, place.raw_length, place.frame_length, name)
         try:
-            (head,) = self.store.packs.read_many(record.name, [(place.offset, place.offset + HEADER_SIZE)])
-        except (Damaged, Missing) as error:
+            stop = place.end if self.data else place.offset + HEADER_SIZE
+            (found,) = self.store.packs.read_many(record.name, [(place.offset, stop)])
+        except (Damaged, Missing, StoreUnavailable) as error:
             return str(error)
-        return header_trouble(entry, head)
+        return data_trouble(entry, memoryview(found)) if self.data else header_trouble(entry, found)

@@ -37,6 +37,8 @@ from httpapi.metrics.scrape import Scrape
 from httpapi.metrics.uploads import uploaded
 from httpapi.middlewares import IN_FLIGHT
 from httpapi.proxies import WayIn
+from httpapi.scrubbing import Watched as ToScrub
+from httpapi.scrubbing import scrubbing
 from httpapi.settings import SettingsRefused
 from httpapi.spare_memory import giving_back
 from httpapi.tls import Tls
@@ -190,7 +192,10 @@ async def _serve(
         Schedule(settings.data.absolute(), settings.gc_every, settings.gc_rate, settings.gc_keep_deleted)
     )
     spare = giving_back(app[IN_FLIGHT].is_idle, store.let_go)
-    async with working(services, settings.jobs), sampling(place, store.figures, settings.data), spare, schedule:
+    store_id = bytes.fromhex(store.id)
+    scrubbed = scrubbing(ToScrub(settings, store_id, store.damage_met, place.number == 1))
+    figures = sampling(place, store.figures, settings.data, store_id)
+    async with working(services, settings.jobs), figures, scrubbed, spare, schedule:
         await serve(
             app,
             services,

@@ -73,6 +73,8 @@ class Settings:
     gc_every: float = 86400.0
     gc_rate: int | None = None
     jobs: int = 1
+    scrub_every: float = 30 * 86400.0
+    scrub_rate: int = 32 << 20
     metrics: str = "admin"
     log_level: str = "info"
     log_format: str = "text"
@@ -176,7 +178,7 @@ def _given(
 
 
 def _flat(document: Mapping[str, object]) -> Iterator[tuple[str, str, object]]:
-    """Key, shown name and value of a file's settings: `keep_deleted` below `[gc]` is `gc_keep_deleted`."""
+    """Key, shown name and value of a file's settings: `every` below `[scrub]` is `scrub_every`."""
     for name, value in document.items():
         if isinstance(value, dict):
             yield from ((f"{name}_{inner}", f"{name}.{inner}", each) for inner, each in value.items())
@@ -251,6 +253,8 @@ _READERS: dict[str, Callable[[object], object]] = {
     "gc_every": values.duration,
     "gc_rate": values.size_of_at_least(1 << 20),
     "jobs": values.count(0, 64),
+    "scrub_every": values.duration,
+    "scrub_rate": values.size_of_at_least(1),
     "metrics": values.one_of("admin", "open", "off"),
     "log_level": values.one_of("debug", "info", "warning", "error"),
     "log_format": values.one_of("text", "json"),

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from blockstore.roots import Ledger, Roots
 
 MANIFEST: Final = manifest.SUFFIX
-BESIDE: Final = (listing.places,)
+BESIDE: Final = (listing.places, listing.seconds)
 """What lies beside manifests, under their names."""
 _AT_ONCE: Final = 200
 """Files whose locks are held at a time."""

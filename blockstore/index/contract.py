@@ -113,6 +113,9 @@ class BlockIndex(Protocol):
     def bad_among(self, digests: Sequence[bytes]) -> AbstractSet[bytes]:
         """Those whose row is marked bad: an increment must not inherit them."""
 
+    def bad_rows(self) -> list[tuple[bytes, Place]]:
+        """All rows that are marked bad and still at that place, in the order of digests: as good as always few."""
+
     def scan(self, after: bytes = b"") -> Iterator[tuple[bytes, Place]]:
         """All rows in the order of digests, from beyond `after`; no transaction lives longer than a batch."""
 

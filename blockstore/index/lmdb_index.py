@@ -81,6 +81,16 @@ class LmdbIndex:
 
         return self._read(look)
 
+    def bad_rows(self) -> list[tuple[bytes, Place]]:
+        """Read in one transaction: what is damaged is not much, or there is not much else to do."""
+
+        def look(txn: Txn) -> list[tuple[bytes, Place]]:
+            with txn.cursor(self._bad) as cursor:
+                marked = list(cursor)
+            return [(name, Place.decode(bad)) for name, bad in marked if txn.get(name, db=self._blocks) == bad]
+
+        return self._read(look)
+
     def put_many(self, rows: Mapping[bytes, Place], *, seal: Iterable[int] = ()) -> None:
         """Add rows, sorted, in transactions of a bounded size and time."""
         todo = sorted(rows.items())

@@ -19,6 +19,7 @@ from blockstore.coverage import missing_blocks
 from blockstore.errors import DataRefused, Missing
 from blockstore.findings import Finding
 from blockstore.roots import ManifestRoot, PinRoot, Roots
+from catalog.health import HarmedImage, Health, health_of
 from catalog.model.deleted import KEEP_DELETED
 from catalog.model.manifest import ManifestState
 from catalog.model.pin import UploadKind
@@ -48,22 +49,14 @@ _WITH_DATA = frozenset({"active", "deactivated", "deleted"})
 class Stats:
     """Images by status, the bytes that they have together (`logical`), and what the store needs for them.
 
-    Deleted ones that can be brought back count, too: the store has their blocks.
+    Deleted ones that can be brought back count, too: the store has their blocks. `health` is what was last found out
+    about damage, None if nobody has looked.
     """
 
     images: Mapping[str, int]
     logical: int
     store: StoreStats
-
-
-@dataclass(frozen=True, slots=True)
-class HarmedImage:
-    """An image that cannot be read whole: how many of its blocks are damaged or missing; 0: its manifest is."""
-
-    id: str
-    name: str | None
-    status: str
-    blocks: int
+    health: Health | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +120,7 @@ def stats(store: BareStore, records: Records, progress: Progress, *, garbage: bo
     unique = {image.id: image for image in images}
     statuses = Counter(image.status for image in unique.values())
     sizes = {image.id: image.size or 0 for image in images if image.manifest is not None}
-    return Stats(dict(statuses), sum(sizes.values()), counted)
+    return Stats(dict(statuses), sum(sizes.values()), counted, health_of(store.root))
 
 
 def verify_all(store: BareStore, records: Records, wanted: Wanted, progress: Progress) -> Verification:
@@ -260,11 +253,13 @@ def _check_images(images: Sequence[HeldImage], roots: Roots, store: str) -> Iter
 
 def _leftovers(store: BareStore, roots: Roots) -> Iterator[str]:
     """Files that nothing names are garbage, or an upload's that runs right now; nobody is harmed."""
-    manifests = [listed for listed in listing.manifests(store.root) if listed.name not in roots.live]
+    files = (*listing.manifests(store.root), *listing.seconds(store.root))
+    manifests = [listed for listed in files if listed.name not in roots.live]
     journals = [listed for listed in listing.journals(store.root) if listed.name not in roots.pins]
     if manifests or journals:
         size = sum(listed.size for listed in (*manifests, *journals))
+        count = len({listed.name for listed in manifests})
         yield (
-            f"{len(manifests)} manifests and {len(journals)} journals ({size} bytes) are no image's: running uploads "
+            f"{count} manifests and {len(journals)} journals ({size} bytes) are no image's: running uploads "
             "have some, the rest goes with `drystone admin gc`"
         )

@@ -90,6 +90,42 @@ COLLECTIONS: Final = Counter(
     "drystone_collections", "Collections that this server started on schedule.", ("result",), registry=REGISTRY
 )
 COLLECTED_BYTES: Final = Counter("drystone_collected_bytes", "What they gave back to the disk.", registry=REGISTRY)
+DAMAGE_MET: Final = Counter(
+    "drystone_damage_met",
+    "What readers met: damaged blocks, and manifests of which a copy was wrong.",
+    ("what",),
+    registry=REGISTRY,
+)
+PACKS_NEVER_VERIFIED: Final = Gauge(
+    "drystone_packs_never_verified",
+    "Packs that no scrub has read yet.",
+    multiprocess_mode="livemostrecent",
+    registry=REGISTRY,
+)
+PACKS_VERIFIED_SINCE: Final = Gauge(
+    "drystone_packs_verified_since_seconds",
+    "When the pack was read that no scrub has read for longest, as a Unix time; 0 without one.",
+    multiprocess_mode="livemostrecent",
+    registry=REGISTRY,
+)
+SCRUB_ENDED: Final = Gauge(
+    "drystone_scrub_ended_seconds",
+    "When the last whole scrub ended, as a Unix time; 0 for never.",
+    multiprocess_mode="livemostrecent",
+    registry=REGISTRY,
+)
+BAD_BLOCKS: Final = Gauge(
+    "drystone_bad_blocks",
+    "Blocks that are known to be damaged.",
+    multiprocess_mode="livemostrecent",
+    registry=REGISTRY,
+)
+HARMED_IMAGES: Final = Gauge(
+    "drystone_harmed_images",
+    "Images that cannot be read whole.",
+    multiprocess_mode="livemostrecent",
+    registry=REGISTRY,
+)
 PACK_BYTES: Final = Gauge(
     "drystone_pack_bytes",
     "Bytes in pack files, looked at once a minute.",

@@ -6,15 +6,26 @@ import asyncio
 import contextlib
 import logging
 import os
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from blockstore import listing, verified_at
 from blockstore.clock import monotonic
+from blockstore.damage_met import Met
+from blockstore.errors import BlockstoreError
+from catalog.health import health_of
 from httpapi.metrics.instruments import (
+    BAD_BLOCKS,
+    DAMAGE_MET,
     GENERATION_SECONDS,
+    HARMED_IMAGES,
     INDEX_WAIT,
     LOOP_LAG,
     PACK_BYTES,
     PACKS,
+    PACKS_NEVER_VERIFIED,
+    PACKS_VERIFIED_SINCE,
+    SCRUB_ENDED,
     SLAB_BUDGET,
     SLAB_QUEUED,
     SLAB_TAKEN,
@@ -26,6 +37,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from blockstore.figures import PoolFigures, StoreFigures
+    from blockstore.verified_at import PacksVerified
+    from catalog.health import Health
     from httpapi.metrics.place import Place
 
 _log = logging.getLogger("drystone.metrics")
@@ -35,12 +48,13 @@ PACKS_SECONDS: Final = 60.0
 
 
 @contextlib.asynccontextmanager
-async def sampling(place: Place, figures: Callable[[], StoreFigures], data: Path) -> AsyncIterator[None]:
-    """Sample meanwhile, in this worker's name; the first one weighs the packs for all."""
+async def sampling(place: Place, figures: Callable[[], StoreFigures], data: Path, store: bytes) -> AsyncIterator[None]:
+    """Sample meanwhile, in this worker's name; the first one weighs the packs for all. `store` is the store's id."""
     REQUEST_METER.belongs_to(place.number)
     running = [asyncio.create_task(sample_forever(figures))]
     if place.number == 1:
         running.append(asyncio.create_task(weigh_packs_forever(data / "packs")))
+        running.append(asyncio.create_task(look_at_health_forever(data, store)))
     try:
         yield
     finally:
@@ -70,6 +84,7 @@ def sample(figures: StoreFigures) -> None:
     INDEX_WAIT.set(figures.index_wait)
     for seconds in figures.rounds:
         GENERATION_SECONDS.observe(seconds)
+    DAMAGE.count(figures.met)
 
 
 async def weigh_packs_forever(packs: Path) -> None:
@@ -83,6 +98,43 @@ async def weigh_packs_forever(packs: Path) -> None:
             PACKS.set(count)
             PACK_BYTES.set(size)
         await asyncio.sleep(PACKS_SECONDS)
+
+
+@dataclass(slots=True)
+class DamageMeter:
+    """Counts what readers of this process met since it was asked last."""
+
+    counted: Met = field(default_factory=lambda: Met(0, frozenset()))
+
+    def count(self, met: Met) -> None:
+        """Add what is new."""
+        DAMAGE_MET.labels("block").inc(met.blocks - self.counted.blocks)
+        DAMAGE_MET.labels("manifest").inc(len(met.manifests) - len(self.counted.manifests))
+        self.counted = met
+
+
+DAMAGE: Final = DamageMeter()
+
+
+async def look_at_health_forever(data: Path, store: bytes) -> None:
+    """Look once a minute, until cancelled, at what scrubbing has found; one process does it for all."""
+    while True:
+        try:
+            verified, health = await asyncio.to_thread(_look_at_health, data, store)
+        except (BlockstoreError, OSError) as error:
+            _log.warning("What was verified when cannot be looked at: %s", error)
+        else:
+            PACKS_NEVER_VERIFIED.set(verified.never)
+            PACKS_VERIFIED_SINCE.set(verified.oldest / 1e6)
+            SCRUB_ENDED.set(verified.pass_ended / 1e6)
+            BAD_BLOCKS.set(health.bad_blocks if health else 0)
+            HARMED_IMAGES.set(len(health.harmed) if health else 0)
+        await asyncio.sleep(PACKS_SECONDS)
+
+
+def _look_at_health(data: Path, store: bytes) -> tuple[PacksVerified, Health | None]:
+    names = [bytes.fromhex(listed.name) for listed in listing.packs(data)]
+    return verified_at.load(data, store).of(names), health_of(data)
 
 
 def weigh(packs: Path) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from blockstore.digest import HOLE
 from blockstore.disk import Disk
 from blockstore.errors import Damaged
 from blockstore.flat import FlatManifest
-from blockstore.manifest import ManifestFile, open_chain
+from blockstore.manifest import ManifestFile, open_chain, second_of
 from blockstore.manifest_builder import ManifestBuilder, path_of
 from chunker.cutting import CutKind, Cutting
 from tests.blockstore.shelf import BLOCK, STORE, Shelf, name
@@ -80,6 +80,7 @@ def test_a_leaf_that_is_damaged_meanwhile_is_not_given(shelf: Shelf) -> None:
     with closing(ManifestFile(path, digest)) as manifest:
         flat = FlatManifest([manifest])
         assert flat.look(10)
+        second_of(path).unlink()
         with path.open("r+b") as file:
             file.seek(140)
             file.write(b"\xff\xfe")

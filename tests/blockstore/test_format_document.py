@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from blockstore import block, data_dir, features, frames, journal, manifest_format, manifest_leaf
+from blockstore import block, data_dir, features, frames, journal, manifest_format, manifest_leaf, verified_at
 from blockstore.index import pack_rows
+from blockstore.manifest import SECOND
+from blockstore.manifest_copies import HALF_MADE
 from blockstore.packs import pack_format
 from chunker import content_defined
 from tests.golden import make
@@ -58,6 +60,8 @@ LAYOUTS = {
     "A directory's row": (dtype_sizes(manifest_format.DIRECTORY_ROW), manifest_format.DIRECTORY_ROW.itemsize),
     "A journal's header": ([*sizes(journal._HEADER.format), 8], journal.HEADER_SIZE),
     "A journal's record": ([*sizes(journal._RECORD.format), 8], journal.RECORD_SIZE),
+    "The head of what was verified": ([*sizes(verified_at._HEAD.format), 8], verified_at.HEAD_SIZE),
+    "What was verified, a row": (sizes(verified_at._ROW.format), verified_at.ROW_SIZE),
     "A place": (sizes(block.PLACE.format), block.PLACE.size),
     "A register record": (sizes(pack_rows._RECORD.format), pack_rows._RECORD.size),
 }
@@ -88,6 +92,7 @@ def test_a_size_in_a_heading_is_the_size_of_the_code(title: str) -> None:
         ("The sum and the trailer", pack_format.TABLE_MAGIC),
         ("A manifest's header", manifest_format.MAGIC),
         ("A journal's header", journal.MAGIC),
+        ("The head of what was verified", verified_at.MAGIC),
     ],
 )
 def test_the_magic_numbers_are_those_of_the_code(title: str, magic: bytes) -> None:
@@ -121,9 +126,9 @@ def test_the_numbers_in_the_meanings_are_those_of_the_code() -> None:
 
 def test_the_tree_has_every_folder_and_ending() -> None:
     tree = section("The data directory")
-    for folder in data_dir.FOLDERS:
+    for folder in (*data_dir.FOLDERS, verified_at.FOLDER):
         assert re.search(rf"^  {folder}/", tree, re.MULTILINE), folder
-    for ending in (".zst", ".manifest", ".journal"):
+    for ending in (".zst", ".manifest", SECOND, HALF_MADE, ".journal"):
         assert ending in tree
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from blockstore.errors import BlockstoreError
 from blockstore.index.contract import PackState
+from blockstore.manifest_copies import copies_of
 from blockstore.progress import Silent
 from blockstore.verify import Wanted
 from catalog.model.errors import CatalogError
@@ -32,7 +33,9 @@ def verify(root: Path, wanted: Wanted = DATA) -> Verification:
 
 
 def files(root: Path) -> list[Path]:
-    return sorted([*root.glob("packs/*/*.zst"), *root.glob("manifests/*/*.manifest")])
+    return sorted(
+        [*root.glob("packs/*/*.zst"), *root.glob("manifests/*/*.manifest"), *root.glob("manifests/*/*.second")]
+    )
 
 
 def spots(root: Path, count: int, seed: int) -> list[tuple[Path, int]]:
@@ -146,7 +149,8 @@ def test_what_is_gone_is_told_with_the_images_that_miss_it(filled: tuple[Path, l
     first = min(root.rglob("*.zst"), key=lambda path: path.name)
     first.unlink()
     manifest = next(root.rglob("*.manifest"))
-    manifest.unlink()
+    for copy in copies_of(manifest):
+        copy.unlink()
     found = verify(root, Wanted())
     texts = [each.what for each in found.verified.findings]
     assert any("gone" in text for text in texts)

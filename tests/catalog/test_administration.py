@@ -13,6 +13,7 @@ from blockstore.claims import FRESH
 from blockstore.errors import Damaged, DataRefused
 from blockstore.garbage import Collecting
 from blockstore.index.contract import PackState
+from blockstore.manifest_copies import copies_of
 from blockstore.names import new_name
 from blockstore.progress import Silent
 from blockstore.verify import Wanted
@@ -173,7 +174,8 @@ def test_a_manifest_that_cannot_be_read_stops_the_collection_before_anything_is_
     with looked_after(root) as (_, records):
         live = records.read(administration.roots_of).live
     path = next(listed.path for listed in listing.manifests(root) if listed.name in live)
-    flip(path, 8 * 200)
+    for copy in copies_of(path):
+        flip(copy, 8 * 200)
     before = snapshot(root)
     with pytest.raises(Damaged, match=r"nothing was removed.*verify"):
         collect(root)

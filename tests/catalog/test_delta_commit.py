@@ -163,12 +163,14 @@ def test_a_commit_without_its_files_is_no_conflict(tmp_path: Path, folder: str) 
             await service.put(base, DATA)
             named = await begun(services, await service.new(), base=base)
             await send(services, named, (0, b"x" * BLOCK))
-            [path] = (path for path in (tmp_path / folder).rglob("*.*") if path.is_file())
-            kept = path.read_bytes()
-            path.unlink()
+            paths = [path for path in (tmp_path / folder).rglob("*.*") if path.is_file()]
+            kept = [path.read_bytes() for path in paths]
+            for path in paths:
+                path.unlink()
             with pytest.raises(Missing):
                 await delta_commit.commit(services, named, expected=1)
-            path.write_bytes(kept)
+            for path, data in zip(paths, kept, strict=True):
+                path.write_bytes(data)
             await delta_commit.commit(services, named, expected=1)
             assert await service.get(named.image_id) == b"x" * BLOCK + DATA[BLOCK:]
 

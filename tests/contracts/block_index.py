@@ -255,6 +255,17 @@ class BlockIndexContract:
         assert index.get_many(names) == [place(to), place(pack, 1)], "what is moved was verified on the way"
         assert index.bad_among(names) == frozenset()
 
+    def test_bad_rows_are_told_until_they_are_somewhere_else(self, index: BlockIndex) -> None:
+        pack, names = fill(index, 3)
+        for number in (2, 0):
+            index.mark_bad(names[number], place(pack, number))
+        assert index.bad_rows() == sorted([(names[0], place(pack, 0)), (names[2], place(pack, 2))])
+        index.put_many({names[0]: place(pack, 7)})
+        assert index.bad_rows() == [(names[2], place(pack, 2))]
+        index.put_many({names[2]: place(pack, 2)})
+        assert index.bad_rows() == [], "found right after all"
+        assert index.get_many([names[2]]) == [place(pack, 2)]
+
     def test_nothing_is_bad_when_nothing_was_marked(self, index: BlockIndex) -> None:
         _, names = fill(index, 2)
         assert index.bad_among(names) == frozenset()

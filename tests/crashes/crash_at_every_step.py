@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from catalog.usecases import image_data
 from tests.crashes.stopped_work import Said, Subject, main, serving
-from tests.kit.images_in_store import every_row_has_its_entry
+from tests.kit.images_in_store import both_copies_are_right, every_row_has_its_entry
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,6 +56,8 @@ def look(root: Path, ids: list[str], said: list[str]) -> None:
             await service.put(image_id, SECOND_DATA)
         assert await service.get(image_id) == SECOND_DATA, "the image reads other bytes"
         every_row_has_its_entry(service.store)
+        for each in ids:
+            both_copies_are_right(root, await service.manifest(each))
         # Each upload has one; that of a commit which was never told of may stay, named by no pin.
         assert len(list((root / "journals").iterdir())) <= 1, "journals pile up"
 

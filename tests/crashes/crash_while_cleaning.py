@@ -1,7 +1,7 @@
-"""Stop a collection, or the making of a new index, at step 1, 2, 3 …: all is there, and a second run finishes.
+"""Stop a collection, the making of a new index or a scrub at step 1, 2, 3 …: all is there, and a second run finishes.
 
 `python -m tests.crashes.crash_while_cleaning WORK DIR MODE FIRST STRIDE`; WORK is `gc` (alone), `beside` (gc beside
-others, of whom one has a delta upload under way) or `rebuild`, the rest is as `stopped_work` has it.
+others, of whom one has a delta upload under way), `rebuild` or `scrub`, the rest is as `stopped_work` has it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ from blockstore.data_dir import DataDir
 from blockstore.disk import Disk
 from blockstore.garbage import Collecting
 from blockstore.index.rebuild import Rebuilding, rebuild
+from blockstore.manifest import second_of
 from blockstore.progress import Silent
-from catalog.usecases import administration, delta_commit
+from blockstore.roots import path_of
+from blockstore.scrub import Scrubbing
+from catalog.usecases import administration, delta_commit, scrubbing
 from catalog.usecases.deltas import Named
 from tests.catalog.delta_scenes import BLOCK, begun, send
 from tests.crashes.stopped_work import Subject, main
-from tests.kit.filled_store import MAP, contents, delete, fill, looked_after, read, verified
+from tests.kit.filled_store import MAP, contents, delete, fill, flip, looked_after, read, verified
 from tests.kit.image_service import CALLER, image_service
 
 if TYPE_CHECKING:
@@ -30,11 +33,19 @@ if TYPE_CHECKING:
 IMAGES = contents(3, 300_000)
 
 
-def prepare(root: Path) -> list[str]:
-    """Three images, of which the first is deleted; of a fourth some blocks have arrived, which the first had, too."""
+def prepare(root: Path, what: str) -> list[str]:
+    """Three images, of which the first is deleted; of a fourth some blocks have arrived, which the first had, too.
+
+    To be scrubbed, one's manifest is damaged, and another one's second copy is lost.
+    """
     ids = fill(root, IMAGES)
     upload = asyncio.run(_begin(root))
     delete(root, ids[0])
+    if what == "scrub":
+        with looked_after(root) as (_, records):
+            one, two = (path_of(root, name) for name in records.read(administration.roots_of).live)
+        flip(one, 8 * 200)
+        second_of(two).unlink()
     return [*ids[1:], *upload]
 
 
@@ -74,12 +85,18 @@ def make_again(root: Path, disk: Disk) -> None:
         rebuild(data, Rebuilding(data=True, keep_old=True, map_size=MAP), Silent())
 
 
-WORKS = {"gc": collect, "beside": collect_beside, "rebuild": make_again}
+def scrub(root: Path, disk: Disk) -> None:
+    with looked_after(root, disk=disk) as (store, records):
+        assert scrubbing.scrub_all(store, records, Scrubbing(), Silent()).scrubbed.clean
+
+
+WORKS = {"gc": collect, "beside": collect_beside, "rebuild": make_again, "scrub": scrub}
 
 
 def look(what: str, root: Path, ids: list[str]) -> None:
     """Whatever is left is whole; images read the same; the same work done to its end leaves nothing behind."""
-    verified(root)
+    if what != "scrub":
+        verified(root)
     *images, uploaded, upload = ids
     for image_id, data in zip(images, IMAGES[1:], strict=True):
         assert read(root, image_id) == data, "other bytes"
@@ -87,7 +104,7 @@ def look(what: str, root: Path, ids: list[str]) -> None:
     verified(root)
     for image_id, data in zip(images, IMAGES[1:], strict=True):
         assert read(root, image_id) == data, "other bytes after the second run"
-    if what != "rebuild":
+    if what in {"gc", "beside"}:
         with looked_after(root) as (store, records):
             found = administration.stats(store, records, Silent(), garbage=True).store
         assert found.garbage is not None
@@ -101,7 +118,7 @@ def look(what: str, root: Path, ids: list[str]) -> None:
 
 def subject(what: str) -> Subject:
     return Subject(
-        prepare,
+        lambda root: prepare(root, what),
         lambda root, _ids, disk, _said: WORKS[what](root, disk),
         lambda root, ids, _said: look(what, root, ids),
     )

@@ -13,6 +13,7 @@ import xxhash
 import zstandard
 
 from blockstore import frames
+from blockstore.manifest_copies import copies_of
 from catalog.model.image import Status, Visibility
 from httpapi.wire.block_stream import HEAD, block_head
 from tests.kit.sent_deltas import BLOCKS_TYPE, SentDelta, entry, held, holes, item, raw_item
@@ -231,7 +232,8 @@ def test_blocks_of_my_image_whose_files_are_bad_are_to_be_sent(served: TwoProjec
     delta = SentDelta.begin(served.ann, 10 * BLOCK, block_size=BLOCK)
     bad = SentDelta.begin(served.bob, 10 * BLOCK, block_size=BLOCK)
     for data in (b"", bytes(len(kept)), None):
-        manifest.unlink() if data is None else manifest.write_bytes(data)
+        for copy in copies_of(manifest):
+            copy.unlink() if data is None else copy.write_bytes(data)
         answer = delta.put(held(1, 2, mine, 0))
         assert (answer.status, answer.code) == (409, "block-not-held"), answer.body
         assert answer.headers["x-drystone-blocks"] == "1-2"

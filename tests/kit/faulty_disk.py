@@ -70,6 +70,12 @@ class CountingDisk(Disk):
         if fd in self.files:
             self.files[fd].synced = os.fstat(fd).st_size
 
+    def sync_together(self, files: Sequence[tuple[int, str]], directory: Path) -> None:
+        # In one order, so that a step has the same number each time.
+        for fd, what in files:
+            self.sync(fd, what)
+        self.sync_directory(directory)
+
     def sync_directory(self, path: Path) -> None:
         self._count("sync directory")
         super().sync_directory(path)

@@ -8,19 +8,23 @@ from typing import TYPE_CHECKING
 from blockstore import frames
 from blockstore.block import HEADER_SIZE
 from blockstore.digest import digest
+from blockstore.manifest_copies import check_copy, copies_of
 from blockstore.names import new_name
 from blockstore.packs import pack_format
 from blockstore.pipeline.taps import HashTap
+from blockstore.roots import path_of
 from chunker.cutting import CutKind, Cutting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from blockstore.bare_store import BareStore
     from blockstore.manifest_writer import ManifestWriter
     from blockstore.pipeline.slabs import Slab, SlabPool
     from blockstore.store import BlockStore
     from blockstore.write_result import WriteResult
+    from catalog.model.manifest import Manifest
 
 
 def write_image(
@@ -103,3 +107,10 @@ def every_row_has_its_entry(store: BlockStore | BareStore) -> None:
         assert header is not None
         assert header.digest == name
         assert digest(frames.decompress(entry[HEADER_SIZE:], place.raw_length)) == name
+
+
+def both_copies_are_right(root: Path, manifest: Manifest) -> None:
+    """The store has the manifest twice, and every byte of both is as it should be."""
+    for copy in copies_of(path_of(root, manifest.id)):
+        assert copy.exists(), f"{copy} is not there"
+        assert not list(check_copy(copy, manifest.digest)), f"{copy} is damaged"

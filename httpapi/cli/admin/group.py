@@ -8,6 +8,8 @@ import click
 
 from httpapi.cli.admin.gc import gc
 from httpapi.cli.admin.rebuild_index import rebuild_index
+from httpapi.cli.admin.repair import repair
+from httpapi.cli.admin.scrub import scrub
 from httpapi.cli.admin.stats import stats
 from httpapi.cli.admin.verify import verify
 
@@ -19,6 +21,8 @@ Examples:
   drystone admin verify --data /srv/images
   drystone admin verify --data /srv/images --read-data --rate 100MiB
   drystone admin gc --data /srv/images --dry-run
+  drystone admin scrub --data /srv/images
+  drystone admin repair --data /srv/images --from /backup/debian-12.raw
 
 \b
 With every server and worker stopped:
@@ -35,5 +39,5 @@ def admin() -> None:
     """
 
 
-for _verb in (stats, verify, gc, rebuild_index):
+for _verb in (stats, verify, scrub, repair, gc, rebuild_index):
     admin.add_command(_verb)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from blockstore.index.rebuild import Rebuilt
     from blockstore.progress import Progress
-    from catalog.usecases.administration import HarmedImage
+    from catalog.health import HarmedImage
 
 MOST_SHOWN: Final = 50
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from blockstore.progress import Progress
+    from catalog.health import HarmedImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,12 @@ class Fact:
 def bytes_fact(name: str, size: int) -> Fact:
     """A size: a number for programs, with a unit for people."""
     return Fact(name, size, human_size(size))
+
+
+def time_fact(name: str, at: int) -> Fact:
+    """A time, given in microseconds since 1970 UTC, 0 for never."""
+    text = datetime.fromtimestamp(at // 1_000_000, UTC).isoformat() if at else None
+    return Fact(name, text, text or "never")
 
 
 def ratio(over: int, under: int) -> float | None:
@@ -51,6 +59,13 @@ def print_facts(facts: Sequence[Fact]) -> None:
         if text is None:
             text = "-" if fact.value is None else f"{fact.value:,}" if isinstance(fact.value, int) else str(fact.value)
         click.echo(f"{fact.name:<{width}}  {printable(text)}")
+
+
+def print_harmed(harmed: Sequence[HarmedImage]) -> None:
+    """The images that cannot be read whole, a line each; nothing if there are none."""
+    if harmed:
+        click.echo("Images that cannot be read whole (id, name, status, blocks concerned):")
+        print_lines((image.id, image.name or "", image.status, image.blocks) for image in harmed)
 
 
 def say(sentence: str) -> None:

@@ -63,7 +63,7 @@ def _ratios(found: Stats) -> dict[str, float | None]:
 
 
 def _facts(found: Stats) -> list[Fact]:
-    from httpapi.cli.admin.showing import Fact, bytes_fact
+    from httpapi.cli.admin.showing import Fact, bytes_fact, time_fact
 
     store = found.store
     facts = [
@@ -85,6 +85,10 @@ def _facts(found: Stats) -> list[Fact]:
     facts += (
         Fact("dead entries", store.dead.blocks),
         bytes_fact("dead bytes", store.dead.stored),
+        time_fact("packs verified since", store.verified.oldest),
+        Fact("packs never verified", store.verified.never),
+        time_fact("last scrub ended", store.verified.pass_ended),
+        Fact("images harmed", None if found.health is None else len(found.health.harmed)),
         Fact("index rows", store.index.rows),
         bytes_fact("index bytes", store.index.bytes),
         Fact("index bytes a row", round(store.index.bytes / store.index.rows) if store.index.rows else None),

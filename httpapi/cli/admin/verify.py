@@ -81,8 +81,8 @@ def _document(found: Verification) -> dict[str, object]:
 
 
 def _tell(found: Verification) -> None:
-    from httpapi.cli.admin.showing import print_facts, say
-    from httpapi.cli.output import print_lines, printable
+    from httpapi.cli.admin.showing import print_facts, print_harmed, say
+    from httpapi.cli.output import printable
 
     verified = found.verified
     for finding in verified.findings[:MOST_SHOWN]:
@@ -92,9 +92,7 @@ def _tell(found: Verification) -> None:
         click.echo(f"{printable(finding.file)}{where}: {printable(finding.what)}{block}{end}")
     if verified.found > MOST_SHOWN:
         click.echo(f"and {verified.found - MOST_SHOWN} more: --json lists them")
-    if found.harmed:
-        click.echo("Images that cannot be read whole (id, name, status, blocks concerned):")
-        print_lines((image.id, image.name or "", image.status, image.blocks) for image in found.harmed)
+    print_harmed(found.harmed)
     for note in verified.notes:
         say(note)
     print_facts(_facts(found))

@@ -1,0 +1,82 @@
+"""Scrubbing and damage, with names: which images cannot be read whole, and the report that is kept of it.
+
+Synchronous, as `administration.py`, and in a process of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from blockstore import clock, harm, manifest_copies, scrub
+from blockstore.errors import BlockstoreError
+from blockstore.roots import path_of
+from catalog.health import HarmedImage, Health, keep, named
+from catalog.usecases.administration import roots_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from blockstore.bare_store import BareStore
+    from blockstore.progress import Progress
+    from blockstore.scrub import Scrubbed, Scrubbing
+    from catalog.inventory import Records
+
+log = logging.getLogger("drystone.scrub")
+MOST_LOGGED: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class ScrubReport:
+    """What a pass found, and the images that cannot be read whole now, whoever found that."""
+
+    scrubbed: Scrubbed
+    harmed: Sequence[HarmedImage]
+
+
+def scrub_all(store: BareStore, records: Records, how: Scrubbing, progress: Progress) -> ScrubReport:
+    """A pass, to its end; what it finds is in the log, in the report and in what is kept."""
+    scrubbed = scrub.scrub(store, how, progress, lambda: records.read(roots_of))
+    for finding in scrubbed.looked.findings[:MOST_LOGGED]:
+        level = logging.WARNING if finding.harmless else logging.ERROR
+        log.log(level, "%s bytes %d-%d: %s", finding.file, finding.begins, finding.ends, finding.what)
+    return ScrubReport(scrubbed, tell_harm(store, records))
+
+
+def tell_harm(store: BareStore, records: Records) -> list[HarmedImage]:
+    """Find out which images what is marked as damaged harms, and say so; manifests are read, no pack is."""
+    harmed, bad = harmed_now(store, records)
+    for image in harmed:
+        what = f"{image.blocks} of its blocks are damaged" if image.blocks else "a manifest of it cannot be read"
+        log.error("image %s (%s) cannot be read whole: %s", image.id, image.name or "without a name", what)
+    keep(store, Health(clock.now_us(), bad, harmed))
+    return harmed
+
+
+def harmed_now(store: BareStore, records: Records) -> tuple[list[HarmedImage], int]:
+    """The images that show a block which is marked as damaged, or whose manifest cannot be read; and such blocks."""
+    roots, images = records.read(lambda uow: (roots_of(uow), uow.inventory.images()))
+    bad = [name for name, _ in store.index.bad_rows()]
+    tops = {image.manifest for image in images if image.manifest is not None}
+    counts = harm.harmed_by(bad, tops, roots, store.root)
+    return named(images, counts), len(bad)
+
+
+def mend_manifests(store: BareStore, records: Records, names: Iterable[str]) -> list[str]:
+    """Write damaged copies of these live manifests anew; gives their files. What cannot be mended is logged."""
+    live = records.read(roots_of).live
+    mended = []
+    for root in [live[name] for name in names if name in live]:
+        path = path_of(store.root, root.name)
+        for copy in manifest_copies.copies_of(path):
+            if copy.exists() and not list(manifest_copies.check_copy(copy, root.digest)):
+                continue
+            try:
+                manifest_copies.mend(path, root.digest, copy, store.disk)
+            except BlockstoreError as error:
+                log.warning("%s is damaged and could not be mended: %s", copy, error)
+            else:
+                log.warning("%s was damaged and is written anew from the other copy", copy)
+                mended.append(str(copy))
+    return mended
