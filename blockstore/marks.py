@@ -1,10 +1,12 @@
 """A set of blocks that is larger than memory: what roots reach, to be compared with the index.
 
-A mark is the first 16 bytes of a digest. Up to RUN of them are kept in memory; then they are sorted and spilled to a
-nameless temporary file (in TMPDIR), which is gone when the process is. They come back by buckets, one for each first
-byte of a digest, sorted and without doubles, so that they can be merged with the index's rows, which are in that order
-too: 20 M marks take 320 MB of disk and 64 MiB of memory. That a mark is only half a digest can keep a block that
-nobody needs, never lose one.
+A mark is the first eight bytes of a digest as a number, since numpy sorts and searches numbers many times as fast as
+texts. Up to RUN of them are kept in memory; then they are sorted and spilled to a nameless temporary file (in TMPDIR),
+which is gone when the process is. They come back by buckets, one for each first byte of a digest, sorted and without
+doubles, so that they can be merged with the index's rows, which are in that order too: 20 M marks take 160 MB of disk
+and, while they are sorted, 100 MiB of memory. That a mark is only a part of a digest can keep a block that nobody
+needs, never lose one: by chance once in a million collections of 10 M blocks, and whoever makes two blocks with one
+mark keeps one block longer than he must.
 """
 
 from __future__ import annotations
@@ -25,16 +27,17 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-SIZE: Final = 16
+MARK: Final = np.dtype(np.uint64)
 RUN: Final = 4 << 20
-"""Marks in memory: 64 MiB."""
+"""Marks in memory: 32 MiB."""
 BUCKETS: Final = 256
 _FULL: Final = "the temporary file for marks (the variable TMPDIR chooses its place)"
 
 
-def prefixes(digests: NDArray[np.uint8]) -> NDArray[np.bytes_]:
-    """The marks of digests of shape (n, 32), as n texts of 16 bytes, which numpy sorts and compares as bytes."""
-    return np.ascontiguousarray(digests[:, :SIZE]).view(f"S{SIZE}").ravel()
+def prefixes(digests: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """The marks of digests of shape (n, 32): n numbers in the order of their digests."""
+    marks: NDArray[np.uint64] = np.ascontiguousarray(digests[:, : MARK.itemsize]).view(">u8").ravel().astype(MARK)
+    return marks
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ class _Run:
 
     ends: NDArray[np.int64]
     at: int
-    marks: NDArray[np.bytes_] | None
+    marks: NDArray[np.uint64] | None
 
 
 @dataclass(slots=True)
@@ -52,7 +55,7 @@ class Marks:
 
     run: int = RUN
     count: int = 0
-    _new: list[NDArray[np.bytes_]] = field(default_factory=list)
+    _new: list[NDArray[np.uint64]] = field(default_factory=list)
     _waiting: int = 0
     _runs: list[_Run] = field(default_factory=list)
     _file: BufferedRandom | None = None
@@ -66,16 +69,16 @@ class Marks:
         if self._waiting >= self.run:
             self._settle(spill=True)
 
-    def bucket(self, first: int) -> NDArray[np.bytes_]:
+    def bucket(self, first: int) -> NDArray[np.uint64]:
         """The marks of digests that begin with the byte `first`, ascending, each once."""
         if self._new:
             self._settle(spill=bool(self._runs))
         parts = [self._part(run, int(run.ends[first]), int(run.ends[first + 1])) for run in self._runs]
         if len(parts) == 1:
             return parts[0]
-        return np.unique(np.concatenate(parts)) if parts else np.empty(0, dtype=f"S{SIZE}")
+        return _each_once(np.concatenate(parts)) if parts else np.empty(0, dtype=MARK)
 
-    def buckets(self) -> Iterator[NDArray[np.bytes_]]:
+    def buckets(self) -> Iterator[NDArray[np.uint64]]:
         """All marks in order, by first byte."""
         for first in range(BUCKETS):
             yield self.bucket(first)
@@ -89,29 +92,41 @@ class Marks:
 
     def _settle(self, *, spill: bool) -> None:
         """Make a run of what is new."""
-        marks = np.unique(np.concatenate(self._new))
-        edges = np.array([bytes([first]) for first in range(BUCKETS)], dtype=f"S{SIZE}")
+        # They stay in `_new` until they are a run: after an error nobody must find them missing.
+        joined = np.concatenate(self._new)
+        self._new = [joined]
+        marks = _each_once(joined)
+        edges = np.arange(BUCKETS, dtype=MARK) << np.uint64(56)
         ends = np.append(np.searchsorted(marks, edges), len(marks))
         self._runs.append(_Run(ends, self._write(marks), None) if spill else _Run(ends, 0, marks))
         self._new.clear()
         self._waiting = 0
 
-    def _write(self, marks: NDArray[np.bytes_]) -> int:
+    def _write(self, marks: NDArray[np.uint64]) -> int:
         with disk_errors(_FULL):
             if self._file is None:
                 self._file = tempfile.TemporaryFile(prefix="drystone-marks-")  # noqa: SIM115 - lives as long as the marks
             at = self._file.seek(0, os.SEEK_END)
-            self._file.write(marks.tobytes())
+            self._file.write(marks.data)
             self._file.flush()
         return at
 
-    def _part(self, run: _Run, begins: int, ends: int) -> NDArray[np.bytes_]:
+    def _part(self, run: _Run, begins: int, ends: int) -> NDArray[np.uint64]:
         if run.marks is not None:
             return run.marks[begins:ends]
         assert self._file is not None
         with disk_errors(_FULL):
-            data = os.pread(self._file.fileno(), (ends - begins) * SIZE, run.at + begins * SIZE)
-        return np.frombuffer(data, dtype=f"S{SIZE}")
+            data = os.pread(self._file.fileno(), (ends - begins) * MARK.itemsize, run.at + begins * MARK.itemsize)
+        return np.frombuffer(data, dtype=MARK)
+
+
+def _each_once(marks: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Sorted, in place, and without doubles."""
+    marks.sort()
+    first = np.empty(len(marks), dtype=np.bool_)
+    first[:1] = True
+    np.not_equal(marks[1:], marks[:-1], out=first[1:])
+    return marks[first]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +135,13 @@ class Compared:
 
     rows: NDArray[np.void]
     marked: NDArray[np.bool_]
-    missing: NDArray[np.bytes_]
+    missing: NDArray[np.uint64]
 
 
 def compare(batches: Iterable[NDArray[np.void]], marks: Marks) -> Iterator[Compared]:
     """Merge the index's rows (arrays of ROW, ascending) with the marks, both bucket by bucket."""
     no_rows = np.empty(0, dtype=ROW)
-    no_marks = np.empty(0, dtype=f"S{SIZE}")
+    no_marks = np.empty(0, dtype=MARK)
     bucket = _Bucket(marks, 0)
     for batch in batches:
         rest = batch
@@ -148,10 +163,10 @@ class _Bucket:
 
     def __init__(self, marks: Marks, first: int) -> None:
         self.first = first
-        self._marks = marks.bucket(first) if first < BUCKETS else np.empty(0, dtype=f"S{SIZE}")
+        self._marks = marks.bucket(first) if first < BUCKETS else np.empty(0, dtype=MARK)
         self._met = np.zeros(len(self._marks), dtype=np.bool_)
 
-    def meet(self, rows: NDArray[np.bytes_]) -> NDArray[np.bool_]:
+    def meet(self, rows: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """Which rows are marked."""
         found = np.zeros(len(rows), dtype=np.bool_)
         if len(self._marks):
@@ -160,5 +175,5 @@ class _Bucket:
             self._met[at[found]] = True
         return found
 
-    def missing(self) -> NDArray[np.bytes_]:
+    def missing(self) -> NDArray[np.uint64]:
         return self._marks[~self._met]

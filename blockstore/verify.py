@@ -210,7 +210,7 @@ class _Verification:
 
     # Harm.
 
-    def _tell_harm(self, missing: NDArray[np.bytes_]) -> None:
+    def _tell_harm(self, missing: NDArray[np.uint64]) -> None:
         """Which manifests list blocks that are damaged or have no row; says so of each that misses some."""
         damaged = np.frombuffer(b"".join(sorted(self._suspects.digests)), dtype=np.uint8).reshape(-1, 32)
         suspects = np.union1d(prefixes(damaged), missing)

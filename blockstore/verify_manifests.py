@@ -106,7 +106,7 @@ def _check_chain(chain: Sequence[ManifestRoot], data: Path) -> Iterator[Spot]:
             each.close()
 
 
-def users_of(roots: Roots, data: Path, suspects: NDArray[np.bytes_]) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+def users_of(roots: Roots, data: Path, suspects: NDArray[np.uint64]) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """Which live manifests list blocks of `suspects` (marks, ascending): name and digests, shape (n, 32), by leaf."""
     for root in roots.live.values():
         # What cannot be read was told of when it was checked.

@@ -11,7 +11,7 @@ import numpy as np
 from blockstore.block import HEADER_SIZE, Place
 from blockstore.errors import Damaged, Missing
 from blockstore.findings import Finding
-from blockstore.marks import SIZE, compare
+from blockstore.marks import MARK, compare
 from blockstore.pack_contents import header_trouble
 from blockstore.packs.pack_format import TableRow
 
@@ -38,12 +38,12 @@ class RowCheck:
     suspects: Suspects
     progress: Progress
 
-    def run(self) -> NDArray[np.bytes_]:
+    def run(self) -> NDArray[np.uint64]:
         """Compare the number of rows by pack with the entries that rows name; gives the marks without a row."""
         index = self.store.index
         self.progress.begin("index", index.size().rows)
         counted: Counter[int] = Counter()
-        missing: list[NDArray[np.bytes_]] = []
+        missing: list[NDArray[np.uint64]] = []
         for part in compare(index.rows(), self.marks):
             numbers, counts = np.unique(part.rows["pack"], return_counts=True)
             counted.update(dict(zip(numbers.tolist(), counts.tolist(), strict=True)))
@@ -54,7 +54,7 @@ class RowCheck:
         doubtful = {number for number, count in counted.items() if count != self.named.get(number, 0)}
         if doubtful:
             self._check_each_row(doubtful)
-        return np.concatenate(missing) if missing else np.empty(0, dtype=f"S{SIZE}")
+        return np.concatenate(missing) if missing else np.empty(0, dtype=MARK)
 
     def _check_each_row(self, doubtful: set[int]) -> None:
         """The rows of some packs, one by one: an open pack gets new ones all the time, others shouldn't differ."""

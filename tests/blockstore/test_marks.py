@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 import random
 
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from blockstore.errors import StoreFull
 from blockstore.index.contract import ROW
 from blockstore.marks import Marks, compare, prefixes
 
@@ -29,8 +32,8 @@ def test_marks_come_back_in_order_each_once_whether_spilled_or_not(run: int) -> 
     for first in range(0, len(digests), 50):
         marks.add(array(digests[first : first + 50]))
     marks.add(array(digests[:70]))
-    found = [bytes(mark).ljust(16, b"\0") for bucket in marks.buckets() for mark in bucket]
-    assert found == sorted({digest[:16] for digest in digests})
+    found = [int(mark).to_bytes(8, "big") for bucket in marks.buckets() for mark in bucket]
+    assert found == sorted({digest[:8] for digest in digests})
     marks.close()
 
 
@@ -52,3 +55,19 @@ def test_comparing_tells_for_each_row_whether_it_is_marked_and_which_marks_have_
         missing += part.missing.tolist()
     assert met == [(digest, digest in marked) for digest in held]
     assert missing == prefixes(array(sorted(set(marked) - set(held)))).tolist()
+
+
+def test_marks_that_found_no_room_on_the_disk_are_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    digests = [random.Random(seed).randbytes(32) for seed in range(100)]
+    marks = Marks(run=60)
+    marks.add(array(digests[:50]))
+    with monkeypatch.context() as full, pytest.raises(StoreFull):
+        full.setattr("tempfile.TemporaryFile", no_room)
+        marks.add(array(digests[50:]))
+    found = [int(mark).to_bytes(8, "big") for bucket in marks.buckets() for mark in bucket]
+    assert found == sorted(digest[:8] for digest in digests)
+    marks.close()
+
+
+def no_room(**_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
