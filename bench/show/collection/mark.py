@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 import lmdb
@@ -18,16 +19,17 @@ from bench.harness import Ratio
 from bench.images import MIB, compressible_image
 from bench.in_process import copied
 from bench.lineages import IMAGES, LINEAGES, Plan, lineages
-from bench.places import ROOT
+from bench.places import ROOT, drystone
 from bench.show import client
 from bench.show.bound.speed import asked
+from bench.show.collection.space import AT_ONCE
 from bench.show.registry import Figure, Room, at_least, at_most, check, told
 from bench.show.server import Memory, Server, environment
 from blockstore.index.lmdb_env import MAP_SIZE
+from blockstore.leases.flock import LockFile
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
-    from pathlib import Path
 
 ALONE, BESIDE, UPLOADS = 3.0, 6.0, 0.8  # times a plain scan; of the uploads' usual speed
 MEMORY: Final = 300 << 20
@@ -38,6 +40,8 @@ _IN_SHORT = 0.25  # of a bound is asked for: the start of a program is a good pa
 _UPLOAD, _UPLOAD_IN_SHORT = 128 * MIB, 16 * MIB
 _BLOCK: Final = 65536
 _USUAL = 6.0  # seconds of uploads with nothing beside them, in each round
+_BEHIND: Final = 19  # the lowest priority
+_WAITED_IN_VAIN: Final = 3  # the exit code
 _LEAST = 2  # uploads that were under way from their beginning to their end beside the collector
 
 
@@ -99,28 +103,35 @@ class _Store:
             warm(index_file(self.data))
             turn()
 
-    def collect(self, prefix: Sequence[str] = ()) -> float:
-        """The seconds of a collection, which leaves everything as it was."""
-        process = _started("bench.collecting", self.data, prefix)
-        with Memory(process.pid) as watch:
-            came = _told(process)
+    def collect(self, *, behind: bool = False) -> dict[str, float]:
+        """The seconds of a collection's parts; it leaves everything as it was. `behind`: others come first."""
+        # It waits for this writer in vain, so what it has condemned is not forgotten, and can be revived.
+        lease = LockFile(self.data / "leases", "the show")
+        try:
+            gc = [*drystone(), "admin", "gc", "--data", str(self.data), "--json", "--quiet", "--wait", "0", *AT_ONCE]
+            process = _started([*(["nice", "-n", str(_BEHIND)] if behind else []), *gc], behind=behind)
+            with Memory(process.pid) as watch:
+                said = process.communicate()[0]
+        finally:
+            lease.close()
+        if process.returncode != _WAITED_IN_VAIN:
+            raise RuntimeError(f"exit code {process.returncode}, not {_WAITED_IN_VAIN}: {gc}")
         self.peak = max(self.peak, watch.peak)
-        self.condemned = int(came["condemned"])
-        _revive_all(self.data)
-        return came["mark"] + came["condemn"]
+        self.condemned = _revive_all(self.data)
+        seconds: dict[str, float] = json.loads(said)["seconds"]
+        return seconds
 
     def _scan(self) -> None:
-        self.scans.append(_told(_started("bench.plain_scan", self.data))["seconds"])
+        process = _started([sys.executable, "-m", "bench.plain_scan", str(self.data)])
+        said = process.communicate()[0]
+        if process.returncode:
+            raise RuntimeError(f"exit code {process.returncode}: {process.args!r}")
+        self.scans.append(json.loads(said)["seconds"])
 
     def _collect(self) -> None:
-        process = _started("bench.collecting", self.data)
-        with Memory(process.pid) as watch:
-            came = _told(process)
-        self.peak = max(self.peak, watch.peak)
-        self.condemned = int(came["condemned"])
-        self.marking.append(came["mark"])
-        self.condemning.append(came["condemn"])
-        _revive_all(self.data)
+        seconds = self.collect()
+        self.marking.append(seconds["mark"])
+        self.condemning.append(seconds["condemn"])
 
 
 def _linear(room: Room, stores: Sequence[_Store]) -> Generator[Figure, None, None]:
@@ -144,7 +155,8 @@ def _beside_uploads(room: Room, store: _Store, rounds: int) -> Generator[Figure,
             with Uploads(server.url, image) as uploads:
                 uploads.wait(0)
                 began = time.monotonic()
-                collecting.append(store.collect(("nice", "-n", "19")))
+                seconds = store.collect(behind=True)
+                collecting.append(seconds["mark"] + seconds["condemn"])
                 ended = time.monotonic()
             beside += uploads.speeds(began, ended)
     scan = statistics.median(store.scans)
@@ -217,25 +229,25 @@ def _renew(image: Path) -> None:
             file.write(mark)
 
 
-def _started(module: str, data: Path, prefix: Sequence[str] = ()) -> subprocess.Popen[str]:
-    command = [*prefix, sys.executable, "-m", module, str(data)]
-    return subprocess.Popen(command, cwd=ROOT, env=environment({}), stdout=subprocess.PIPE, text=True)
+def _started(command: Sequence[str], *, behind: bool = False) -> subprocess.Popen[str]:
+    """`behind`: as a server starts it. Where the kernel shares out by sessions, its session comes last, too."""
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment({}), stdout=subprocess.PIPE, text=True, start_new_session=behind
+    )
+    group = Path(f"/proc/{process.pid}/autogroup")
+    if behind and group.exists():
+        group.write_text(str(_BEHIND))
+    return process
 
 
-def _told(process: subprocess.Popen[str]) -> dict[str, float]:
-    said = process.communicate()[0]
-    if process.returncode:
-        raise RuntimeError(f"exit code {process.returncode}: {process.args!r}")
-    came: dict[str, float] = json.loads(said)
-    return came
-
-
-def _revive_all(data: Path) -> None:
-    """No row is condemned any more."""
+def _revive_all(data: Path) -> int:
+    """No row is condemned any more; how many were."""
     with lmdb.open(str(data / "index"), map_size=MAP_SIZE, max_dbs=8, readahead=False) as env:
         table = env.open_db(b"condemned")
         with env.begin(write=True) as txn:
+            count = int(txn.stat(table)["entries"])
             txn.drop(table, delete=False)
+    return count
 
 
 def _share(room: Room) -> float:
