@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bench.places import drystone
 from bench.show import client
 from bench.show.bound.damage import Place, choose, files_of, served
-from bench.show.bound.small_store import RIGHT, WRONG, Held, flip, make
+from bench.show.bound.small_store import FINELY, RIGHT, WRONG, Held, flip, make, upload
 from bench.show.registry import Figure, Room, at_least, at_most, check, holds, told
 from bench.show.server import Server, environment
 from blockstore.bare_store import open_bare
@@ -94,9 +94,11 @@ class _Round:
         self._seen.unnamed += [str(image) for image in self._read("after the scrub") - harmed]
         self._seen.healed += found["healed"]
         self._seen.bad += len(found["bad_blocks"])
-        with Server(self._data) as server:
-            for file in self._held.originals.values():
-                client.upload(server.url, file)
+        for finely in (True, False):
+            with Server(self._data, settings=FINELY if finely else {}) as server:
+                for file in self._held.originals.values():
+                    if (file.name == "fine") is finely:
+                        upload(server, file)
         self._seen.left += len(self._scrub()["bad_blocks"])
         self._seen.still_wrong += sorted(self._read("in the end"))
         shutil.rmtree(self._data)
