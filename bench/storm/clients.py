@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _EDITED: Final = 0.1  # of the blocks, in each version
 _MOST: Final = 12  # images of one client
 _KEPT: Final = 3  # of them by `forget`
+_CATCHES_UP: Final = 0.5  # of the turns are of what was done least
 _SETTLED_WITHIN: Final = 90.0
 _ONLY_ERRORS: Final = (RuntimeError, urllib.error.URLError, OSError)
 """What a client gets from a server that is killed, frozen or busy."""
@@ -65,6 +66,8 @@ class Client:
         while not ended.is_set():
             possible = [each for each in listed if each.fewest <= len(self.mine) <= each.most]
             chosen = self.dice.choices(possible, [each.weight for each in possible])[0]
+            if self.dice.random() < _CATCHES_UP:
+                chosen = min(possible, key=lambda each: self._tally.done[each.name])
             try:
                 chosen.run(self)
             except _ONLY_ERRORS as error:
@@ -193,7 +196,9 @@ def keep(
 ) -> None:
     """Looks after the data, verb after verb."""
     while not ended.is_set():
-        name = dice.choice(sorted(verbs))
+        name = (
+            min(verbs, key=lambda each: tally.done[each]) if dice.random() < _CATCHES_UP else dice.choice(list(verbs))
+        )
         done = world.verbs.run(*verbs[name], "--data", str(world.data), "--quiet")
         tally.ended(name, "" if done.returncode == 0 else f"exit code {done.returncode}: {alike(done.stderr)}")
 

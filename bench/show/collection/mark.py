@@ -111,11 +111,11 @@ class _Store:
             gc = [*drystone(), "admin", "gc", "--data", str(self.data), "--json", "--quiet", "--wait", "0", *AT_ONCE]
             process = _started([*(["nice", "-n", str(_BEHIND)] if behind else []), *gc], behind=behind)
             with Memory(process.pid) as watch:
-                said = process.communicate()[0]
+                said, complained = process.communicate()
         finally:
             lease.close()
         if process.returncode != _WAITED_IN_VAIN:
-            raise RuntimeError(f"exit code {process.returncode}, not {_WAITED_IN_VAIN}: {gc}")
+            raise RuntimeError(f"exit code {process.returncode}, not {_WAITED_IN_VAIN}: {gc}\n{complained}")
         self.peak = max(self.peak, watch.peak)
         self.condemned = _revive_all(self.data)
         seconds: dict[str, float] = json.loads(said)["seconds"]
@@ -123,9 +123,9 @@ class _Store:
 
     def _scan(self) -> None:
         process = _started([sys.executable, "-m", "bench.plain_scan", str(self.data)])
-        said = process.communicate()[0]
+        said, complained = process.communicate()
         if process.returncode:
-            raise RuntimeError(f"exit code {process.returncode}: {process.args!r}")
+            raise RuntimeError(f"exit code {process.returncode}: {process.args!r}\n{complained}")
         self.scans.append(json.loads(said)["seconds"])
 
     def _collect(self) -> None:
@@ -161,8 +161,12 @@ def _beside_uploads(room: Room, store: _Store, rounds: int) -> Generator[Figure,
             beside += uploads.speeds(began, ended)
     scan = statistics.median(store.scans)
     slower = Ratio("beside uploads", statistics.median(collecting), scan, "plain scan, alone", "s")
-    detail = (_exact(slower),)
-    yield at_most("mark and condemn beside uploads", slower.value, BESIDE / _share(room), "plain scans", detail)
+    what, detail = "mark and condemn beside uploads", (_exact(slower),)
+    if room.short:
+        # Some tenths of a second of scan beside what a busy machine leaves to the last in its queue.
+        yield told(what, f"{slower.value:.2f} plain scans", detail)
+    else:
+        yield at_most(what, slower.value, BESIDE, "plain scans", detail)
     kept = Ratio("uploads", statistics.median(beside), statistics.median(usual), "nothing beside them")
     counts = f"medians of {len(beside)} and {len(usual)} uploads of {image.stat().st_size / MIB:.0f} MiB of new bytes"
     bound = asked(room, UPLOADS, 0.5)
@@ -232,7 +236,13 @@ def _renew(image: Path) -> None:
 def _started(command: Sequence[str], *, behind: bool = False) -> subprocess.Popen[str]:
     """`behind`: as a server starts it. Where the kernel shares out by sessions, its session comes last, too."""
     process = subprocess.Popen(
-        command, cwd=ROOT, env=environment({}), stdout=subprocess.PIPE, text=True, start_new_session=behind
+        command,
+        cwd=ROOT,
+        env=environment({}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=behind,
     )
     group = Path(f"/proc/{process.pid}/autogroup")
     if behind and group.exists():

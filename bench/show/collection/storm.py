@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 CLIENTS, KEEPERS = 4, 2
-_LONG, _SHORT = (600.0, 100), (110.0, 12)  # seconds; how often each operation must have come to its end
+_LONG, _SHORT = (600.0, 100), (110.0, 8)  # seconds; how often each operation must have come to its end
 _DISK: Final = 2 * MIB
 _SETTINGS: Final = {"jobs": 1, "body_timeout": 30}
 VERBS: Final[dict[str, tuple[str, ...]]] = {
