@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 import lmdb
@@ -30,6 +29,7 @@ from blockstore.leases.flock import LockFile
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
+    from pathlib import Path
 
 ALONE, BESIDE, UPLOADS = 3.0, 6.0, 0.8  # times a plain scan; of the uploads' usual speed
 MEMORY: Final = 300 << 20
@@ -40,7 +40,6 @@ _IN_SHORT = 0.25  # of a bound is asked for: the start of a program is a good pa
 _UPLOAD, _UPLOAD_IN_SHORT = 128 * MIB, 16 * MIB
 _BLOCK: Final = 65536
 _USUAL = 6.0  # seconds of uploads with nothing beside them, in each round
-_BEHIND: Final = 19  # the lowest priority
 _WAITED_IN_VAIN: Final = 3  # the exit code
 _LEAST = 2  # uploads that were under way from their beginning to their end beside the collector
 
@@ -103,13 +102,13 @@ class _Store:
             warm(index_file(self.data))
             turn()
 
-    def collect(self, *, behind: bool = False) -> dict[str, float]:
-        """The seconds of a collection's parts; it leaves everything as it was. `behind`: others come first."""
+    def collect(self) -> dict[str, float]:
+        """The seconds of a collection's parts; it leaves everything as it was."""
         # It waits for this writer in vain, so what it has condemned is not forgotten, and can be revived.
         lease = LockFile(self.data / "leases", "the show")
         try:
             gc = [*drystone(), "admin", "gc", "--data", str(self.data), "--json", "--quiet", "--wait", "0", *AT_ONCE]
-            process = _started([*(["nice", "-n", str(_BEHIND)] if behind else []), *gc], behind=behind)
+            process = _started(gc)
             with Memory(process.pid) as watch:
                 said, complained = process.communicate()
         finally:
@@ -143,7 +142,7 @@ def _linear(room: Room, stores: Sequence[_Store]) -> Generator[Figure, None, Non
 
 
 def _beside_uploads(room: Room, store: _Store, rounds: int) -> Generator[Figure, None, None]:
-    """As the server starts it: a process with the lowest priority."""
+    """As an operator starts it: beside others it gives way by itself, whatever the kernel thinks of priorities."""
     image = room.work / "image"
     compressible_image(image, _UPLOAD_IN_SHORT if room.short else _UPLOAD, seed=1)
     usual, beside, collecting = [], [], []
@@ -155,7 +154,7 @@ def _beside_uploads(room: Room, store: _Store, rounds: int) -> Generator[Figure,
             with Uploads(server.url, image) as uploads:
                 uploads.wait(0)
                 began = time.monotonic()
-                seconds = store.collect(behind=True)
+                seconds = store.collect()
                 collecting.append(seconds["mark"] + seconds["condemn"])
                 ended = time.monotonic()
             beside += uploads.speeds(began, ended)
@@ -233,21 +232,12 @@ def _renew(image: Path) -> None:
             file.write(mark)
 
 
-def _started(command: Sequence[str], *, behind: bool = False) -> subprocess.Popen[str]:
-    """`behind`: as a server starts it. Where the kernel shares out by sessions, its session comes last, too."""
-    process = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env=environment({}),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=behind,
+def _started(command: Sequence[str]) -> subprocess.Popen[str]:
+    """In a session of its own, as servers are: where the kernel shares out by sessions, each then has a share."""
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment({}), stdout=pipe, stderr=pipe, text=True, start_new_session=True
     )
-    group = Path(f"/proc/{process.pid}/autogroup")
-    if behind and group.exists():
-        group.write_text(str(_BEHIND))
-    return process
 
 
 def _revive_all(data: Path) -> int:
