@@ -9,7 +9,7 @@ LISTEN ?= 127.0.0.1:9292
 DATA ?= ./data
 WORKERS ?= 2
 
-.PHONY: help serve test test-unit test-crashes test-serial test-clients lint format show show-main-job show-bound show-increments bench clients wheel clean
+.PHONY: help serve test test-unit test-crashes test-serial test-clients lint format show show-main-job show-bound show-increments show-collection bench clients wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -90,6 +90,9 @@ show-bound: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients ## to the bound, an
 
 show-increments: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients $(STAMPS)/machines ## increments: only what changed is moved, and chains read as full disks
 	$(VENV)/bin/python -m bench.show increments
+
+show-collection: $(STAMPS)/dev $(STAMPS)/system ## space comes back while uploads run, nothing acknowledged is ever collected
+	$(VENV)/bin/python -m bench.show collection
 
 bench: $(STAMPS)/dev $(STAMPS)/system ## the benchmarks, with their share of this machine's limit
 	$(VENV)/bin/python -m pytest bench --benchmark-only -p no:cacheprovider -o python_files='bench_*.py' -s

@@ -77,8 +77,8 @@ class Tally:
 def verify(room: Room) -> Generator[Figure, None, None]:
     held = make(room.work)
     count, by_program = (FLIPS_IN_SHORT, BY_PROGRAM_IN_SHORT) if room.short else (FLIPS, BY_PROGRAM)
-    packs, manifests = _files(held.data, "packs"), _files(held.data, "manifests")
-    places = _places(packs, manifests, count)
+    packs, manifests = files_of(held.data, "packs"), files_of(held.data, "manifests")
+    places = choose(packs, manifests, count)
     started = time.perf_counter()
     tally, clean = _in_process(held, places)
     seconds = time.perf_counter() - started
@@ -92,13 +92,13 @@ def verify(room: Room) -> Generator[Figure, None, None]:
     yield from _figures(tally, count)
     yield holds("without a flip it finds nothing, before and after", clean)
 
-    if sidecars := _files(held.data, "manifests", sidecars=True):
-        tally, _ = _in_process(held, _places(sidecars, sidecars, by_program, seed=3))
+    if sidecars := files_of(held.data, "manifests", sidecars=True):
+        tally, _ = _in_process(held, choose(sidecars, sidecars, by_program, seed=3))
         lost = tally.reads.total() - tally.reads[RIGHT]
         many = f"{by_program} flips, {tally.reads.total()} reads"
         yield at_most("reads that suffer from a flip in a manifest's sidecar", lost, 0, "reads", (many,))
 
-    tally, wrong_codes = _by_program(held, _places(packs, manifests, by_program, seed=2))
+    tally, wrong_codes = _by_program(held, choose(packs, manifests, by_program, seed=2))
     yield told("the same by `drystone admin verify`, beside a server", f"{by_program} flips")
     yield from _figures(tally, by_program)
     yield at_most("exit codes other than 1", len(wrong_codes), 0, "codes", tuple(wrong_codes))
@@ -114,13 +114,13 @@ def _figures(tally: Tally, count: int) -> Generator[Figure, None, None]:
     yield at_most("images served with wrong bytes", len(tally.served_wrong), 0, "images", detail)
 
 
-def _files(data: Path, kind: str, *, sidecars: bool = False) -> list[Path]:
+def files_of(data: Path, kind: str, *, sidecars: bool = False) -> list[Path]:
     """The packs, the manifests, or with `sidecars` what lies beside these: disposable, and no manifests."""
     files = sorted(path for path in (data / kind).rglob("*") if path.is_file())
     return [path for path in files if (kind == "manifests" and path.suffix == places_file.SUFFIX) is sidecars]
 
 
-def _places(packs: Sequence[Path], manifests: Sequence[Path], count: int, seed: int = 1) -> list[Place]:
+def choose(packs: Sequence[Path], manifests: Sequence[Path], count: int, seed: int = 1) -> list[Place]:
     """A third anywhere in packs, a third near their ends, a third anywhere in manifests; none twice."""
     dice = random.Random(seed)
     # A byte of a long file is as likely as one of a short one.
@@ -202,11 +202,11 @@ def _by_program(held: Held, places: Sequence[Place]) -> tuple[Tally, list[str]]:
                 findings = json.loads(done.stdout)["findings"] if done.stdout else []
                 _tell(tally, place, {finding["file"] for finding in findings})
                 for image, original in held.originals.items():
-                    tally.read(place, original.name, _served(server.url, image, original.read_bytes()))
+                    tally.read(place, original.name, served(server.url, image, original.read_bytes()))
     return tally, codes
 
 
-def _served(url: str, image: str, original: bytes) -> str:
+def served(url: str, image: str, original: bytes) -> str:
     """What a download gives; one that is cut off is refused, but what came before must be right."""
     place = urlsplit(client.file_of(url, image))
     assert place.hostname is not None

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 RIGHT: Final = "right"
 WRONG: Final = "wrong bytes"
+FINELY: Final = {"block_size": "4KiB"}
 _CALLER: Final = Caller("admin", "default", frozenset({"admin"}))
 _HASH: Final = "sha512"
 
@@ -62,9 +63,9 @@ def make(work: Path) -> Held:
     originals: dict[str, Path] = {}
     with Server(data) as server:
         for image in (text, again, shifted):
-            originals[_upload(server, image)] = image
-    with Server(data, settings={"block_size": "4KiB"}) as server:
-        originals[_upload(server, fine)] = fine
+            originals[upload(server, image)] = image
+    with Server(data, settings=FINELY) as server:
+        originals[upload(server, fine)] = fine
         increment = client.create(server.url, "increment")
     with open_records(data / "catalog.sqlite") as records:
         base = next(chain for image, chain in chains_of(records).items() if originals[image] == text)
@@ -123,7 +124,8 @@ def _changed(data: bytes) -> bytes:
     return bytes(newer)
 
 
-def _upload(server: Server, image: Path) -> str:
+def upload(server: Server, image: Path) -> str:
+    """An image, cut as its suffix says; its id."""
     kind = "iso" if image.suffix == ".iso" else "raw"
     record = {"name": image.name, "disk_format": kind, "container_format": "bare"}
     made = str(client.call(f"{server.url}/v2/images", "POST", record)["id"])

@@ -1,0 +1,107 @@
+"""Random clients and keepers on one store while its processes are killed and frozen: no wrong byte, no lost image."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from bench.images import MIB
+from bench.parts import parts_for
+from bench.places import drystone
+from bench.show import client
+from bench.show.collection.space import AT_ONCE, collect, files_taken
+from bench.show.registry import Figure, Room, at_least, at_most, check, holds, told
+from bench.storm.clients import OPERATIONS, Client, download, keep
+from bench.storm.oracle import Oracle, Tally
+from bench.storm.weather import Weather
+from bench.storm.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+CLIENTS, KEEPERS = 4, 2
+_LONG, _SHORT = (600.0, 100), (110.0, 8)  # seconds; how often each operation must have come to its end
+_DISK: Final = 2 * MIB
+_SETTINGS: Final = {"jobs": 1, "body_timeout": 30}
+VERBS: Final[dict[str, tuple[str, ...]]] = {
+    "gc": ("gc", *AT_ONCE, "--wait", "3"),
+    "compact": ("gc", "--all", *AT_ONCE, "--wait", "3"),
+    "scrub": ("scrub",),
+}
+
+
+@check("collection", "storm", "Ten minutes of random clients with kill -9 and SIGSTOP: no wrong byte, no lost image.")
+def storm(room: Room) -> Generator[Figure, None, None]:
+    seconds, least = _SHORT if room.short else _LONG
+    disk, data = room.work / "disk.img", room.work / "data"
+    with parts_for(room).whole.open("rb") as source:
+        disk.write_bytes(source.read(_DISK))
+    oracle, tally, ended = Oracle(), Tally(), threading.Event()
+    with World(data, _SETTINGS) as world:
+        clients = [
+            Client(number, world, oracle, tally, disk, room.work / f"client-{number}") for number in range(CLIENTS)
+        ]
+        with Weather(world, seed=1) as weather, ThreadPoolExecutor(CLIENTS + KEEPERS) as pool:
+            running = [pool.submit(each.run, OPERATIONS, ended) for each in clients]
+            dice = [random.Random(-number) for number in range(KEEPERS)]
+            running += [pool.submit(keep, VERBS, world, tally, each, ended) for each in dice]
+            deadline = time.monotonic() + seconds
+            while time.monotonic() < deadline and not any(one.done() for one in running):
+                time.sleep(0.5)
+            ended.set()
+            for one in running:
+                one.result()
+        yield told("what befell servers, worker and verbs", f"{weather.happened.total()}", _counted(weather.happened))
+        unlike = _look(world, oracle)
+    clean = json.loads(client.run([*drystone(), "admin", "verify", "--read-data", "--data", str(data), "--json"]))
+    for name in (*(operation.name for operation in OPERATIONS), *VERBS):
+        detail = (f"{tally.cut[name]} more were cut off", *_most(tally, name))
+        yield at_least(f"{name}: came to its end", tally.done[name], least, "times", detail)
+    yield at_most("images that are not what was acknowledged", len(oracle.wrong), 0, "images", tuple(oracle.wrong[:10]))
+    yield at_most("images that are lost", len(oracle.lost), 0, f"of {len(oracle.held)}", tuple(oracle.lost[:10]))
+    yield holds("in the end the list has the images that must be there, and no other", not unlike, unlike[:10])
+    yield holds("`admin verify --read-data` finds nothing wrong", bool(clean["clean"]))
+    yield from _emptied(world, oracle)
+
+
+def _look(world: World, oracle: Oracle) -> tuple[str, ...]:
+    """Reads every image; what is in the list and not held, or the other way round."""
+    url = world.urls()[0]
+    listed: dict[str, str] = {}
+    follows: str | None = "/v2/images?limit=100"
+    while follows:
+        page = client.call(f"{url}{follows}")
+        listed |= {str(image["id"]): str(image["status"]) for image in page["images"]}
+        follows = page.get("next")
+    active = {image for image, status in listed.items() if status == "active"}
+    for image in oracle.held - active:
+        oracle.missed(image, listed.get(image, "not in the list"))
+    held = sorted(oracle.held & active)
+    with ThreadPoolExecutor(2) as pool:
+        for image, digest in zip(held, pool.map(partial(download, url), held), strict=True):
+            oracle.saw(image, digest, "download in the end")
+    return tuple(f"{image} is {status}" for image, status in listed.items() if image not in oracle.held)
+
+
+def _emptied(world: World, oracle: Oracle) -> Generator[Figure, None, None]:
+    """With every image deleted, a collection leaves nothing: whatever was killed has left no garbage for ever."""
+    with world:
+        for image in oracle.held:
+            client.delete(world.urls()[0], image)
+    collect(world.data)
+    left = {name: files_taken(world.data / name) for name in ("packs", "manifests", "journals")}
+    detail = tuple(f"{name}: {size / 1e6:.2f} MB" for name, size in left.items())
+    yield at_most("left when every image is deleted and collected", sum(left.values()) / 1e6, 0, "MB", detail)
+
+
+def _most(tally: Tally, name: str) -> list[str]:
+    return [f"{count} times {why}" for why, count in tally.why.most_common() if why.startswith(f"{name}: ")][:5]
+
+
+def _counted(happened: dict[str, int]) -> tuple[str, ...]:
+    return (", ".join(f"{count} times {what}" for what, count in sorted(happened.items())),)

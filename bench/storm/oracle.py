@@ -1,0 +1,72 @@
+"""What every image must be, as those know it who made it: the SHA-256 of its bytes, and whether it must be there."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(slots=True)
+class Oracle:
+    """Shared by all clients; each image is made, read and deleted by one of them alone, so its state is certain."""
+
+    expected: dict[str, str] = field(default_factory=dict)  # whatever becomes of the image, these are its bytes
+    held: set[str] = field(default_factory=set)  # acknowledged, and nobody has asked to delete it
+    wrong: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def begin(self, image: str, digest: str) -> None:
+        """Before its upload begins."""
+        with self._lock:
+            self.expected[image] = digest
+
+    def hold(self, image: str) -> None:
+        """It was acknowledged, or seen active."""
+        with self._lock:
+            self.held.add(image)
+
+    def drop(self, image: str) -> None:
+        """Before it is asked to be deleted: from now on it may be gone."""
+        with self._lock:
+            self.held.discard(image)
+
+    def saw(self, image: str, digest: str, how: str) -> None:
+        """These bytes came, all of them."""
+        if digest != self.expected[image]:
+            with self._lock:
+                self.wrong.append(f"{image} by {how}")
+
+    def missed(self, image: str, why: str) -> None:
+        """It must be there, and is not."""
+        with self._lock:
+            self.lost.append(f"{image}: {why}")
+
+
+@dataclass(slots=True)
+class Tally:
+    """How often each operation came to its end, and what stopped it otherwise."""
+
+    done: Counter[str] = field(default_factory=Counter)
+    cut: Counter[str] = field(default_factory=Counter)
+    why: Counter[str] = field(default_factory=Counter)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def ended(self, name: str, error: str = "") -> None:
+        with self._lock:
+            if error:
+                self.cut[name] += 1
+                self.why[f"{name}: {error}"] += 1
+            else:
+                self.done[name] += 1
+
+
+def digest_of(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
