@@ -84,8 +84,12 @@ class RowRun:
     def _revive_reached(self) -> None:
         """Interrupted runs have left marks; what a root reaches loses them, the rest is taken over."""
         if self._index.size().condemned:
+            reached: list[bytes] = []
             for part in compare(self._index.condemned(), self._reached.marks):
-                self._revive(part.rows[part.marked]["digest"])
+                reached += _digests(part.rows[part.marked]["digest"])
+                if len(reached) >= BATCH:
+                    self._revive(reached)
+            self._revive(reached)
 
     def _condemn(self) -> bool:
         """Condemn rows without a mark, from where the last round ended; whether all were."""
@@ -126,34 +130,43 @@ class RowRun:
             self._reached.catch_up(fresh)
             self._progress.begin("forget", self._index.size().condemned)
             looked = 0
+            kept: list[bytes] = []
+            gone: list[bytes] = []
             # All that was reached before was never condemned in this run, so the new marks are enough.
             for part in compare(self._index.condemned(self._name), fresh):
-                self._keep(part.rows[part.marked]["digest"])
-                self._forget(part.rows[~part.marked]["digest"])
+                kept += _digests(part.rows[part.marked]["digest"])
+                gone += _digests(part.rows[~part.marked]["digest"])
+                if len(kept) + len(gone) >= BATCH:
+                    self._keep(kept)
+                    self._forget(gone)
                 looked += len(part.rows)
                 self._progress.moved(looked)
+            self._keep(kept)
+            self._forget(gone)
         finally:
             fresh.close()
 
-    def _keep(self, names: NDArray[np.uint8]) -> None:
-        digests = self._revive(names)
+    def _keep(self, digests: list[bytes]) -> None:
+        """Revive them, and empty the list."""
         places = [place for place in self._index.get_many(digests, hidden=True) if place is not None]
         rows = np.zeros(len(places), dtype=ROW)
         for at, place in enumerate(places):
             rows[at]["pack"], rows[at]["offset"], rows[at]["frame"], rows[at]["raw"] = place
         self.kept.add(rows)
         self.gone.take(rows)
+        self._revive(digests)
 
-    def _revive(self, names: NDArray[np.uint8]) -> list[bytes]:
-        digests = _digests(names)
+    def _revive(self, digests: list[bytes]) -> None:
+        """Take marks off, and empty the list."""
         if digests:
-            self._pace.change(partial(self._index.revive_many, digests))
-        return digests
+            self._pace.change(partial(self._index.revive_many, tuple(digests)))
+        digests.clear()
 
-    def _forget(self, names: NDArray[np.uint8]) -> None:
-        digests = _digests(names)
+    def _forget(self, digests: list[bytes]) -> None:
+        """Forget what still bears our mark, and empty the list."""
         if digests:
-            self.forgotten += self._pace.change(partial(self._index.forget_many, digests, self._name))
+            self.forgotten += self._pace.change(partial(self._index.forget_many, tuple(digests), self._name))
+        digests.clear()
 
 
 @dataclass(slots=True)
