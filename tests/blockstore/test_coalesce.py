@@ -56,6 +56,7 @@ def test_a_flat_manifest_is_the_image_without_its_ancestors(store: BlockStore, t
     chain, data = a_chain(store)
     before = len(list(Path("/proc/self/fd").iterdir()))
     built = store.flattening(chain).run()
+    built.hold.release()
     assert len(list(Path("/proc/self/fd").iterdir())) <= before
     assert (built.base, built.depth) == (None, 0)
     for path in files(tmp_path):

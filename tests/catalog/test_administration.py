@@ -194,7 +194,8 @@ def test_a_deleted_image_that_can_be_brought_back_is_among_those_that_damage_har
         held = {image.id: image for image in records.read(lambda uow: uow.inventory.images())}
     assert held[ids[0]].status == "deleted"
     path = next(listed.path for listed in listing.manifests(root) if listed.name == held[ids[0]].manifest)
-    flip(path, 8 * 200)
+    for copy in copies_of(path):
+        flip(copy, 8 * 200)
     with looked_after(root) as (store, records):
         found = administration.verify_all(store, records, Wanted(), Silent())
     assert [(image.id, image.status) for image in found.harmed] == [(ids[0], "deleted")]

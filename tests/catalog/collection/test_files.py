@@ -11,6 +11,7 @@ import pytest
 
 from blockstore import listing
 from blockstore.errors import Missing
+from blockstore.manifest_copies import copies_of
 from catalog.usecases import image_data
 from tests.catalog.delta_scenes import DATA as DELTA
 from tests.catalog.delta_scenes import begun, send
@@ -199,9 +200,10 @@ def test_a_file_that_is_gone_of_a_chain_that_stays_is_missing(tmp_path: Path) ->
     async def scene(service: ImageService) -> None:
         image = await service.pushed(DATA)
         (listed,) = listing.manifests(tmp_path)
-        hidden = listed.path.rename(listed.path.with_suffix(".hidden"))
+        hidden = {copy: copy.rename(copy.with_name(f"hidden-{copy.name}")) for copy in copies_of(listed.path)}
         with pytest.raises(Missing):
             await image_data.download(service.services, CALLER, image)
-        hidden.rename(listed.path)
+        for copy, other in hidden.items():
+            other.rename(copy)
 
     run(tmp_path, scene)
