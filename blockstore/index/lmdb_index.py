@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from blockstore.index.bounded import bounded
 from blockstore.index.contract import BATCH, MARKED, ROW, IndexSize, PackRecord, PackState
 from blockstore.index.lmdb_env import MAP_SIZE, LmdbEnv, Txn
 from blockstore.index.pack_rows import PackRows
+from blockstore.index.walking import joined_beyond, pairs_beyond
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,10 +22,6 @@ if TYPE_CHECKING:
 
     from blockstore.disk import Disk
     from blockstore.index.in_use import InUse
-
-PIECE: Final = 256
-"""Rows that are joined at once."""
-
 
 T = TypeVar("T")
 _SetRow: TypeAlias = "Callable[[Txn, bytes, T, bool], Place | None]"
@@ -165,14 +161,10 @@ class LmdbIndex:
     def condemned(self, run: bytes | None = None) -> Iterator[NDArray[np.void]]:
         """Walk the marks, a batch a transaction."""
         after = b""
-        while batch := self._read(partial(self._marks_some, after=after)):
+        while batch := self._read(partial(pairs_beyond, table=self._condemned, after=after)):
             after = batch[-1][0]
             if marked := b"".join(digest for digest, theirs in batch if run is None or theirs == run):
                 yield np.frombuffer(marked, dtype=MARKED)
-
-    def _marks_some(self, txn: Txn, after: bytes) -> list[tuple[bytes, bytes]]:
-        with txn.cursor(self._condemned) as cursor:
-            return list(itertools.islice(cursor, BATCH)) if _go_beyond(cursor, after) else []
 
     def forget_many(self, digests: Sequence[bytes], run: bytes) -> int:
         """Remove rows that still bear `run`."""
@@ -218,20 +210,9 @@ class LmdbIndex:
 
     def rows(self, after: bytes = b"") -> Iterator[NDArray[np.void]]:
         """Walk the rows, an array a transaction."""
-        while data := self._read(partial(self._rows_some, after=after)):
+        while data := self._read(partial(joined_beyond, table=self._blocks, after=after)):
             yield np.frombuffer(data, dtype=ROW)
             after = data[-ROW.itemsize :][:32]
-
-    def _rows_some(self, txn: Txn, after: bytes) -> bytes:
-        """In short pieces: what is joined is still in the processor's cache then."""
-        with txn.cursor(self._blocks) as cursor:
-            if not _go_beyond(cursor, after):
-                return b""
-            pairs = iter(cursor)
-            pieces = [
-                b"".join(itertools.chain.from_iterable(itertools.islice(pairs, PIECE))) for _ in range(BATCH // PIECE)
-            ]
-            return b"".join(pieces)
 
     def size(self) -> IndexSize:
         """Counted by LMDB itself, so it costs nothing."""
@@ -301,10 +282,3 @@ class LmdbIndex:
             todo = todo[done:]
             changed += hits
         return changed
-
-
-def _go_beyond(cursor: Any, after: bytes) -> bool:  # noqa: ANN401 - the library ships no types
-    """Stand on the first row beyond `after`; False if there is none."""
-    if not (cursor.set_range(after) if after else cursor.first()):
-        return False
-    return not after or cursor.key() != after or bool(cursor.next())
