@@ -1,7 +1,7 @@
 """The two copies of a manifest: whether each is right, and writing anew one that is not.
 
 A copy is replaced by a rename, so whoever reads meanwhile finds the old file or the new one, and it does not matter who
-else writes the same copy: all write the same bytes.
+else writes the same copy: each makes a file of its own, and all write the same bytes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from blockstore.errors import BlockstoreError, Damaged, DataRefused, Missing, St
 from blockstore.manifest import ManifestFile, second_of
 from blockstore.manifest_format import HEADER_SIZE
 from blockstore.manifest_leaf import row_of
+from blockstore.names import new_name
 from blockstore.pack_contents import Spot
 from blockstore.throttle import Throttle
 
@@ -66,11 +67,12 @@ def _check_leaves(manifest: ManifestFile, throttle: Throttle) -> Iterator[Spot]:
 def mend(path: Path, digest: bytes, copy: Path, disk: Disk) -> None:
     """Write one copy of the manifest at `path` anew, from what is right in both; durable when this returns.
 
-    Damaged or Missing if some of it is right in neither: then nothing is changed.
+    Damaged or Missing if some of it cannot be read, or is not right, in either: then nothing is changed. StoreFull or
+    StoreUnavailable if it cannot be written.
     """
     with contextlib.closing(ManifestFile(path, digest, lambda *_: None)) as manifest:
-        half = copy.with_name(f".{copy.name}{HALF_MADE}")
-        disk.unlink(half)
+        # Under one name, who comes second would take the file from under the first one, who then renames a torn one.
+        half = copy.with_name(f".{copy.name}-{new_name().hex()}{HALF_MADE}")
         fd = disk.create(half)
         try:
             for at, data in manifest.pieces():

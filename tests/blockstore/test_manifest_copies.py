@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +20,8 @@ from tests.kit.filled_store import MAP, flip
 from tests.kit.images_in_store import link, read_image, write_image
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from concurrent.futures import Future
     from pathlib import Path
 
     from typing_extensions import Buffer
@@ -130,6 +134,57 @@ def test_whoever_reads_is_told_once_which_copy_is_wrong(store: BlockStore, tmp_p
     assert str(path) in told[0]
 
 
+class _HeldUp(Disk):
+    """Stands still in the middle of its second write, until it may go on."""
+
+    def __init__(self) -> None:
+        self.writes = 0
+        self.reached = threading.Event()
+        self.go = threading.Event()
+
+    def write(self, fd: int, buffers: Sequence[Buffer], at: int, what: str) -> int:
+        self.writes += 1
+        if self.writes == 2:
+            self.reached.set()
+            assert self.go.wait(20)
+        return super().write(fd, buffers, at, what)
+
+
+class _OvertakenBeforeItsSync(Disk):
+    """Another begins the same work before this one's sync."""
+
+    def __init__(self, other: Callable[[], object]) -> None:
+        self.other = other
+
+    def sync(self, fd: int, what: str) -> None:
+        self.other()
+        super().sync(fd, what)
+
+
+def test_two_who_mend_one_copy_at_once_never_put_a_torn_file_in_its_place(store: BlockStore, tmp_path: Path) -> None:
+    result = write_image(store, [DATA], block_size=BLOCK)
+    first, second = copies_of(manifest_in(tmp_path))
+    right = first.read_bytes()
+    flip(second, 8 * 300)
+    held_up = _HeldUp()
+    with ThreadPoolExecutor(1) as threads:
+        work = partial(mend, first, result.manifest.digest, second)
+
+        def begin() -> None:
+            begun.append(threads.submit(work, held_up))
+            assert held_up.reached.wait(20)
+
+        begun: list[Future[None]] = []
+        try:
+            work(_OvertakenBeforeItsSync(begin))
+            assert second.read_bytes() == right
+        finally:
+            held_up.go.set()
+        begun[0].result()
+    assert second.read_bytes() == right
+    assert not list((tmp_path / "manifests").rglob(f".*{HALF_MADE}"))
+
+
 class _NoRoomForASecond(Disk):
     def write(self, fd: int, buffers: Sequence[Buffer], at: int, what: str) -> int:
         if what.endswith(".second"):
@@ -147,11 +202,9 @@ def test_without_room_for_the_second_copy_nothing_is_acknowledged_and_nothing_le
 def test_what_a_killed_mending_left_is_removed(store: BlockStore, tmp_path: Path) -> None:
     result = write_image(store, [DATA], block_size=BLOCK)
     path = manifest_in(tmp_path)
-    half = path.with_name(f".{second_of(path).name}{HALF_MADE}")
+    half = path.with_name(f".{second_of(path).name}-{'ab' * 16}{HALF_MADE}")
     half.write_bytes(b"half")
     mend(path, result.manifest.digest, second_of(path), Disk())
-    assert not half.exists()
-    half.write_bytes(b"half")
     remove_half_made(tmp_path / "manifests", Disk())
     assert not half.exists()
     assert read_image(store, [link(result)]) == DATA
