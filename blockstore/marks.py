@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from blockstore.disk import disk_errors
+from blockstore.errors import StoreUnavailable
 from blockstore.index.contract import ROW
 
 if TYPE_CHECKING:
@@ -117,6 +118,9 @@ class Marks:
         assert self._file is not None
         with disk_errors(_FULL):
             data = os.pread(self._file.fileno(), (ends - begins) * MARK.itemsize, run.at + begins * MARK.itemsize)
+        if len(data) != (ends - begins) * MARK.itemsize:
+            # Marks that are missing would make garbage of what lives.
+            raise StoreUnavailable(f"{_FULL} is shorter than it was written")
         return np.frombuffer(data, dtype=MARK)
 
 

@@ -3,13 +3,14 @@ from __future__ import annotations
 import errno
 import os
 import random
+from contextlib import closing
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blockstore.errors import StoreFull
+from blockstore.errors import StoreFull, StoreUnavailable
 from blockstore.index.contract import ROW
 from blockstore.marks import Marks, compare, prefixes
 
@@ -71,3 +72,13 @@ def test_marks_that_found_no_room_on_the_disk_are_not_lost(monkeypatch: pytest.M
 
 def no_room(**_: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_marks_that_are_lost_on_the_disk_are_no_garbage() -> None:
+    """Whoever empties a file in TMPDIR does not make what lives look dead."""
+    with closing(Marks(run=10)) as marks:
+        marks.add(array([random.Random(seed).randbytes(32) for seed in range(100)]))
+        assert marks._file is not None
+        marks._file.truncate(100)
+        with pytest.raises(StoreUnavailable):
+            list(marks.buckets())
