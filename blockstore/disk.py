@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from blockstore.errors import Missing, StoreFull, StoreUnavailable
+from blockstore.errors import Damaged, Missing, StoreFull, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 MOST_BUFFERS: Final = 512
 """Below every system's IOV_MAX (1,024 here)."""
+CANNOT_READ: Final = "the disk cannot read it"
 
 
 @functools.cache
@@ -47,6 +48,18 @@ def disk_errors(what: str) -> Iterator[None]:
         if error.errno in NO_SPACE:
             raise StoreFull(f"no space left at {what}: free some space, then try again") from error
         raise StoreUnavailable(f"{what}: {os.strerror(error.errno or 0)}") from error
+
+
+@contextlib.contextmanager
+def reading(what: str) -> Iterator[None]:
+    """As `disk_errors`; but a place that the disk cannot read is that file's damage, and no trouble of the store's."""
+    with disk_errors(what):
+        try:
+            yield
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            raise Damaged(f"{what}: {CANNOT_READ}") from error
 
 
 class Disk:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from blockstore import manifest_format, manifest_leaf
-from blockstore.disk import disk_errors
+from blockstore.disk import disk_errors, reading
 from blockstore.errors import BlockstoreError, Damaged, GeometryBroken, Missing, StoreUnavailable
 from blockstore.manifest_format import DIRECTORY_ROW, HEADER_SIZE, NO_BASE, Header
 from blockstore.places import PlacesFile
@@ -108,7 +108,7 @@ class ManifestFile:
 
     def _leaf(self, fd: int, at: int) -> NDArray[np.void]:
         row, what = self._directory[at], str(self.path)
-        with disk_errors(what):
+        with reading(what):
             data = os.pread(fd, int(row["count"]) * self._row.itemsize, int(row["offset"]))
         if self.header.is_fixed:
             return manifest_leaf.decode_leaf(data, row, self.header, what)
@@ -186,7 +186,7 @@ def _open(path: Path) -> int:
 def _open_copy(path: Path, digest: bytes) -> tuple[int, bytes, Header, NDArray[np.void]]:
     fd = _open(path)
     try:
-        with disk_errors(str(path)):
+        with reading(str(path)):
             return fd, *_read_head(fd, digest, str(path))
     except BaseException:
         os.close(fd)

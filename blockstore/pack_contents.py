@@ -7,6 +7,7 @@ BLAKE3 was compared (FORMAT.md, resync).
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -15,6 +16,7 @@ from blockstore import frames
 from blockstore.block import HEADER_SIZE
 from blockstore.checksum import xxh3
 from blockstore.digest import digest
+from blockstore.disk import CANNOT_READ
 from blockstore.errors import Damaged
 from blockstore.packs import pack_format, resync
 from blockstore.packs.pack_format import START_SIZE, TRAILER_SIZE, TableRow
@@ -128,6 +130,24 @@ def read_run(fd: int, run: Sequence[TableRow]) -> Iterator[tuple[TableRow, memor
     data = memoryview(os.pread(fd, end_of(run[-1]) - begins, begins))
     for entry in run:
         yield entry, data[entry.offset - begins : end_of(entry) - begins]
+
+
+def checked_run(fd: int, run: Sequence[TableRow]) -> Iterator[tuple[TableRow, memoryview, str | None]]:
+    """Each entry of a run with its bytes and what is wrong with it, or None; one that cannot be read has none."""
+    try:
+        found = list(read_run(fd, run))
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        # One place of the run: which one is found by reading them one by one.
+        if len(run) > 1:
+            for entry in run:
+                yield from checked_run(fd, [entry])
+        else:
+            yield run[0], memoryview(b""), CANNOT_READ
+        return
+    for entry, data in found:
+        yield entry, data, data_trouble(entry, data)
 
 
 def header_trouble(entry: TableRow, head: memoryview | bytes) -> str | None:

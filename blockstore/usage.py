@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from blockstore.block import HEADER_SIZE
-from blockstore.disk import disk_errors
+from blockstore.disk import reading
 from blockstore.index.contract import PackState
 from blockstore.pack_contents import read_contents
 from blockstore.packs import pack_format
@@ -104,9 +104,12 @@ class Occupied:
 
 
 def occupied(store: BareStore, record: PackRecord) -> Occupied | None:
-    """What a pack has, live or dead. A sealed one tells by its trailer; another, or a damaged one, is walked over."""
+    """What a pack has, live or dead. A sealed one tells by its trailer; another, or a damaged one, is walked over.
+
+    Damaged if the disk cannot read it.
+    """
     path = store.packs.path(record.name)
-    with disk_errors(str(path)):
+    with reading(str(path)):
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:

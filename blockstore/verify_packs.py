@@ -10,23 +10,22 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from blockstore.block import HEADER_SIZE, Place
-from blockstore.disk import disk_errors
+from blockstore.disk import CANNOT_READ, disk_errors
 from blockstore.findings import Finding
 from blockstore.index.contract import PackState
 from blockstore.pack_contents import (
     Contents,
     Spot,
-    data_trouble,
+    checked_run,
     end_of,
     header_trouble,
     read_contents,
-    read_run,
     runs,
 )
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
     from concurrent.futures import Future
     from pathlib import Path
 
@@ -93,6 +92,12 @@ class PackCheck:
             try:
                 self._let_go(fd)
                 return self._check(fd, record, path)
+            except OSError as error:
+                if error.errno != errno.EIO:
+                    raise
+                # Its table, or what is read in its place; rows that name it are looked at one by one.
+                size = os.fstat(fd).st_size
+                return CheckedPack(record, path, (), (Spot(0, size, CANNOT_READ),), size)
             finally:
                 self._let_go(fd)
                 os.close(fd)
@@ -116,25 +121,13 @@ class PackCheck:
                 return
             if self.data:
                 self.throttle.take(end_of(run[-1]) - run[0].offset)
-                found = _data_troubles(fd, run)
+                found = [(entry, trouble) for entry, _, trouble in checked_run(fd, run)]
             else:
                 self.throttle.take(HEADER_SIZE * len(run))
                 found = [(entry, header_trouble(entry, os.pread(fd, HEADER_SIZE, entry.offset))) for entry in run]
             for entry, trouble in found:
                 if trouble is not None:
                     yield Spot(entry.offset, end_of(entry), trouble, entry.digest)
-
-
-def _data_troubles(fd: int, run: Sequence[TableRow]) -> list[tuple[TableRow, str | None]]:
-    try:
-        return [(entry, data_trouble(entry, data)) for entry, data in read_run(fd, run)]
-    except OSError as error:
-        if error.errno != errno.EIO:
-            raise
-        if len(run) == 1:
-            return [(run[0], "the disk cannot read it")]
-        # One place of the run: which one is found by reading them one by one.
-        return [found for entry in run for found in _data_troubles(fd, [entry])]
 
 
 def compare_pack(store: BareStore, pack: CheckedPack, result: Verified, suspects: Suspects) -> int:

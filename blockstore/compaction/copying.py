@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Final
 from blockstore.block import HEADER_SIZE, Frame, Place
 from blockstore.compaction.retiring import retire
 from blockstore.disk import disk_errors
-from blockstore.errors import BlockstoreError, Missing, StoreFull
+from blockstore.errors import BlockstoreError, Damaged, Missing, StoreFull
 from blockstore.index.contract import BATCH
 from blockstore.names import new_name
 from blockstore.open_pack import FULL
-from blockstore.pack_contents import data_trouble, end_of, read_run, runs
+from blockstore.pack_contents import checked_run, end_of, runs
 from blockstore.packs.pack_format import TableRow
 
 if TYPE_CHECKING:
@@ -89,11 +89,17 @@ class Copying:
         self._emptied.append(record)
 
     def remove(self, record: PackRecord) -> None:
-        """Remove a pack, unless rows name it: those of damaged blocks, or of such as came back in the last moment."""
+        """Remove a pack, unless rows name it: those of damaged blocks, or of such as came back in the last moment.
+
+        One that the disk cannot read stays: which rows name it is not known.
+        """
         taken = _taken(self.store.packs.path(record.name))
-        if retire(self.store, record, self.pace):
-            self.removed += 1
-            self.freed += taken
+        try:
+            if retire(self.store, record, self.pace):
+                self.removed += 1
+                self.freed += taken
+        except Damaged as error:
+            self.notes.append(f"{error}; the pack stays")
 
     def finish(self) -> None:
         """Make the new pack durable, move the rows, remove the packs that were emptied."""
@@ -134,9 +140,8 @@ class Copying:
         for run in runs(entries):
             self.pace.read(end_of(run[-1]) - run[0].offset)
             with disk_errors(str(file.path)):
-                read = list(read_run(file.fd, run))
-            for entry, data in read:
-                trouble = data_trouble(entry, data)
+                read = list(checked_run(file.fd, run))
+            for entry, data, trouble in read:
                 if trouble is None:
                     yield Frame(entry.digest, entry.raw_length, bytes(data[:HEADER_SIZE]), bytes(data[HEADER_SIZE:]))
                 else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from blockstore.errors import Damaged
 from blockstore.index.contract import PackState
 from blockstore.open_pack import FULL
 from blockstore.usage import occupied
@@ -44,12 +45,23 @@ class Fate:
         return self.dead_bytes / self.bytes if self.bytes else 0.0
 
 
-def fates(store: BareStore, records: Iterable[PackRecord], usage: Usage) -> Iterator[Fate | PackRecord]:
-    """What is to become of packs that nobody writes to any more; the record itself of one whose file is gone."""
+def fates(
+    store: BareStore, records: Iterable[PackRecord], usage: Usage, notes: list[str]
+) -> Iterator[Fate | PackRecord]:
+    """What is to become of packs that nobody writes to any more; the record itself of one whose file is gone.
+
+    One that the disk cannot read stays, and is told of in `notes`: it must not keep the others from being given back.
+    """
     for record in records:
         if record.state is PackState.OPEN:
             continue
-        found = occupied(store, record)
+        try:
+            found = occupied(store, record)
+        except Damaged as error:
+            note = f"{error}; the pack stays"
+            if note not in notes:
+                notes.append(note)
+            continue
         if found is None:
             yield record
             continue

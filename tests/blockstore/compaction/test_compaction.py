@@ -13,6 +13,7 @@ from blockstore.compaction.run import Compacting
 from blockstore.index.contract import PackState
 from blockstore.names import new_name
 from tests.blockstore.compaction.scene import BLOCK, half_dead, is_sound, noise, opened, packs_by_state
+from tests.kit.bad_sectors import unreadable
 from tests.kit.compacted import FULL, bare, compacted, compacted_beside, counted, forget
 from tests.kit.faulty_disk import FailingDisk
 from tests.kit.filled_store import flip
@@ -73,6 +74,29 @@ def test_a_damaged_block_stays_where_it_is_with_its_pack_and_the_others_move(tmp
         write_image(store, [image.data])
         assert image.is_right(store), "healed by the next upload"
         assert not compacted(store).notes
+        assert not path.exists()
+
+
+@pytest.mark.parametrize("where", ["its table", "an entry"])
+def test_a_pack_that_the_disk_cannot_read_keeps_no_other_from_being_given_back(tmp_path: Path, where: str) -> None:
+    image = half_dead(tmp_path)
+    with closing(opened(tmp_path)) as store:
+        records = store.index.packs()
+        place = store.index.get_many(manifest_blocks(store, image.chain)[:1])[0]
+        assert place is not None
+        record = store.index.pack(place.pack)
+        assert record is not None
+        path = store.packs.path(record.name)
+        size = path.stat().st_size
+        with unreadable(path, *((size - 30, size) if where == "its table" else (place.offset + 500, place.end))):
+            done = compacted(store)
+            assert done.packs_rewritten == len(records) - 1
+            assert [(f"{path}" in note, "cannot read" in note) for note in done.notes] == [(True, True)]
+        assert path.exists()
+        assert image.is_right(store)
+        assert compacted(store).notes == []
+        is_sound(store)
+        assert image.is_right(store)
         assert not path.exists()
 
 
