@@ -100,7 +100,7 @@ class _Pass:
         self._result = Scrubbed()
         self._suspects = Suspects()
         self._marked = 0
-        self._doubtful: set[int] = set()
+        self._doubtful: dict[int, PackRecord] = {}
         self._state: VerifiedAt = verified_at.load(store.root, store.data.store)
         self._saved = clock.monotonic()
         self._pause = SAVE_EVERY
@@ -185,10 +185,11 @@ class _Pass:
         try:
             for done, pack in enumerate(check.all(todo), 1):
                 compare_pack(self._store, pack, self._result.looked, self._suspects)
-                if any(spot.digest is None for spot in pack.spots):
-                    self._doubtful.add(pack.record.number)
                 self._mark()
-                if pack.record.state is PackState.SEALED:
+                if any(spot.digest is None for spot in pack.spots):
+                    # Not looked at before its rows are: nothing else remembers it, see `_rows_in_doubt`.
+                    self._doubtful[pack.record.number] = pack.record
+                elif pack.record.state is PackState.SEALED:
                     self._looked_at(pack.record.name)
                 self._progress.moved(done)
         except BaseException:
@@ -210,12 +211,15 @@ class _Pass:
             with_marks = Marks()
             try:
                 rows = RowCheck(self._store, with_marks, {}, looked, self._suspects, self._progress, data=True)
-                rows.check_packs(self._doubtful)
+                rows.check_packs(self._doubtful.keys())
             finally:
                 with_marks.close()
             for finding in looked.findings:
                 self._result.looked.add(finding)
             self._mark()
+            for record in self._doubtful.values():
+                if record.state is PackState.SEALED:
+                    self._looked_at(record.name)
 
     def _mark(self) -> None:
         """Hide from dedup, at once, what was found damaged since the last time."""

@@ -17,6 +17,7 @@ from blockstore.packs.pack_format import TableRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
 
     from numpy.typing import NDArray
 
@@ -58,7 +59,7 @@ class RowCheck:
             self.check_packs(doubtful)
         return np.concatenate(missing) if missing else np.empty(0, dtype=MARK)
 
-    def check_packs(self, doubtful: set[int]) -> None:
+    def check_packs(self, doubtful: AbstractSet[int]) -> None:
         """The rows of some packs, one by one: an open pack gets new ones all the time, others shouldn't differ."""
         records = {record.number: record for record in self.store.index.packs()}
         numbers = np.array(sorted(doubtful), dtype=np.uint32)

@@ -13,6 +13,7 @@ from blockstore.progress import Silent
 from blockstore.scrub import Scrubbing
 from catalog.health import health_of
 from catalog.usecases import scrubbing
+from tests.kit.bad_sectors import unreadable
 from tests.kit.filled_store import contents, delete, fill, flip, looked_after, read, verified
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ def scrubbed(root: Path, progress: Silent | None = None) -> ScrubReport:
 
 
 def packs_of(root: Path) -> list[Path]:
-    return sorted(listed.path for listed in listing.packs(root))
+    """The oldest first."""
+    return sorted((listed.path for listed in listing.packs(root)), key=lambda path: path.name)
 
 
 def test_what_is_right_is_left_as_it_is_and_said_to_be_verified(filled: tuple[Path, list[str]]) -> None:
@@ -112,6 +114,54 @@ def test_a_damaged_or_lost_copy_of_a_manifest_is_written_anew(
     assert [path.read_bytes() for path in (one, two, three)] == before
     assert "written anew from the other copy" in caplog.text
     verified(root)
+
+
+def test_a_manifest_that_the_disk_cannot_read_in_any_copy_is_told_of(filled: tuple[Path, list[str]]) -> None:
+    """One from before there were two copies has one only."""
+    root, _ = filled
+    first, second = copies_of(next(listing.manifests(root)).path)
+    second.unlink()
+    with unreadable(first, 200, 210):
+        found = scrubbed(root)
+    assert not found.scrubbed.clean
+    assert found.scrubbed.unreadable == [first.stem]
+    assert scrubbed(root).scrubbed.mended == [str(second)], "it is looked at again"
+
+
+def test_a_pass_that_is_interrupted_before_rows_in_doubt_were_looked_at_looks_at_them_when_it_goes_on(
+    filled: tuple[Path, list[str]],
+) -> None:
+    """The pack has lost its table, and the header of an entry: only the row knows that a block was there."""
+    root, ids = filled
+    with looked_after(root) as (store, _):
+        name, place = next(store.index.scan())
+        record = store.index.pack(place.pack)
+        assert record is not None
+        pack = store.packs.path(record.name)
+    flip(pack, 8 * (place.offset + 20))
+    flip(pack, 8 * (pack.stat().st_size - 10))
+    with pytest.raises(Interrupted):
+        scrubbed(root, InterruptedAfter(len(packs_of(root))))
+    found = scrubbed(root)
+    assert found.scrubbed.bad == {name}
+    assert {image.id for image in found.harmed} <= set(ids)
+    assert found.harmed
+
+
+def test_a_pack_whose_table_the_disk_cannot_read_keeps_no_other_from_being_scrubbed(
+    filled: tuple[Path, list[str]],
+) -> None:
+    root, ids = filled
+    packs = packs_of(root)
+    size = packs[0].stat().st_size
+    with unreadable(packs[0], size - 30, size):
+        found = scrubbed(root)
+        assert found.scrubbed.looked.packs == len(packs)
+        assert not found.scrubbed.clean
+        assert [finding.what for finding in found.scrubbed.looked.findings] == ["the disk cannot read it"]
+        assert not found.scrubbed.bad
+        assert not found.harmed, "its blocks are all there"
+    assert [read(root, image_id) for image_id in ids] == IMAGES
 
 
 def test_a_manifest_without_a_right_copy_names_its_image_and_its_heirs(
