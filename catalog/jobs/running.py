@@ -164,7 +164,8 @@ class RunningJob:
         log.info("job %s is cancelled: %s", self._claim.job_id, reason)
 
     async def _write(self, step: Callable[[UnitOfWork], None]) -> None:
-        await self._services.database.write(step)
+        # To its end: what the job holds must not be let go while a step may still name it.
+        await to_its_end(self._services.database.write(step))
 
 
 _TOLD = (CatalogError, BlockstoreError, JobFailed, OSError)

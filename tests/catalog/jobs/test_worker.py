@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -11,18 +12,24 @@ import pytest
 from blockstore.errors import Damaged
 from blockstore.names import new_name
 from catalog.jobs import steps
+from catalog.jobs.kinds import Kind
+from catalog.jobs.running import RunningJob
+from catalog.jobs.steps import Done
 from catalog.model.errors import CatalogUnavailable
 from catalog.model.job import Job, JobCancelled, JobFailed, Retries
 from catalog.model.task import KEPT, TaskStatus
 from catalog.usecases import tasks
 from tests.catalog.cast import ANNA
-from tests.catalog.jobs.scenes import Told, kinds, new_task, over, seen, task_now, until, working
+from tests.catalog.jobs.scenes import AT_ONCE, Told, kinds, new_task, over, seen, task_now, until, working
 from tests.kit.memory_blocks import MemoryBlocks
+from tests.kit.quiet_worker import QUICK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from catalog.jobs.context import JobContext
+    from catalog.jobs.steps import Effect
     from catalog.model.job import Claim
     from catalog.model.task import Task
     from catalog.ports import UnitOfWork
@@ -61,6 +68,40 @@ def test_a_job_is_done_and_its_task_tells_so(services: Services) -> None:
         assert told.effects == 1
         assert await claims(services) == 0
         assert not services.claims
+
+    asyncio.run(scene())
+
+
+def test_what_a_job_holds_is_let_go_only_after_the_step_that_names_it_though_the_job_is_cancelled(
+    services: Services,
+) -> None:
+    order: list[str] = []
+    begun, go = threading.Event(), threading.Event()
+
+    def effect(_uow: UnitOfWork, _at: datetime) -> Done:
+        begun.set()
+        assert go.wait(20)
+        order.append("named")
+        return Done("Done.", {})
+
+    async def hold(context: JobContext) -> Effect:
+        context.let_go = lambda: order.append("let go")
+        return effect
+
+    async def scene() -> None:
+        await new_task(services)
+        claim, task = await taken(services, services.blocks.process)
+        running = asyncio.create_task(RunningJob(services, Kind(hold, AT_ONCE), claim, task, QUICK).run())
+        try:
+            assert await asyncio.to_thread(begun.wait, 20)
+            running.cancel()
+            await asyncio.wait({running}, timeout=0.1)
+            assert order == []
+        finally:
+            go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert order == ["named", "let go"]
 
     asyncio.run(scene())
 
