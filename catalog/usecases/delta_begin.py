@@ -17,6 +17,7 @@ from catalog.model.pin import UploadKind
 from catalog.usecases import uploads
 from catalog.usecases.access import load_modifiable
 from catalog.usecases.bases import readable_chain
+from catalog.usecases.opening import opened
 from chunker.cutting import CutKind, Cutting, CuttingRefused
 
 if TYPE_CHECKING:
@@ -88,9 +89,12 @@ async def _block_size(services: Services, caller: Caller, image: Image, base: st
     if base is None:
         usual = cutting_of(image, services.block_size)
         return wished or (usual.size if usual.is_fixed else services.block_size)
-    chain = await services.database.read(lambda uow: _chain_of(uow, caller, base, services.blocks.store))
+
+    def locate(uow: UnitOfWork) -> tuple[Image, Sequence[StoredManifest]]:
+        return image, _chain_of(uow, caller, base, services.blocks.store)
+
     try:
-        reader = await services.blocks.open_blocks(chain)
+        _, reader = await opened(services, locate, services.blocks.open_blocks)
     except (Damaged, Missing):
         raise _no_base(base) from None
     try:

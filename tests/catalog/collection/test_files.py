@@ -12,7 +12,7 @@ import pytest
 from blockstore import listing
 from blockstore.errors import Missing
 from blockstore.manifest_copies import copies_of
-from catalog.usecases import image_data
+from catalog.usecases import delta_begin, image_data
 from tests.catalog.delta_scenes import DATA as DELTA
 from tests.catalog.delta_scenes import begun, send
 from tests.kit.collector import ALL, LateDisk, collected
@@ -192,6 +192,32 @@ def test_who_opens_a_chain_that_was_coalesced_and_collected_meanwhile_gets_the_n
 
         blocks.open = late  # type: ignore[method-assign, assignment]
         assert await service.get(child) == changed
+
+    run(tmp_path, scene)
+
+
+def test_a_delta_over_an_image_that_is_coalesced_and_collected_just_then_begins_over_what_that_is_now(
+    tmp_path: Path,
+) -> None:
+    async def scene(service: ImageService) -> None:
+        parent = await service.pushed(DATA)
+        child = await service.pushed(OTHER[:4096] + DATA[4096:], parent=parent)
+        image = await service.new()
+        blocks = service.services.blocks
+        moved: list[object] = []
+        opening = blocks.open_blocks
+
+        async def late(chain: Any) -> Any:
+            if not moved:
+                moved.append(chain)
+                await service.delete(parent)
+                await until_quiet(service.services)
+                await collected(service.store)
+            return await opening(chain)
+
+        blocks.open_blocks = late  # type: ignore[method-assign, assignment]
+        begun = await delta_begin.begin(service.services, CALLER, image, size=len(DATA), base=child, block_size=None)
+        assert (begun.base_image, begun.block_size) == (child, 4096)
 
     run(tmp_path, scene)
 
