@@ -55,11 +55,11 @@ def end_of(row: TableRow) -> int:
 def read_contents(fd: int, what: str, store: bytes, name: bytes, stop: int | None = None) -> Contents:
     """The entries of an open file. `stop` is given for a pack that is not sealed: what lies behind it is nobody's yet.
 
-    Raises DataRefused for a newer format; all other trouble is told in the result.
+    Raises DataRefused for a newer format; all other trouble is told in the result, what the disk cannot read as well.
     """
     spots = []
     try:
-        start = pack_format.decode_start(os.pread(fd, START_SIZE, 0), what)
+        start = pack_format.decode_start(resync.read_past(fd, START_SIZE, 0), what)
         if (start.store, start.name) != (store, name):
             spots.append(Spot(0, START_SIZE, "its first frame is that of another pack or store"))
     except Damaged:
@@ -84,10 +84,10 @@ def read_table(fd: int, what: str) -> tuple[list[TableRow], list[Spot]]:
     Damaged unless its sum is right and its entries lie one behind the other before it.
     """
     size = os.fstat(fd).st_size
-    begins = pack_format.table_begins(os.pread(fd, TRAILER_SIZE, max(0, size - TRAILER_SIZE)), size)
+    begins = pack_format.table_begins(resync.read_past(fd, TRAILER_SIZE, max(0, size - TRAILER_SIZE)), size)
     if begins is None:
         raise Damaged(f"{what}: the pack has no table")
-    rows = pack_format.decode_table(os.pread(fd, size - begins, begins), what)
+    rows = pack_format.decode_table(resync.read_past(fd, size - begins, begins), what)
     at, gaps = START_SIZE, []
     for begin, end in [*((row.offset, end_of(row)) for row in rows), (begins, begins)]:
         if begin < at:
@@ -100,7 +100,7 @@ def read_table(fd: int, what: str) -> tuple[list[TableRow], list[Spot]]:
 
 def _walk(fd: int, stop: int | None) -> tuple[list[TableRow], list[Spot]]:
     entries, spots = [], []
-    for part in resync.walk(fd, stop=stop):
+    for part in resync.walk(fd, stop=stop, past=True):
         if isinstance(part, resync.Found):
             header = part.header
             entries.append(TableRow(part.offset, header.raw_length, header.frame_length, header.digest))

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from blockstore import listing, verified_at
-from blockstore.errors import Damaged
 from blockstore.index.contract import PackState
 from blockstore.leases.flock import held_files
 from blockstore.mark import mark
@@ -124,11 +123,7 @@ def _packs(store: BareStore, usage: Usage, progress: Progress) -> tuple[dict[str
     piles: dict[str, list[tuple[int, int]]] = {state.name.lower(): [] for state in PackState}
     entries = size = 0
     for done, record in enumerate(records, 1):
-        try:
-            found = occupied(store, record)
-        except Damaged as error:
-            progress.note(str(error))
-            found = None
+        found = occupied(store, record)
         if found is not None:
             piles[record.state.name.lower()].append((found.size, found.taken))
             # An open pack may have grown since the rows were counted: what is not there yet is never dead.

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from blockstore.block import HEADER_SIZE
-from blockstore.disk import reading
+from blockstore.disk import disk_errors
 from blockstore.index.contract import PackState
 from blockstore.pack_contents import read_contents
-from blockstore.packs import pack_format
+from blockstore.packs import pack_format, resync
 from blockstore.packs.pack_format import START_SIZE, TRAILER_SIZE
 
 if TYPE_CHECKING:
@@ -104,12 +104,9 @@ class Occupied:
 
 
 def occupied(store: BareStore, record: PackRecord) -> Occupied | None:
-    """What a pack has, live or dead. A sealed one tells by its trailer; another, or a damaged one, is walked over.
-
-    Damaged if the disk cannot read it.
-    """
+    """What a pack has, live or dead. A sealed one tells by its trailer; another, or a damaged one, is walked over."""
     path = store.packs.path(record.name)
-    with reading(str(path)):
+    with disk_errors(str(path)):
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -124,7 +121,7 @@ def _occupied(fd: int, store: BareStore, record: PackRecord) -> Occupied:
     about = os.fstat(fd)
     size, taken = about.st_size, about.st_blocks * 512
     if record.state is not PackState.OPEN:
-        begins = pack_format.table_begins(os.pread(fd, TRAILER_SIZE, max(0, size - TRAILER_SIZE)), size)
+        begins = pack_format.table_begins(resync.read_past(fd, TRAILER_SIZE, max(0, size - TRAILER_SIZE)), size)
         if begins is not None:
             return Occupied(size, taken, pack_format.rows_between(begins, size), begins - START_SIZE)
     path = str(store.packs.path(record.name))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections import deque
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from blockstore.block import HEADER_SIZE, Place
-from blockstore.disk import CANNOT_READ, disk_errors
+from blockstore.disk import disk_errors
 from blockstore.findings import Finding
 from blockstore.index.contract import PackState
 from blockstore.pack_contents import (
@@ -22,6 +21,7 @@ from blockstore.pack_contents import (
     read_contents,
     runs,
 )
+from blockstore.packs.resync import read_past
 
 if TYPE_CHECKING:
     import threading
@@ -92,12 +92,6 @@ class PackCheck:
             try:
                 self._let_go(fd)
                 return self._check(fd, record, path)
-            except OSError as error:
-                if error.errno != errno.EIO:
-                    raise
-                # Its table, or what is read in its place; rows that name it are looked at one by one.
-                size = os.fstat(fd).st_size
-                return CheckedPack(record, path, (), (Spot(0, size, CANNOT_READ),), size)
             finally:
                 self._let_go(fd)
                 os.close(fd)
@@ -124,7 +118,7 @@ class PackCheck:
                 found = [(entry, trouble) for entry, _, trouble in checked_run(fd, run)]
             else:
                 self.throttle.take(HEADER_SIZE * len(run))
-                found = [(entry, header_trouble(entry, os.pread(fd, HEADER_SIZE, entry.offset))) for entry in run]
+                found = [(entry, header_trouble(entry, read_past(fd, HEADER_SIZE, entry.offset))) for entry in run]
             for entry, trouble in found:
                 if trouble is not None:
                     yield Spot(entry.offset, end_of(entry), trouble, entry.digest)

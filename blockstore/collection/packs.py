@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING
 
 from blockstore.compaction.plan import SLACK
 from blockstore.compaction.retiring import retire
 from blockstore.compaction.run import Compacting, Counted, compact
-from blockstore.errors import Damaged
 from blockstore.index.contract import PackState
 from blockstore.usage import occupied
 
@@ -25,11 +23,9 @@ def finish_retiring(store: BareStore, pace: Pace) -> int:
     freed = 0
     for record in store.index.packs():
         if record.state is PackState.RETIRING:
-            # One that the disk cannot read is told of when packs are compacted.
-            with contextlib.suppress(Damaged):
-                found = occupied(store, record)
-                if retire(store, record, pace) and found is not None:
-                    freed += found.taken
+            found = occupied(store, record)
+            if retire(store, record, pace) and found is not None:
+                freed += found.taken
     return freed
 
 

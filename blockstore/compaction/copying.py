@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 from blockstore.block import HEADER_SIZE, Frame, Place
 from blockstore.compaction.retiring import retire
 from blockstore.disk import disk_errors
-from blockstore.errors import BlockstoreError, Damaged, Missing, StoreFull
+from blockstore.errors import BlockstoreError, Missing, StoreFull
 from blockstore.index.contract import BATCH
 from blockstore.names import new_name
 from blockstore.open_pack import FULL
@@ -89,17 +89,11 @@ class Copying:
         self._emptied.append(record)
 
     def remove(self, record: PackRecord) -> None:
-        """Remove a pack, unless rows name it: those of damaged blocks, or of such as came back in the last moment.
-
-        One that the disk cannot read stays: which rows name it is not known.
-        """
+        """Remove a pack, unless rows name it: those of damaged blocks, or of such as came back in the last moment."""
         taken = _taken(self.store.packs.path(record.name))
-        try:
-            if retire(self.store, record, self.pace):
-                self.removed += 1
-                self.freed += taken
-        except Damaged as error:
-            self.notes.append(f"{error}; the pack stays")
+        if retire(self.store, record, self.pace):
+            self.removed += 1
+            self.freed += taken
 
     def finish(self) -> None:
         """Make the new pack durable, move the rows, remove the packs that were emptied."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from blockstore.errors import Damaged
 from blockstore.index.contract import PackState
 from blockstore.open_pack import FULL
 from blockstore.usage import occupied
@@ -45,23 +44,12 @@ class Fate:
         return self.dead_bytes / self.bytes if self.bytes else 0.0
 
 
-def fates(
-    store: BareStore, records: Iterable[PackRecord], usage: Usage, notes: list[str]
-) -> Iterator[Fate | PackRecord]:
-    """What is to become of packs that nobody writes to any more; the record itself of one whose file is gone.
-
-    One that the disk cannot read stays, and is told of in `notes`: it must not keep the others from being given back.
-    """
+def fates(store: BareStore, records: Iterable[PackRecord], usage: Usage) -> Iterator[Fate | PackRecord]:
+    """What is to become of packs that nobody writes to any more; the record itself of one whose file is gone."""
     for record in records:
         if record.state is PackState.OPEN:
             continue
-        try:
-            found = occupied(store, record)
-        except Damaged as error:
-            note = f"{error}; the pack stays"
-            if note not in notes:
-                notes.append(note)
-            continue
+        found = occupied(store, record)
         if found is None:
             yield record
             continue

@@ -13,7 +13,7 @@ import contextlib
 from functools import partial
 from typing import TYPE_CHECKING
 
-from blockstore.disk import reading
+from blockstore.disk import disk_errors
 from blockstore.errors import Missing
 from blockstore.index.contract import BATCH
 from blockstore.pack_contents import read_contents
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
 
 def contents_of(store: BareStore, record: PackRecord) -> Contents | None:
-    """What a sealed pack holds, by its own word; None if its file is gone. Damaged if the disk cannot read it."""
+    """What a sealed pack holds, by its own word; None if its file is gone."""
     path = store.packs.path(record.name)
     try:
         file = store.packs.open(record.name)
     except Missing:
         return None
-    with contextlib.closing(file), reading(str(path)):
+    with contextlib.closing(file), disk_errors(str(path)):
         return read_contents(file.fd, str(path), store.data.store, record.name)
 
 
@@ -51,7 +51,7 @@ def rows_in(store: BareStore, pack: int, entries: Sequence[TableRow]) -> Iterato
 
 
 def retire(store: BareStore, record: PackRecord, pace: Pace) -> bool:
-    """Remove the pack; False if a row names it, or if another has removed it. Damaged if the disk cannot read it."""
+    """Remove the pack; False if a row names it, or if another has removed it."""
     contents = contents_of(store, record)
     digests = [entry.digest for entry in contents.entries] if contents else []
     if not pace.change(partial(store.index.retire_pack, record.number, digests)):

@@ -20,7 +20,7 @@ from blockstore.compaction.new_places import renew_places
 from blockstore.compaction.plan import SHARE, SLACK, Fate, fates, to_rewrite
 from blockstore.compaction.retiring import contents_of, rows_in
 from blockstore.compaction.strewn import WINDOW_STREWN, strewn
-from blockstore.errors import Damaged, Poisoned, StoreFull
+from blockstore.errors import Poisoned, StoreFull
 from blockstore.index.contract import PackState
 from blockstore.open_pack import FULL
 from blockstore.usage import Usage
@@ -210,11 +210,7 @@ class _Run:
         self._done.packs_rewritten = self.work.removed - before
 
     def _rewrite(self, pack: Fate, coming: int) -> None:
-        try:
-            contents = contents_of(self._store, pack.record)
-        except Damaged as error:
-            self._done.notes.append(f"{error}; the pack stays")
-            return
+        contents = contents_of(self._store, pack.record)
         if contents is None:
             return
         live = 0
@@ -254,7 +250,7 @@ class _Run:
     def _fates(self, usage: Usage) -> list[Fate]:
         packs = []
         records = (record for record in self._packs.values() if self._store.index.pack(record.number) is not None)
-        for fate in fates(self._store, records, usage, self._done.notes):
+        for fate in fates(self._store, records, usage):
             if isinstance(fate, Fate):
                 packs.append(fate)
             elif not usage.rows[fate.number]:

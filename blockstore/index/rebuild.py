@@ -27,7 +27,7 @@ from blockstore.index.lmdb_env import MAP_SIZE
 from blockstore.index.row_spill import RowSpill
 from blockstore.names import SIZE as NAME_SIZE
 from blockstore.names import new_name
-from blockstore.pack_contents import data_trouble, end_of, read_contents, read_run, runs
+from blockstore.pack_contents import checked_run, end_of, read_contents, runs
 from blockstore.packs.adoption import adopt_orphans
 from blockstore.packs.local import LocalPacks
 
@@ -166,8 +166,7 @@ class _Rebuild:
 
     def _right(self, fd: int, entries: Sequence[TableRow], path: Path) -> Iterator[TableRow]:
         for run in runs(entries):
-            for entry, data in read_run(fd, run):
-                trouble = data_trouble(entry, data)
+            for entry, _, trouble in checked_run(fd, run):
                 if trouble is None:
                     yield entry
                 else:

@@ -7,6 +7,7 @@ a run of good blocks is found twice.
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -17,9 +18,14 @@ from blockstore.packs import pack_format
 from blockstore.packs.pack_format import ENTRY_BEGINS, START_SIZE, Header
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    Read = Callable[[int, int, int], bytes]
+    """Of an open file so many bytes from an offset on."""
 
 WINDOW: Final = 1024 * 1024
+SECTOR: Final = 512
+"""Bytes that a disk reads or does not read together, at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +45,31 @@ class Skipped:
     end: int
 
 
-def walk(fd: int, *, start: int = START_SIZE, stop: int | None = None) -> Iterator[Found | Skipped]:
-    """Every valid entry from `start` on, and what lies between them, in order; reads by `pread`, bounded memory."""
+def read_past(fd: int, count: int, at: int) -> bytes:
+    """As `os.pread`, with zeros for what the disk cannot read: a place that is no entry, and no table either."""
+    try:
+        return os.pread(fd, count, at)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+    if count <= SECTOR:
+        return bytes(count)
+    half = count // 2
+    return read_past(fd, half, at) + read_past(fd, count - half, at + half)
+
+
+def walk(fd: int, *, start: int = START_SIZE, stop: int | None = None, past: bool = False) -> Iterator[Found | Skipped]:
+    """Every valid entry from `start` on, and what lies between them, in order; reads by `pread`, bounded memory.
+
+    With `past`, what the disk cannot read is passed over like anything else that is no entry.
+    """
+    read = read_past if past else os.pread
     stop = os.fstat(fd).st_size if stop is None else stop
     at = skipped = start
     while at < stop:
-        found = _entry(fd, at, stop)
+        found = _entry(read, fd, at, stop)
         if found is None:
-            at = _next(fd, at + 1, stop)
+            at = _next(read, fd, at + 1, stop)
             continue
         if skipped < at:
             yield Skipped(skipped, at)
@@ -56,21 +79,21 @@ def walk(fd: int, *, start: int = START_SIZE, stop: int | None = None) -> Iterat
         yield Skipped(skipped, stop)
 
 
-def _entry(fd: int, at: int, stop: int) -> Found | None:
-    header = pack_format.decode_header(os.pread(fd, HEADER_SIZE, at))
+def _entry(read: Read, fd: int, at: int, stop: int) -> Found | None:
+    header = pack_format.decode_header(read(fd, HEADER_SIZE, at))
     if header is None:
         return None
     end = at + HEADER_SIZE + header.frame_length
     if end > stop:
         return None
-    frame = os.pread(fd, header.frame_length, at + HEADER_SIZE)
+    frame = read(fd, header.frame_length, at + HEADER_SIZE)
     return Found(at, end, header) if xxh3(frame) == header.frame_sum else None
 
 
-def _next(fd: int, at: int, stop: int) -> int:
+def _next(read: Read, fd: int, at: int, stop: int) -> int:
     """The next offset at which an entry may begin; `stop` if there is none."""
     while at < stop:
-        window = os.pread(fd, min(WINDOW, stop - at), at)
+        window = read(fd, min(WINDOW, stop - at), at)
         hit = window.find(ENTRY_BEGINS)
         if hit >= 0:
             return at + hit

@@ -20,6 +20,7 @@ from blockstore.store import BlockStore
 from blockstore.verify import Wanted
 from catalog.usecases import administration
 from tests.blockstore.test_marks import rows
+from tests.kit.bad_sectors import unreadable
 from tests.kit.filled_store import MAP, contents, fill, flip, looked_after, read
 from tests.kit.image_service import SMALL, image_service
 
@@ -112,6 +113,21 @@ def test_a_pack_whose_table_is_damaged_is_walked_and_damaged_blocks_are_left_out
     assert [read(root, image_id) for image_id in ids[:-1]] == IMAGES[:-1]
     assert fill(root, IMAGES[-1:])
     assert read(root, ids[-1]) == IMAGES[-1], "healed by the same bytes"
+
+
+@pytest.mark.parametrize("where", ["its table", "an entry"])
+def test_what_the_disk_cannot_read_keeps_nothing_else_from_the_index(
+    filled: tuple[Path, list[str]], where: str
+) -> None:
+    root, _ = filled
+    before = everything(root)
+    path = max(listing.packs(root), key=lambda listed: listed.size).path
+    size = path.stat().st_size
+    begins, ends = (size - 30, size) if where == "its table" else (5000, 5010)
+    with unreadable(path, begins, ends):
+        done = made_again(root, data=where == "an entry")
+        assert any(str(path) in skipped for skipped in done.skipped)
+        assert len(everything(root)) == len(before) - (where == "an entry")
 
 
 def test_of_several_copies_the_newest_counts_unless_data_shows_that_it_is_damaged(
