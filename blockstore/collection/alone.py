@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from blockstore import clock
 from blockstore.disk import disk_errors
 from blockstore.errors import DataRefused
-from blockstore.leases.flock import holder, try_lock
+from blockstore.leases.flock import held_files, holder, holds, try_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +34,10 @@ def last_begun(root: Path) -> float | None:
 
 @contextlib.contextmanager
 def only_collection(data: DataDir, purpose: str) -> Iterator[None]:
-    """Hold the lock meanwhile; DataRefused says which process has it, and since when."""
+    """Hold the lock meanwhile; DataRefused says which process has it, and since when.
+
+    It is refused, too, beside a process of an older version, whose files would be taken for nobody's (`unnamed.py`).
+    """
     path = data.folder("processes") / _LOCK
     with disk_errors(str(path)):
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -44,6 +47,12 @@ def only_collection(data: DataDir, purpose: str) -> Iterator[None]:
                 f"{data.root} is being collected already, by process {holder(path)}: wait until it has finished, or "
                 "stop it if it hangs"
             )
+        for process in held_files(path.parent):
+            if not holds(process):
+                raise DataRefused(
+                    f"process {holder(process)} is of an older version, beside which nothing can be collected: start "
+                    "it again, or stop it"
+                )
         with disk_errors(str(path)):
             # Its time is that of this collection's beginning, see `last_begun`.
             os.ftruncate(fd, 0)

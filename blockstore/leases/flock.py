@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 log = logging.getLogger(__name__)
+HOLDS: Final = "holds"
+"""The second line of a lock file whose owner keeps what it is about to name locked (`unnamed.py`)."""
 TAKEN: Final = frozenset({errno.EWOULDBLOCK, errno.EACCES})
 
 
@@ -67,7 +69,7 @@ class LockFile:
             self._fd = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.flock(self._fd, fcntl.LOCK_EX)
-                os.write(self._fd, f"{os.getpid()} {purpose}\n".encode())
+                os.write(self._fd, f"{os.getpid()} {purpose}\n{HOLDS}\n".encode())
                 hidden.rename(self._path)
             except OSError:
                 os.close(self._fd)
@@ -109,8 +111,16 @@ def is_held(path: Path) -> bool:
 def holder(path: Path) -> str:
     """What the owner wrote about itself: process number and purpose; empty if the file is gone."""
     with contextlib.suppress(OSError):
-        return path.read_text(encoding="utf-8", errors="replace").strip()
+        return path.read_text(encoding="utf-8", errors="replace").partition("\n")[0].strip()
     return ""
+
+
+def holds(path: Path) -> bool:
+    """Whether the owner keeps files locked that it is about to name; also if it is gone, and has none."""
+    try:
+        return HOLDS in path.read_text(encoding="utf-8", errors="replace").splitlines()[1:]
+    except FileNotFoundError:
+        return True
 
 
 class FlockLeases:

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from blockstore import listing
-from blockstore.errors import Missing
+from blockstore import clock, listing
+from blockstore.errors import DataRefused, Missing
+from blockstore.leases.flock import LockFile
 from blockstore.manifest_copies import copies_of
-from catalog.usecases import delta_begin, image_data
+from blockstore.progress import Silent
+from catalog.sql.records import open_records
+from catalog.usecases import administration, delta_begin, image_data
 from tests.catalog.delta_scenes import DATA as DELTA
 from tests.catalog.delta_scenes import begun, send
-from tests.kit.collector import ALL, LateDisk, collected
+from tests.kit.collector import ALL, LateDisk, bare, collected
 from tests.kit.filled_store import verified
 from tests.kit.image_service import CALLER, ImageService, image_service
 from tests.kit.quiet_worker import until_quiet
@@ -231,5 +234,28 @@ def test_a_file_that_is_gone_of_a_chain_that_stays_is_missing(tmp_path: Path) ->
             await image_data.download(service.services, CALLER, image)
         for copy, other in hidden.items():
             other.rename(copy)
+
+    run(tmp_path, scene)
+
+
+def test_beside_a_process_that_does_not_lock_what_it_is_about_to_name_nothing_is_collected(tmp_path: Path) -> None:
+    """So wrote the versions before there were collections beside others."""
+
+    async def scene(service: ImageService) -> None:
+        await service.delete(await service.pushed(DATA))
+        older = LockFile(tmp_path / "processes", "serve")
+        path = tmp_path / "processes" / older.name
+        path.write_text("4711 serve\n")
+        with open_records(tmp_path / "catalog.sqlite") as records:
+
+            def collect() -> administration.Collection:
+                return administration.collect(
+                    bare(service.store), records, ALL, Silent(), at=clock.now(), keep_deleted=0
+                )
+
+            with pytest.raises(DataRefused, match="process 4711 serve is of an older version"):
+                collect()
+            older.close()
+            assert collect().collected.manifests_removed
 
     run(tmp_path, scene)
