@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     """Of an open file so many bytes from an offset on."""
 
 WINDOW: Final = 1024 * 1024
-SECTOR: Final = 512
-"""Bytes that a disk reads or does not read together, at least."""
+SECTOR: Final = 4096
+"""Bytes that the system reads or does not read together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +52,12 @@ def read_past(fd: int, count: int, at: int) -> bytes:
     except OSError as error:
         if error.errno != errno.EIO:
             raise
-    if count <= SECTOR:
+    if at // SECTOR == (at + count - 1) // SECTOR:
         return bytes(count)
-    half = count // 2
-    return read_past(fd, half, at) + read_past(fd, count - half, at + half)
+    # Cut where sectors begin, so that nothing beside a bad one is lost with it.
+    middle = (at + count // 2) // SECTOR * SECTOR
+    middle = middle if middle > at else at // SECTOR * SECTOR + SECTOR
+    return read_past(fd, middle - at, at) + read_past(fd, at + count - middle, middle)
 
 
 def walk(fd: int, *, start: int = START_SIZE, stop: int | None = None, past: bool = False) -> Iterator[Found | Skipped]:
