@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 from blockstore.checksum import xxh3
 from blockstore.disk import disk_errors
-from blockstore.errors import DataRefused
 from blockstore.features import Features
-from blockstore.leases.flock import holder, is_held, try_lock
+from blockstore.leases.flock import is_held, only_one
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -145,13 +144,5 @@ def alone(root: Path, disk: Disk) -> Iterator[None]:
     """Be the one that scrubs; DataRefused, with who it is, if somebody else does."""
     path = lock_of(root)
     disk.make_directory(path.parent)
-    with disk_errors(str(path)):
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        if not try_lock(fd):
-            raise DataRefused(f"{root} is being scrubbed already (by process {holder(path) or 'unknown'})")
-        os.truncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    with only_one(path, f"{root} is being scrubbed", "scrub"):
         yield
-    finally:
-        os.close(fd)

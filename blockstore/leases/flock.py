@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Final
 
 from blockstore import clock
 from blockstore.disk import disk_errors
-from blockstore.errors import LeaseLost
+from blockstore.errors import DataRefused, LeaseLost
 from blockstore.names import new_name
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -121,6 +122,27 @@ def holds(path: Path) -> bool:
         return HOLDS in path.read_text(encoding="utf-8", errors="replace").splitlines()[1:]
     except FileNotFoundError:
         return True
+
+
+@contextlib.contextmanager
+def only_one(path: Path, doing: str, purpose: str) -> Iterator[None]:
+    """Be the only process meanwhile that has this file's lock, and write down who that is, and since when.
+
+    `doing` begins the DataRefused for all others: "DATA is being scrubbed". Who is frozen keeps the lock.
+    """
+    with disk_errors(str(path)):
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        if not try_lock(fd):
+            raise DataRefused(
+                f"{doing} already, by process {holder(path)}: wait until it has finished, or stop it if it hangs"
+            )
+        with disk_errors(str(path)):
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{os.getpid()} ({purpose}), since {clock.now():%Y-%m-%d %H:%M:%S} UTC\n".encode(), 0)
+        yield
+    finally:
+        os.close(fd)
 
 
 class FlockLeases:
