@@ -79,6 +79,7 @@ def check(settings: Settings, identity_of: Callable[[Settings], Identity]) -> Ch
         "workers": _workers(settings),
         "jobs": _jobs(settings),
         "collection": _collection(settings),
+        "scrubbing": _scrubbing(settings),
         "metrics": {"admin": "for administrators", "open": "for everybody", "off": "off"}[settings.metrics],
         "log": f"{settings.log_level} and worse, as {settings.log_format}, on standard error",
     }
@@ -90,8 +91,15 @@ def check(settings: Settings, identity_of: Callable[[Settings], Identity]) -> Ch
 def _collection(settings: Settings) -> str:
     if not settings.gc_every:
         return "never by itself: `drystone admin gc` gives back what deleted images took"
-    limit = "" if settings.gc_rate is None else f", reading at most {settings.gc_rate >> 20} MiB a second"
-    return f"every {settings.gc_every:g} s, as a process that gives way to all others{limit}"
+    limit = "" if settings.gc_rate is None else f", reading at most {settings.gc_rate / (1 << 20):g} MiB a second"
+    return f"every {settings.gc_every / 3600:g} h, as a process that gives way to all others{limit}"
+
+
+def _scrubbing(settings: Settings) -> str:
+    if not settings.scrub_every:
+        return "never by itself: `drystone admin scrub` reads all data again and mends what it can"
+    limit = f"reading at most {settings.scrub_rate / (1 << 20):g} MiB a second"
+    return f"every {settings.scrub_every / 86400:g} d, as a process that gives way to all others, {limit}"
 
 
 def _identity(settings: Settings, identity_of: Callable[[Settings], Identity], notes: _Notes) -> Identity | None:

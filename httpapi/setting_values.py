@@ -75,23 +75,23 @@ def block_size(value: object) -> int:
     return found
 
 
-def seconds(value: object) -> float:
-    """A time that is not zero."""
-    try:
-        seconds = -1.0 if isinstance(value, bool) else float(str(value))
-    except ValueError:
-        seconds = -1.0
-    if not 0 < seconds < 1e9:
-        raise ValueError(f"expected seconds, more than 0, not {value!r}.")
-    return seconds
-
-
 def duration(value: object) -> float:
     """A time in seconds, as a number of them or with a unit; 0 is one."""
-    match = None if isinstance(value, bool) else TIME.fullmatch(str(value).strip())
-    found = -1.0 if match is None else float(match[1]) * TIMES.get(match[2].lower(), math.inf)
+    if isinstance(value, (int, float)):
+        found = -1.0 if isinstance(value, bool) else float(value)
+    else:
+        match = TIME.fullmatch(str(value).strip())
+        found = -1.0 if match is None else float(match[1]) * TIMES.get(match[2].lower(), math.inf)
     if not 0 <= found <= 1e9:
         raise ValueError(f'expected a time, as seconds or such as "90m", "24h" or "7d", not {value!r}.')
+    return found
+
+
+def seconds(value: object) -> float:
+    """As `duration`, and not 0."""
+    found = duration(value)
+    if not found:
+        raise ValueError(f"expected a time of more than 0, not {value!r}.")
     return found
 
 

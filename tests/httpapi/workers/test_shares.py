@@ -39,7 +39,8 @@ UNUSUAL = Settings(
     gc_keep_deleted=7.5,
     project_uploads=3,
     project_journals=5 * MIB,
-    gc_every=60.5,
+    # As 1.1 h come out.
+    gc_every=1.1 * 3600,
     gc_rate=7 * MIB,
     scrub_every=90.5,
     scrub_rate=9 * MIB,
