@@ -21,7 +21,7 @@ from catalog.usecases.services import Services
 from httpapi import logs
 from httpapi.app import build_app
 from httpapi.checks import check
-from httpapi.collecting import Schedule, collecting
+from httpapi.collecting import collecting
 from httpapi.handlers.probes import ProbeHandlers
 from httpapi.health import Health, Watched
 from httpapi.identity.basic import BasicIdentity
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from httpapi.settings import Settings
     from httpapi.workers.link import Link
 
-CATALOG_FILE = "catalog.sqlite"
 _log = logging.getLogger("drystone.server")
 
 # Beside one busy pure-Python thread, each time a thread of the crew takes the GIL again, twice a block, costs up to
@@ -142,7 +141,7 @@ def _open_parts(settings: Settings) -> Iterator[tuple[BlockStore, Services]]:
     store = BlockStore.open(settings.data, options)
     reserve.keep(settings.data)
     try:
-        database = open_catalog(settings.data / CATALOG_FILE)
+        database = open_catalog(settings.catalog)
         try:
             services = Services(
                 database=database,
@@ -188,14 +187,11 @@ async def _serve(
         settings.body_timeout,
         reuse_port=link is not None,
     )
-    schedule = collecting(
-        Schedule(settings.data.absolute(), settings.gc_every, settings.gc_rate, settings.gc_keep_deleted)
-    )
     spare = giving_back(app[IN_FLIGHT].is_idle, store.let_go)
     store_id = bytes.fromhex(store.id)
     scrubbed = scrubbing(ToScrub(settings, store_id, store.damage_met, place.number == 1))
     figures = sampling(place, store.figures, settings.data, store_id)
-    async with working(services, settings.jobs), figures, scrubbed, spare, schedule:
+    async with working(services, settings.jobs), figures, scrubbed, spare, collecting(settings):
         await serve(
             app,
             services,

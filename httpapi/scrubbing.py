@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 import logging
 import random
-import subprocess
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +13,7 @@ from blockstore import clock, verified_at
 from blockstore.damage_met import Met
 from blockstore.errors import BlockstoreError
 from blockstore.names import made_at
-from httpapi.settings import child_environment
+from httpapi.background import run_verb
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -25,7 +23,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("drystone.scrub")
 LOOK_SECONDS: Final = 10.0
 """Between two looks at whether there is anything to do; up to as long again, so that several servers take turns."""
-END_SECONDS: Final = 5.0
+
+MOST_PAUSES: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +51,26 @@ async def scrubbing(watched: Watched, look_seconds: float = LOOK_SECONDS) -> Asy
 
 async def _look_forever(watched: Watched, look_seconds: float) -> None:
     done = Met(0, frozenset())
+    pause = look_seconds
     while True:
-        await asyncio.sleep(look_seconds * random.uniform(1, 2))  # noqa: S311 - no secret
+        await asyncio.sleep(pause * random.uniform(1, 2))  # noqa: S311 - no secret
+        well = True
         try:
             met = watched.met()
             if met != done:
-                if await _run(watched.settings, ["--met", "", *_each("--met", met.manifests - done.manifests)]):
-                    done = met
+                well = await _run(watched.settings, ["--met", "", *_each("--met", met.manifests - done.manifests)])
+                done = met if well else done
             elif watched.by_schedule and is_due(watched.settings, watched.store):
-                await _run(watched.settings, [])
+                well = await _run(watched.settings, [])
         except (BlockstoreError, OSError) as error:
+            well = False
             _log.warning("The data cannot be scrubbed now: %s", error)
+        pause = pause_after(pause, look_seconds, well=well)
+
+
+def pause_after(pause: float, look_seconds: float, *, well: bool) -> float:
+    """The next pause: what fails each time is tried less and less often, for a process is begun each time."""
+    return look_seconds if well else min(2 * pause, MOST_PAUSES * look_seconds)
 
 
 def _each(option: str, values: frozenset[str]) -> list[str]:
@@ -80,37 +88,8 @@ def is_due(settings: Settings, store: bytes) -> bool:
 
 
 async def _run(settings: Settings, options: Sequence[str]) -> bool:
-    """Run the verb to its end; whether it came to one by itself. Cancelled, it ends the process."""
-    environment = child_environment() | {
-        "DRYSTONE_LOG_LEVEL": settings.log_level,
-        "DRYSTONE_LOG_FORMAT": settings.log_format,
-        "DRYSTONE_SCRUB_RATE": str(settings.scrub_rate),
-    }
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "httpapi", "admin", "scrub", "--background"),
-        *("--data", str(settings.data.absolute()), *options),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        env=environment,
-        # Ctrl-C is the server's.
-        process_group=0,
-    )
-    try:
-        code = await process.wait()
-    except BaseException:
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-        await _ended(process)
-        raise
-    if code:
-        _log.warning("Scrubbing %s ended with exit code %d; it goes on later", settings.data, code)
-    return not code
-
-
-async def _ended(process: asyncio.subprocess.Process) -> None:
-    """Wait for a process that was told to end; one that reads from a dead disk is killed."""
-    try:
-        async with asyncio.timeout(END_SECONDS):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
+    """Run the verb to its end; whether it came to one by itself."""
+    ended = await run_verb(settings, "scrub", "--rate", str(settings.scrub_rate), *options)
+    if ended.code:
+        _log.warning("Scrubbing %s ended with exit code %d; it goes on later", settings.data, ended.code)
+    return not ended.code

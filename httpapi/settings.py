@@ -12,10 +12,11 @@ import sys
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from catalog.model.deleted import KEEP_DELETED
 from httpapi import setting_values as values
+from httpapi.metrics.place import DIRECTORY_VARIABLE
 from httpapi.setting_values import Listen
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ NOT_SETTINGS = frozenset(
         "DRYSTONE_CACERT",
     }
 )
+
+NOT_HANDED_ON: Final = frozenset({"NOTIFY_SOCKET", "WATCHDOG_USEC", DIRECTORY_VARIABLE})
+CATALOG_FILE: Final = "catalog.sqlite"
 
 
 class SettingsRefused(Exception):
@@ -81,6 +85,11 @@ class Settings:
     shutdown_grace: float = 30.0
     header_timeout: float = 30.0
     body_timeout: float = 60.0
+
+    @property
+    def catalog(self) -> Path:
+        """The catalog's file."""
+        return self.data / CATALOG_FILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,15 +153,16 @@ def notify_variables(environment: Mapping[str, str] | None = None) -> tuple[str,
 
 def worker_environment(figures: Path) -> dict[str, str]:
     """What a process that this one starts as a worker finds in its environment; `figures` is the folder for them."""
-    return child_environment() | {"PROMETHEUS_MULTIPROC_DIR": str(figures)}
+    return child_environment() | {DIRECTORY_VARIABLE: str(figures)}
 
 
 def child_environment() -> dict[str, str]:
     """What a process that this one starts finds in its environment.
 
-    It imports what this one does, whatever lies in the current directory; and it does not speak to the service manager.
+    It imports what this one does, whatever lies in the current directory; it does not speak to the service manager, and
+    leaves no figures among those of this one's workers.
     """
-    ours = {name: text for name, text in os.environ.items() if name not in {"NOTIFY_SOCKET", "WATCHDOG_USEC"}}
+    ours = {name: text for name, text in os.environ.items() if name not in NOT_HANDED_ON}
     paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
     return ours | {"PYTHONPATH": paths}
 

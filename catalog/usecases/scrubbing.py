@@ -36,22 +36,31 @@ class ScrubReport:
 
 
 def scrub_all(store: BareStore, records: Records, how: Scrubbing, progress: Progress) -> ScrubReport:
-    """A pass, to its end; what it finds is in the log, in the report and in what is kept."""
+    """A pass, to its end."""
     scrubbed = scrub.scrub(store, how, progress, lambda: records.read(roots_of))
-    for finding in scrubbed.looked.findings[:MOST_LOGGED]:
+    return ScrubReport(scrubbed, look_for_harm(store, records))
+
+
+def look_for_harm(store: BareStore, records: Records) -> list[HarmedImage]:
+    """Find out which images what is marked as damaged harms, and keep it; manifests are read, no pack is."""
+    harmed, bad = harmed_now(store, records)
+    keep(store, Health(clock.now_us(), bad, harmed))
+    return harmed
+
+
+def log_report(report: ScrubReport) -> None:
+    """What a pass found, for the log of whoever shows no report."""
+    for finding in report.scrubbed.looked.findings[:MOST_LOGGED]:
         level = logging.WARNING if finding.harmless else logging.ERROR
         log.log(level, "%s bytes %d-%d: %s", finding.file, finding.begins, finding.ends, finding.what)
-    return ScrubReport(scrubbed, tell_harm(store, records))
+    log_harm(report.harmed)
 
 
-def tell_harm(store: BareStore, records: Records) -> list[HarmedImage]:
-    """Find out which images what is marked as damaged harms, and say so; manifests are read, no pack is."""
-    harmed, bad = harmed_now(store, records)
+def log_harm(harmed: Sequence[HarmedImage]) -> None:
+    """The images that cannot be read whole, for the log."""
     for image in harmed:
         what = f"{image.blocks} of its blocks are damaged" if image.blocks else "a manifest of it cannot be read"
         log.error("image %s (%s) cannot be read whole: %s", image.id, image.name or "without a name", what)
-    keep(store, Health(clock.now_us(), bad, harmed))
-    return harmed
 
 
 def harmed_now(store: BareStore, records: Records) -> tuple[list[HarmedImage], int]:

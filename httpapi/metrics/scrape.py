@@ -21,6 +21,7 @@ from httpapi.disk_space import disk_of
 from httpapi.metrics.instruments import REGISTRY
 from httpapi.metrics.place import ALONE, Member, Place, read_roster
 from httpapi.metrics.requests import REQUEST_METER
+from httpapi.settings import CATALOG_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 PATIENCE: Final = 2.0
 """Seconds that a scrape waits for the catalog; without its answer the rest is told all the same."""
-CATALOG_FILES: Final = ("catalog.sqlite", "catalog.sqlite-wal")
+CATALOG_FILES: Final = (CATALOG_FILE, f"{CATALOG_FILE}-wal")
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,9 @@ class InterruptedAfter(Silent):
 
 def scrubbed(root: Path, progress: Silent | None = None) -> ScrubReport:
     with looked_after(root) as (store, records):
-        return scrubbing.scrub_all(store, records, Scrubbing(), progress or Silent())
+        found = scrubbing.scrub_all(store, records, Scrubbing(), progress or Silent())
+    scrubbing.log_report(found)
+    return found
 
 
 def packs_of(root: Path) -> list[Path]:
@@ -272,7 +274,7 @@ def test_what_readers_met_is_mended_by_name(filled: tuple[Path, list[str]]) -> N
     with looked_after(root) as (store, records):
         assert scrubbing.mend_manifests(store, records, ["", "ab" * 16, listed.name]) == [str(listed.path)]
         assert scrubbing.mend_manifests(store, records, [listed.name]) == []
-        assert scrubbing.tell_harm(store, records) == []
+        assert scrubbing.look_for_harm(store, records) == []
     assert listed.path.read_bytes() == before
     assert read(root, ids[0]) == IMAGES[0]
 
@@ -307,7 +309,7 @@ def test_a_read_of_damage_marks_it_and_counts_it(
     assert "not used any more" in caplog.text
     assert "will be mended" in caplog.text
     with looked_after(root) as (store, records):
-        assert scrubbing.tell_harm(store, records)
+        assert scrubbing.look_for_harm(store, records)
 
 
 def test_very_many_bits_are_all_found_and_named_or_mended(filled: tuple[Path, list[str]]) -> None:

@@ -1,24 +1,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from blockstore.leases.flock import is_held
 from httpapi import collecting
-from httpapi.collecting import Schedule
+from httpapi.settings import Settings, child_environment, worker_environment
 from tests.kit.collector import until
 from tests.kit.filled_store import contents, delete, fill, read, verified
 from tests.kit.serve_process import ROOT, ServeProcess
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 IMAGES = contents(2, 300_000)
 DATA = random.Random(9).randbytes(300_000)
@@ -56,10 +54,10 @@ def test_one_server_of_a_data_directory_has_the_schedule_and_the_next_takes_it_o
     lock = tmp_path / "processes" / ".schedule"
 
     async def scene() -> None:
-        schedule = Schedule(tmp_path, every=3600)
-        first = asyncio.create_task(collecting.collect_forever(schedule))
+        settings = Settings(data=tmp_path, gc_every=3600.0)
+        first = asyncio.create_task(collecting.collect_forever(settings))
         await until(lambda: is_held(lock))
-        second = asyncio.create_task(collecting.collect_forever(schedule))
+        second = asyncio.create_task(collecting.collect_forever(settings))
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
         await until(lambda: is_held(lock))
@@ -72,7 +70,7 @@ def test_one_server_of_a_data_directory_has_the_schedule_and_the_next_takes_it_o
 
 def test_where_collections_are_off_nothing_is_locked(tmp_path: Path) -> None:
     async def scene() -> None:
-        async with collecting.collecting(Schedule(tmp_path, every=0)):
+        async with collecting.collecting(Settings(data=tmp_path, gc_every=0.0)):
             pass
 
     asyncio.run(scene())
@@ -80,10 +78,14 @@ def test_where_collections_are_off_nothing_is_locked(tmp_path: Path) -> None:
 
 
 def test_a_collection_that_cannot_begin_is_told_and_harms_nobody(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    asyncio.run(collecting.collect_once(Schedule(tmp_path / "none", every=1)))
-    assert "there is no Drystone data in" in caplog.text
+    asyncio.run(collecting.collect_once(Settings(data=tmp_path / "none", log_format="json")))
+    assert "ended with exit code 1" in caplog.text
+    (line,) = capfd.readouterr().err.splitlines()
+    told = json.loads(line)
+    assert (told["level"], told["process"]) == ("error", "gc")
+    assert "there is no Drystone data in" in told["message"]
 
 
 def test_a_collection_that_is_stopped_with_its_server_ends(tmp_path: Path) -> None:
@@ -91,7 +93,7 @@ def test_a_collection_that_is_stopped_with_its_server_ends(tmp_path: Path) -> No
     fill(root, IMAGES[:1])
 
     async def scene() -> None:
-        running = asyncio.create_task(collecting.collect_once(Schedule(root, every=1)))
+        running = asyncio.create_task(collecting.collect_once(Settings(data=root)))
         await asyncio.sleep(0.05)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -99,6 +101,13 @@ def test_a_collection_that_is_stopped_with_its_server_ends(tmp_path: Path) -> No
 
     asyncio.run(scene())
     verified(root)
+
+
+def test_a_worker_hands_its_figures_on_to_no_process_that_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "figures")
+    monkeypatch.setenv("NOTIFY_SOCKET", "socket")
+    assert not {"PROMETHEUS_MULTIPROC_DIR", "NOTIFY_SOCKET"} & child_environment().keys()
+    assert worker_environment(Path("others"))["PROMETHEUS_MULTIPROC_DIR"] == "others"
 
 
 def test_giving_way_lowers_the_priority_of_a_process() -> None:

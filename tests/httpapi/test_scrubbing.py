@@ -12,7 +12,7 @@ from blockstore.data_dir import decode_format
 from blockstore.disk import Disk
 from blockstore.names import made_at
 from catalog.health import health_of
-from httpapi.scrubbing import Watched, is_due, scrubbing
+from httpapi.scrubbing import Watched, is_due, pause_after, scrubbing
 from httpapi.settings import Settings
 from tests.kit.filled_store import contents, flip
 
@@ -90,6 +90,14 @@ def test_what_a_reader_met_is_mended_and_told_soon(filled: tuple[Path, list[str]
             await until(lambda: health_of(root) is not None)
 
     asyncio.run(work())
+
+
+def test_what_fails_each_time_is_tried_less_and_less_often() -> None:
+    pauses = [10.0]
+    for _ in range(8):
+        pauses.append(pause_after(pauses[-1], 10.0, well=False))
+    assert pauses == [10, 20, 40, 80, 160, 320, 600, 600, 600]
+    assert pause_after(600.0, 10.0, well=True) == 10
 
 
 def test_the_process_is_ended_with_its_server(filled: tuple[Path, list[str]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
@@ -10,9 +11,12 @@ import click
 from httpapi.cli.admin.host_verb import Chosen, host_verb, opened, size_of, time_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from catalog.usecases.administration import Collection
     from httpapi.cli.admin.showing import Fact
 
+_log = logging.getLogger("drystone.collection")
 AWAITS: Final = 3
 """The exit code when it waited for a writer in vain."""
 # \b keeps click from wrapping the lines.
@@ -52,7 +56,7 @@ Examples:
     metavar="SECONDS",
     help="How long uploads that are writing right now may take to end what they write.",
 )
-@click.option("--background", is_flag=True, help="Give way to all other processes; so servers start it on schedule.")
+@click.option("--background", is_flag=True, hidden=True, help="As a server starts it: in its log, behind all others.")
 @click.option("--empty-catalog", is_flag=True, help="The catalog knows no image's data, and that is right.")
 @host_verb
 def gc(
@@ -70,7 +74,8 @@ def gc(
 ) -> int:
     """Remove what no image needs: blocks, manifests, journals; packs with much that is dead are written anew.
 
-    Images that were deleted long enough ago are given up first; `drystone undelete` brings back the others.
+    Images that were deleted long enough ago are given up first; `drystone undelete` brings back the others. What a
+    newer version reads through a deleted one goes with a later collection, when a job has made it independent.
 
     Servers and workers go on meanwhile. It may be interrupted at any moment, and run again. Packs are rewritten one
     after another, so it needs room for one or two more (64 MiB each). If a manifest cannot be read, nothing is removed.
@@ -83,14 +88,20 @@ def gc(
     from catalog.usecases import administration
     from httpapi.cli.admin.showing import print_facts, progress, say
     from httpapi.cli.output import print_json
-    from httpapi.low_priority import give_way
 
+    tell: Callable[[str], None] = say
     if background:
-        give_way()
+        from httpapi.background import behind_all_others
+
+        behind_all_others(chosen.settings, "gc")
+        tell = _log.warning
     if not dry_run:
         reserve.give_up_if_full(chosen.data)
     how = Collecting(share=0.0 if everything else share, dry_run=dry_run, wait=wait, rate=rate)
-    with progress(quiet=chosen.quiet) as bars, opened(chosen, "admin gc", exclusive=offline) as (store, records):
+    with (
+        progress(quiet=chosen.quiet or background, tell=tell) as bars,
+        opened(chosen, "admin gc", exclusive=offline) as (store, records),
+    ):
         done = administration.collect(
             store,
             records,
@@ -102,14 +113,15 @@ def gc(
         )
     if not dry_run:
         reserve.keep(chosen.data)
+    if background or not chosen.json:
+        for note in done.collected.notes:
+            tell(note)
     if chosen.json:
         print_json(_document(done))
     else:
-        for note in done.collected.notes:
-            say(note)
         print_facts(_facts(done))
     for awaited in done.collected.awaited:
-        say(f"no block was removed: waited {wait:g} s in vain for {awaited}; the next run goes on")
+        tell(f"no block was removed: waited {wait:g} s in vain for {awaited}; the next run goes on")
     if done.collected.awaited:
         return AWAITS
     return 1 if done.collected.notes else 0

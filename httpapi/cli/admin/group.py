@@ -20,9 +20,9 @@ Examples:
   drystone admin stats --data /srv/images
   drystone admin verify --data /srv/images
   drystone admin verify --data /srv/images --read-data --rate 100MiB
-  drystone admin gc --data /srv/images --dry-run
   drystone admin scrub --data /srv/images
   drystone admin repair --data /srv/images --from /backup/debian-12.raw
+  drystone admin gc --data /srv/images --dry-run
 
 \b
 With every server and worker stopped:
@@ -32,10 +32,10 @@ With every server and worker stopped:
 
 @click.group(epilog=EXAMPLES)
 def admin() -> None:
-    """Look after the data: count it, verify it, give back the space of deleted images, make the index again.
+    """Look after the data: count it, verify it, mend it, give back the space of deleted images, make the index again.
 
     These verbs work on the data directory itself, on its machine, as the user whom it belongs to. What is wrong makes
-    the exit code 1, so that a timer can tell.
+    the exit code 1, so that a timer can tell. A server scrubs and collects by itself.
     """
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from blockstore.bare_store import BareStore
     from catalog.inventory import Records
     from httpapi.settings import Settings
+
+_log = logging.getLogger("drystone.admin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +37,7 @@ class Chosen:
     @property
     def catalog(self) -> Path:
         """The catalog's file."""
-        from httpapi.bootstrap import CATALOG_FILE
-
-        return self.data / CATALOG_FILE
+        return self.settings.catalog
 
 
 def host_verb(function: Callable[..., int | None]) -> Callable[..., None]:
@@ -66,6 +67,10 @@ def host_verb(function: Callable[..., int | None]) -> Callable[..., None]:
             )
             code = function(chosen, **values)
         except REFUSALS as refusal:
+            if values.get("background"):
+                # Its log is a server's, and may be read by programs.
+                _log.error("%s", sentence_of(refusal))
+                context.exit(1)
             raise click.ClickException(sentence_of(refusal)) from refusal
         if code:
             context.exit(code)

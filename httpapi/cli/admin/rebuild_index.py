@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from blockstore.progress import Progress
     from catalog.health import HarmedImage
 
-MOST_SHOWN: Final = 50
-
 # \b keeps click from wrapping the lines.
 EXAMPLES: Final = """
 \b
@@ -74,16 +72,13 @@ def _look(chosen: Chosen, bars: Progress) -> Sequence[HarmedImage]:
 
 
 def _tell(done: Rebuilt, harmed: Sequence[HarmedImage]) -> None:
-    from httpapi.cli.admin.showing import Fact, bytes_fact, print_facts, say
-    from httpapi.cli.output import print_lines
+    from httpapi.cli.admin.showing import MOST_SHOWN, Fact, bytes_fact, print_facts, print_harmed, say
 
     for skipped in done.skipped[:MOST_SHOWN]:
         say(f"skipped {skipped}")
     if len(done.skipped) > MOST_SHOWN:
         say(f"and {len(done.skipped) - MOST_SHOWN} more: --json lists them")
-    if harmed:
-        click.echo("Images that cannot be read whole (id, name, status, blocks that are missing):")
-        print_lines((image.id, image.name or "", image.status, image.blocks) for image in harmed)
+    print_harmed(harmed)
     print_facts(
         [
             Fact("packs", done.packs),

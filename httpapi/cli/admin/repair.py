@@ -53,7 +53,7 @@ def repair(chosen: Chosen, *, source: str, cacert: Path | None) -> int:
     """
     from blockstore.errors import DataRefused
     from catalog.usecases import repairing, scrubbing
-    from httpapi.cli.admin.showing import progress
+    from httpapi.cli.admin.showing import progress, say
     from httpapi.cli.output import print_json
 
     with progress(quiet=chosen.quiet) as bars:
@@ -65,9 +65,11 @@ def repair(chosen: Chosen, *, source: str, cacert: Path | None) -> int:
             raise DataRefused("no manifest of the harmed images can be read, so nobody knows how they are cut")
         if before.wanted.blocks:
             _heal(chosen, source, cacert, before, bars)
+        else:
+            say("no image misses a block, so nothing is read")
         with opened(chosen, PURPOSE, exclusive=False) as (store, records):
             done = repairing.outcome(store, records, before)
-            scrubbing.tell_harm(store, records)
+            scrubbing.look_for_harm(store, records)
     if chosen.json:
         print_json(asdict(done))
     else:

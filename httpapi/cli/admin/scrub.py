@@ -10,10 +10,10 @@ import click
 from httpapi.cli.admin.host_verb import Chosen, host_verb, opened, size_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from catalog.usecases.scrubbing import ScrubReport
     from httpapi.cli.admin.showing import Fact
-
-MOST_SHOWN: Final = 50
 
 # \b keeps click from wrapping the lines.
 EXAMPLES: Final = """
@@ -53,28 +53,33 @@ def scrub(chosen: Chosen, *, rate: int | None, threads: int, background: bool, m
     """
     from blockstore.scrub import Scrubbing
     from catalog.usecases import scrubbing
-    from httpapi.cli.admin.showing import progress
+    from httpapi.cli.admin.showing import progress, say
     from httpapi.cli.output import print_json
 
+    tell: Callable[[str], None] = say
     if background:
         from httpapi.background import behind_all_others
 
         behind_all_others(chosen.settings, "scrub")
+        tell = scrubbing.log.warning
     how = Scrubbing(chosen.settings.scrub_rate if rate is None else rate, threads)
     with (
-        progress(quiet=chosen.quiet or background) as bars,
+        progress(quiet=chosen.quiet or background, tell=tell) as bars,
         opened(chosen, "admin scrub", exclusive=False) as (store, records),
     ):
         if met:
             scrubbing.mend_manifests(store, records, met)
-            scrubbing.tell_harm(store, records)
+            scrubbing.log_harm(scrubbing.look_for_harm(store, records))
             return 0
         found = scrubbing.scrub_all(store, records, how, bars)
+    if background:
+        scrubbing.log_report(found)
+        return 0
     if chosen.json:
         print_json(_document(found))
-    elif not background:
+    else:
         _tell(found)
-    return 0 if background or (found.scrubbed.clean and not found.harmed) else 1
+    return 0 if found.scrubbed.clean and not found.harmed else 1
 
 
 def _document(found: ScrubReport) -> dict[str, object]:
@@ -99,16 +104,10 @@ def _document(found: ScrubReport) -> dict[str, object]:
 
 
 def _tell(found: ScrubReport) -> None:
-    from httpapi.cli.admin.showing import print_facts, print_harmed, say
-    from httpapi.cli.output import printable
+    from httpapi.cli.admin.showing import print_facts, print_findings, print_harmed, say
 
     looked = found.scrubbed.looked
-    for finding in looked.findings[:MOST_SHOWN]:
-        where = f" bytes {finding.begins}-{finding.ends}" if finding.ends else ""
-        block = f", block {finding.block}" if finding.block else ""
-        click.echo(f"{printable(finding.file)}{where}: {printable(finding.what)}{block}")
-    if looked.found > MOST_SHOWN:
-        click.echo(f"and {looked.found - MOST_SHOWN} more: --json lists them")
+    print_findings(looked)
     print_harmed(found.harmed)
     for note in looked.notes:
         say(note)

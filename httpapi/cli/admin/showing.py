@@ -6,7 +6,7 @@ import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -14,13 +14,17 @@ from blockstore.progress import Silent
 from httpapi.cli.output import human_size, is_terminal, print_lines, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
+    from blockstore.findings import Verified
     from blockstore.progress import Progress
     from catalog.health import HarmedImage
+
+MOST_SHOWN: Final = 50
+"""Findings that are listed; --json lists all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +65,27 @@ def print_facts(facts: Sequence[Fact]) -> None:
         click.echo(f"{fact.name:<{width}}  {printable(text)}")
 
 
+def print_findings(looked: Verified) -> None:
+    """What is wrong, a line each with the place."""
+    for finding in looked.findings[:MOST_SHOWN]:
+        where = f" bytes {finding.begins}-{finding.ends}" if finding.ends else ""
+        block = f", block {finding.block}" if finding.block else ""
+        end = " (no image needs it: `drystone admin gc --all` removes it)" if block and finding.harmless else ""
+        click.echo(f"{printable(finding.file)}{where}: {printable(finding.what)}{block}{end}")
+    if looked.found > MOST_SHOWN:
+        click.echo(f"and {looked.found - MOST_SHOWN} more: --json lists them")
+
+
 def print_harmed(harmed: Sequence[HarmedImage]) -> None:
-    """The images that cannot be read whole, a line each; nothing if there are none."""
-    if harmed:
-        click.echo("Images that cannot be read whole (id, name, status, blocks concerned):")
-        print_lines((image.id, image.name or "", image.status, image.blocks) for image in harmed)
+    """The images that cannot be read whole, a line each, and what can be done; nothing if there are none."""
+    if not harmed:
+        return
+    click.echo("Images that cannot be read whole (id, name, status, blocks that are damaged or missing):")
+    print_lines((image.id, image.name or "", image.status, image.blocks or "manifest") for image in harmed)
+    if any(image.blocks for image in harmed):
+        say("`drystone admin repair --from FILE|URL|IMAGE` stores blocks anew from where their bytes still are")
+    if not all(image.blocks for image in harmed):
+        say("where it says manifest, no copy of a list of blocks can be used: push these images anew")
 
 
 def say(sentence: str) -> None:
@@ -74,10 +94,10 @@ def say(sentence: str) -> None:
 
 
 @contextmanager
-def progress(*, quiet: bool) -> Iterator[Progress]:
-    """Bars on a terminal, else nothing but notes."""
+def progress(*, quiet: bool, tell: Callable[[str], None] = say) -> Iterator[Progress]:
+    """Bars on a terminal, else nothing but notes, which `tell` gets."""
     if quiet or not sys.stderr.isatty():
-        yield _Notes()
+        yield _Notes(tell)
         return
     from rich.console import Console
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -94,10 +114,13 @@ def progress(*, quiet: bool) -> Iterator[Progress]:
         yield _Bars(bars)
 
 
+@dataclass(frozen=True, slots=True)
 class _Notes(Silent):
+    tell: Callable[[str], None]
+
     def note(self, sentence: str) -> None:
         """One line."""
-        say(sentence)
+        self.tell(sentence)
 
 
 class _Bars:

@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from catalog.usecases.administration import Verification
     from httpapi.cli.admin.showing import Fact
 
-MOST_SHOWN: Final = 50
-"""Findings that are listed; --json lists all."""
-
 # \b keeps click from wrapping the lines.
 EXAMPLES: Final = """
 \b
@@ -81,17 +78,10 @@ def _document(found: Verification) -> dict[str, object]:
 
 
 def _tell(found: Verification) -> None:
-    from httpapi.cli.admin.showing import print_facts, print_harmed, say
-    from httpapi.cli.output import printable
+    from httpapi.cli.admin.showing import print_facts, print_findings, print_harmed, say
 
     verified = found.verified
-    for finding in verified.findings[:MOST_SHOWN]:
-        where = f" bytes {finding.begins}-{finding.ends}" if finding.ends else ""
-        block = f", block {finding.block}" if finding.block else ""
-        end = " (no image needs it: `drystone admin gc --all` removes it)" if finding.harmless else ""
-        click.echo(f"{printable(finding.file)}{where}: {printable(finding.what)}{block}{end}")
-    if verified.found > MOST_SHOWN:
-        click.echo(f"and {verified.found - MOST_SHOWN} more: --json lists them")
+    print_findings(verified)
     print_harmed(found.harmed)
     for note in verified.notes:
         say(note)
