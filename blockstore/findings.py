@@ -49,8 +49,8 @@ class Verified:
 
     @property
     def clean(self) -> bool:
-        """Nothing is wrong."""
-        return not self.found
+        """Nothing is wrong, and nothing that is known from before harms anybody."""
+        return not (self.found or self.harmed)
 
     def add(self, finding: Finding) -> None:
         """Keep a finding, or count it."""

@@ -65,6 +65,7 @@ class Unreachable(ClientError):
     """Nothing answers at the endpoint."""
 
     def __init__(self, endpoint: str, reason: str) -> None:
+        self.reason = reason
         super().__init__(
             f"cannot reach {endpoint} ({reason}): is the server running? start it with `drystone serve`, "
             "or name another with --endpoint",
@@ -75,6 +76,7 @@ class Untrusted(Unreachable):
     """What answers at the endpoint cannot prove by its certificate that it is the one that was called."""
 
     def __init__(self, endpoint: str, reason: str) -> None:
+        self.reason = reason
         ClientError.__init__(self, f"{endpoint} is not trusted: {reason}")
 
 

@@ -7,6 +7,7 @@ of its length, no redirect leads to another scheme than http and https, and nobo
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -14,11 +15,11 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from httpapi.client.auth import trust_of
-from httpapi.client.errors import Interrupted, SourceRefused
+from httpapi.client.errors import Interrupted, NotAnImageService, SourceRefused, Unreachable, Untrusted
 from httpapi.client.transport import Sockets, transport_errors
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Iterator
     from pathlib import Path
 
 CONNECT_SECONDS: Final = 30.0
@@ -39,7 +40,7 @@ async def web_bytes(
 ) -> AsyncGenerator[bytes, None]:
     """Up to `most` bytes, else SourceRefused. `told` hears of the length once, None if the other end does not say it.
 
-    Unreachable, Untrusted and Interrupted say what is wrong with the connection.
+    SourceRefused, Untrusted and Interrupted say what is wrong with the connection.
     """
     name = _checked(address)
     sockets = Sockets()
@@ -78,6 +79,20 @@ def _checked(address: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
+@contextmanager
+def _source_errors(name: str, stall_seconds: float) -> Iterator[None]:
+    """As `transport_errors`, in words for an address that is no image service's."""
+    try:
+        with transport_errors(name, stall_seconds):
+            yield
+    except Untrusted:
+        raise
+    except Unreachable as failure:
+        raise SourceRefused(f"cannot reach {name} ({failure.reason}): nothing was read from there") from failure
+    except NotAnImageService as failure:
+        raise SourceRefused(f"{name} answers, but not in HTTP") from failure
+
+
 class _Reading:
     def __init__(
         self,
@@ -106,7 +121,7 @@ class _Reading:
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         """From where it is to the end."""
         headers = {"Range": f"bytes={self.at}-", "If-Range": self._tag} if self.at else {}
-        with transport_errors(self._name, self._stall):
+        with _source_errors(self._name, self._stall):
             try:
                 answer = await self._session.get(self._address, headers=headers, max_redirects=REDIRECTS)
             except (aiohttp.InvalidUrlClientError, aiohttp.NonHttpUrlClientError, aiohttp.TooManyRedirects) as failure:
@@ -115,7 +130,7 @@ class _Reading:
             self._check(answer)
             iterator = answer.content.iter_any()
             while True:
-                with transport_errors(self._name, self._stall):
+                with _source_errors(self._name, self._stall):
                     piece = await anext(iterator, b"")
                 if not piece:
                     break

@@ -71,8 +71,10 @@ def test_scrub_says_what_it_found_and_whom_it_harms(filled: tuple[Path, list[str
     assert "written anew from the other copy" in out
     assert facts(out)["manifest files mended"] == "1"
     harm(root)
-    code, out, _ = admin("scrub", "--rate", "1GiB", "--threads", "2")
+    code, out, err = admin("scrub", "--rate", "1GiB", "--threads", "2")
     assert code == FAILURE
+    (advice,) = err.splitlines()
+    assert "admin repair --from" in advice, "what is on standard output is not told twice"
     assert facts(out)["verdict"] == "damaged"
     for number, image_id in enumerate(ids):
         assert f"{image_id}\timage {number}\tactive\t" in out
@@ -81,6 +83,8 @@ def test_scrub_says_what_it_found_and_whom_it_harms(filled: tuple[Path, list[str
     assert not document["clean"]
     assert {image["name"] for image in document["harmed"]} == {"image 0", "image 1"}
     assert document["bad_blocks"]
+    code, out, _ = admin("verify")
+    assert (code, facts(out)["images harmed"]) == (FAILURE, "2"), "headers are right, but what is known is known"
     code, out, _ = admin("stats")
     told = facts(out)
     assert told["packs never verified"] == "0"
@@ -249,6 +253,7 @@ def test_repair_from_an_address_goes_on_where_the_connection_broke(
         ("/gone", "answers 404"),
         ("/without-a-tag", "the connection broke"),
         ("/elsewhere", "leads to where nothing can be read"),
+        ("@127.0.0.1:1/x", "^drystone: cannot reach http://127.0.0.1:1/x .*: nothing was read from there$"),
     ],
 )
 def test_an_address_that_does_not_do_is_told(filled: tuple[Path, list[str]], admin: Admin, path: str, why: str) -> None:
