@@ -1,8 +1,9 @@
-"""Which live manifests list blocks that no row names, and which blocks these are."""
+"""Which blocks that live manifests list no row names, or only where they are damaged."""
 
 from __future__ import annotations
 
 import contextlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,8 @@ from blockstore.roots import path_of
 from blockstore.verify_manifests import users_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from blockstore.bare_store import BareStore
@@ -21,26 +24,24 @@ if TYPE_CHECKING:
     from blockstore.roots import Roots
 
 
-def missing_blocks(store: BareStore, roots: Roots, progress: Progress) -> dict[str, int]:
-    """Live manifests by name, with how many of the blocks they list have no row; 0 for one that can't be read."""
-    missing, unreadable = _without_row(store, roots, progress)
-    found = dict.fromkeys(unreadable, 0)
-    if len(missing):
-        for name, hits in users_of(roots, store.root, missing):
-            found[name] = found.get(name, 0) + len(hits)
-    return found
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Blocks that cannot be read; and the live manifests that cannot, whose blocks are not known."""
+
+    blocks: frozenset[bytes]
+    unreadable: Sequence[str]
 
 
-def lost_blocks(store: BareStore, roots: Roots, progress: Progress) -> frozenset[bytes]:
+def lost_blocks(store: BareStore, roots: Roots, progress: Progress) -> Lost:
     """The blocks that live manifests list and that are marked as damaged or have no row."""
     found = {name for name, _ in store.index.bad_rows()}
-    missing, _ = _without_row(store, roots, progress)
+    missing, unreadable = _without_row(store, roots, progress)
     if len(missing):
         for _, hits in users_of(roots, store.root, missing):
             digests = [hit.tobytes() for hit in hits]
             places = store.index.get_many(digests, hidden=True)
             found |= {digest for digest, place in zip(digests, places, strict=True) if place is None}
-    return frozenset(found)
+    return Lost(frozenset(found), unreadable)
 
 
 def _without_row(store: BareStore, roots: Roots, progress: Progress) -> tuple[NDArray[np.uint64], list[str]]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
     from blockstore.block import Place
 
+Digests: TypeAlias = set[bytes]
 MOST: Final = 100_000
 """Findings that are kept; more are only counted."""
 
@@ -29,7 +30,10 @@ class Finding:
 
 @dataclass(slots=True)
 class Verified:
-    """What was looked at, and what was found. `harmed` maps live manifests to how many of their blocks are."""
+    """What was looked at, and what was found.
+
+    `harmed` maps live manifests to how many of the blocks that they list are `lost`: damaged, or without a row.
+    """
 
     data: bool
     manifests: int = 0
@@ -43,6 +47,7 @@ class Verified:
     found: int = 0
     marked_bad: int = 0
     harmed: dict[str, int] = field(default_factory=dict)
+    lost: Digests = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
     _told: set[tuple[str, int]] = field(default_factory=set)
     _stretches: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
@@ -72,7 +77,7 @@ class Verified:
 class Suspects:
     """Blocks that a row names where they are not, or not whole: their digests, and the rows."""
 
-    digests: set[bytes] = field(default_factory=set)
+    digests: Digests = field(default_factory=set)
     rows: list[tuple[bytes, Place]] = field(default_factory=list)
 
     def add(self, digest: bytes, place: Place) -> None:

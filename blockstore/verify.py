@@ -212,6 +212,7 @@ class _Verification:
                 file = str(path_of(self._store.root, name))
                 self._result.add(Finding(file, 0, 0, f"block {digest.hex()} {what}", digest.hex()))
             lost |= gone
+        self._result.lost = lost | self._suspects.digests
 
     def _mark(self) -> None:
         if not self._wanted.mark:

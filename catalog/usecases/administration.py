@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from blockstore import garbage, listing, verify
+from blockstore import garbage, harm, listing, verify
 from blockstore import stats as block_stats
 from blockstore.collection import files
 from blockstore.collection.alone import only_collection
-from blockstore.coverage import missing_blocks
+from blockstore.coverage import lost_blocks
 from blockstore.errors import DataRefused, Missing
 from blockstore.findings import Finding
 from blockstore.roots import ManifestRoot, PinRoot, Roots
-from catalog.health import HarmedImage, Health, health_of
+from catalog.health import HarmedImage, Health, health_of, named
 from catalog.model.deleted import KEEP_DELETED
 from catalog.model.manifest import ManifestState
 from catalog.model.pin import UploadKind
@@ -27,7 +27,7 @@ from catalog.usecases import uploads
 from catalog.usecases.expiry import as_if_expired, expire_all
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
     from datetime import datetime
 
@@ -130,23 +130,24 @@ def verify_all(store: BareStore, records: Records, wanted: Wanted, progress: Pro
     for finding in _check_images(images, roots, store.data.store.hex()):
         verified.add(finding)
     verified.notes += _leftovers(store, roots)
-    return Verification(verified, harmed_images(images, roots, verified.harmed))
+    harmed = images_harmed(store, records, verified.lost) if verified.harmed else []
+    return Verification(verified, harmed)
 
 
-def harmed_images(images: Sequence[HeldImage], roots: Roots, harmed: Mapping[str, int]) -> list[HarmedImage]:
-    """The images whose chain has one of these manifests, with the blocks that this concerns."""
-    found = []
-    for image in images if harmed else ():
-        touched = [root.name for root in roots.chain(image.manifest or "") if root.name in harmed]
-        if touched:
-            found.append(HarmedImage(image.id, image.name, image.status, sum(harmed[name] for name in touched)))
-    return found
+def images_harmed(store: BareStore, records: Records, blocks: Iterable[bytes]) -> list[HarmedImage]:
+    """The images that show one of these blocks, or whose manifest cannot be read; manifests are read, no pack is."""
+    roots, images = records.read(lambda uow: (roots_of(uow), uow.inventory.images()))
+    tops = {image.manifest for image in images if image.manifest is not None}
+    counts = harm.harmed_by(blocks, tops, roots, store.root)
+    # Deleted or coalesced meanwhile, a manifest may be gone, and no image is harmed.
+    still = {image.manifest for image in records.read(lambda uow: uow.inventory.images())} if counts else set()
+    return named(images, {top: count for top, count in counts.items() if top in still})
 
 
 def images_missing_blocks(store: BareStore, records: Records, progress: Progress) -> list[HarmedImage]:
     """The images that list blocks which the index does not know."""
-    roots, images = records.read(lambda uow: (roots_of(uow), uow.inventory.images()))
-    return harmed_images(images, roots, missing_blocks(store, roots, progress))
+    lost = lost_blocks(store, records.read(roots_of), progress)
+    return images_harmed(store, records, lost.blocks) if lost.blocks or lost.unreadable else []
 
 
 def collect(

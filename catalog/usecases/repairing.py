@@ -56,7 +56,7 @@ class Repaired:
 def patients(store: BareStore, records: Records, progress: Progress) -> Patients:
     """Find out what is lost. Blocks that only deleted images had are nobody's."""
     roots, images = records.read(lambda uow: (roots_of(uow), uow.inventory.images()))
-    lost = lost_blocks(store, roots, progress)
+    lost = lost_blocks(store, roots, progress).blocks
     counts = _harm(store, roots, images, lost)
     tops = [roots.live[name] for name in counts]
     cuttings = set()

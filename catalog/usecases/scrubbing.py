@@ -9,11 +9,11 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from blockstore import clock, harm, manifest_copies, scrub
+from blockstore import clock, manifest_copies, scrub
 from blockstore.errors import BlockstoreError
 from blockstore.roots import path_of
-from catalog.health import HarmedImage, Health, keep, named
-from catalog.usecases.administration import roots_of
+from catalog.health import HarmedImage, Health, keep
+from catalog.usecases.administration import images_harmed, roots_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -65,11 +65,8 @@ def log_harm(harmed: Sequence[HarmedImage]) -> None:
 
 def harmed_now(store: BareStore, records: Records) -> tuple[list[HarmedImage], int]:
     """The images that show a block which is marked as damaged, or whose manifest cannot be read; and such blocks."""
-    roots, images = records.read(lambda uow: (roots_of(uow), uow.inventory.images()))
     bad = [name for name, _ in store.index.bad_rows()]
-    tops = {image.manifest for image in images if image.manifest is not None}
-    counts = harm.harmed_by(bad, tops, roots, store.root)
-    return named(images, counts), len(bad)
+    return images_harmed(store, records, bad), len(bad)
 
 
 def mend_manifests(store: BareStore, records: Records, names: Iterable[str]) -> list[str]:

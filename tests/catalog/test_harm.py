@@ -5,8 +5,10 @@ import random
 from typing import TYPE_CHECKING
 
 from blockstore.manifest_copies import copies_of
+from blockstore.progress import Silent
 from blockstore.roots import path_of
-from catalog.usecases import scrubbing
+from blockstore.verify import Wanted
+from catalog.usecases import administration, scrubbing
 from tests.kit.filled_store import flip, looked_after
 from tests.kit.image_service import image_service
 
@@ -43,8 +45,12 @@ def serve(root: Path, *images: tuple[str, bytes, str | None]) -> dict[str, str]:
 
 
 def harmed(root: Path) -> dict[str, int]:
+    """What scrubbing says, and verification as well."""
     with looked_after(root) as (store, records):
-        return {str(image.name): image.blocks for image in scrubbing.harmed_now(store, records)[0]}
+        told = {str(image.name): image.blocks for image in scrubbing.harmed_now(store, records)[0]}
+        verified = administration.verify_all(store, records, Wanted(), Silent())
+        assert {str(image.name): image.blocks for image in verified.harmed} == told
+    return told
 
 
 def mark(root: Path, data: bytes, *blocks: int) -> None:
