@@ -101,17 +101,17 @@ def test_gc_gives_up_what_was_deleted_longer_ago_than_it_is_told_to_keep(
     delete(root, ids[0], keep=86400.0)
 
     def given_up(*options: str) -> tuple[int, int]:
-        document = json.loads(admin("gc", "--offline", "--json", *options)[1])
+        document = json.loads(admin("gc", "--json", *options)[1])
         return document["deleted_images_given_up"], document["manifests_removed"]
 
     assert facts(admin("stats")[1])["images deleted"] == "1"
     assert given_up() == given_up("--keep-deleted", "1h") == (0, 0)
     assert given_up("--keep-deleted", "0", "--dry-run") == (1, 1)
-    code, _, err = admin("gc", "--offline", "--keep-deleted", "soon")
+    code, _, err = admin("gc", "--keep-deleted", "soon")
     assert (code, 'such as "90m"' in err) == (USAGE, True)
     monkeypatch.setenv("DRYSTONE_GC_KEEP_DELETED", "0")
     assert given_up("--keep-deleted", "1h") == (0, 0), "what is said goes before the setting"
-    code, out, _ = admin("gc", "--offline")
+    code, out, _ = admin("gc")
     assert (code, facts(out)["deleted images given up"]) == (OK, "1")
     assert "images deleted" not in facts(admin("stats")[1])
 
@@ -122,7 +122,7 @@ def test_a_damaged_index_is_refused_with_the_command_that_mends_it(
     root, ids = filled
     index = root / "index" / "data.mdb"
     index.write_bytes(index.read_bytes()[: 4096 * 3])
-    for verb in (("stats",), ("verify",), ("gc", "--offline")):
+    for verb in (("stats",), ("verify",), ("gc",)):
         code, _, err = admin(*verb)
         assert code == FAILURE
         assert f"drystone admin rebuild-index --data {root}" in err
@@ -149,7 +149,7 @@ def test_rebuild_index_names_what_it_skipped_and_the_images_that_miss_it(
     assert json.loads(out)["skipped"] == []
 
 
-@pytest.mark.parametrize("verb", [("stats",), ("verify",), ("gc", "--offline"), ("rebuild-index",)])
+@pytest.mark.parametrize("verb", [("stats",), ("verify",), ("gc",), ("gc", "--offline"), ("rebuild-index",)])
 def test_where_there_is_no_data_it_says_so(
     verb: tuple[str, ...], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
