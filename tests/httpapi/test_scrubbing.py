@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,7 @@ from catalog.health import health_of
 from httpapi.scrubbing import Watched, is_due, pause_after, scrubbing
 from httpapi.settings import Settings
 from tests.kit.filled_store import contents, flip
+from tests.kit.serve_process import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -114,6 +117,20 @@ def test_the_process_is_ended_with_its_server(filled: tuple[Path, list[str]]) ->
 
     asyncio.run(work())
     assert verified_at.load(root, store_of(root)).began == 1, "the next one goes on"
+
+
+def test_the_process_ends_with_a_server_that_is_killed(filled: tuple[Path, list[str]]) -> None:
+    root, _ = filled
+    program = (
+        "import asyncio, sys; from pathlib import Path; from httpapi.background import run_verb;"
+        "from httpapi.settings import Settings;"
+        "asyncio.run(run_verb(Settings(data=Path(sys.argv[1])), 'scrub', '--rate', '1000'))"
+    )
+    server = subprocess.Popen([sys.executable, "-c", program, str(root)], cwd=ROOT)
+    asyncio.run(until(lambda: verified_at.is_running(root)))
+    server.kill()
+    server.wait()
+    asyncio.run(until(lambda: not verified_at.is_running(root)))
 
 
 @pytest.mark.parametrize(
