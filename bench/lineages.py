@@ -47,7 +47,7 @@ from blockstore.packs.pack_format import (
 )
 from blockstore.store import BlockStore
 from catalog.sql.open import open_catalog
-from httpapi.bootstrap import CATALOG_FILE
+from httpapi.settings import CATALOG_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -39,7 +39,7 @@ from httpapi.middlewares import IN_FLIGHT
 from httpapi.proxies import WayIn
 from httpapi.scrubbing import Watched as ToScrub
 from httpapi.scrubbing import scrubbing
-from httpapi.settings import SettingsRefused
+from httpapi.settings import CATALOG_FILE, SettingsRefused
 from httpapi.spare_memory import giving_back
 from httpapi.tls import Tls
 
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from httpapi.settings import Settings
     from httpapi.workers.link import Link
 
-CATALOG_FILE = "catalog.sqlite"
 _log = logging.getLogger("drystone.server")
 
 # Beside one busy pure-Python thread, each time a thread of the crew takes the GIL again, twice a block, costs up to

@@ -16,7 +16,7 @@ from bench.show.increments.delta import Pusher
 from bench.show.registry import Figure, Room, at_most, check, holds, told
 from bench.show.server import Server
 from catalog.sql.records import open_records
-from httpapi.bootstrap import CATALOG_FILE
+from httpapi.settings import CATALOG_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -34,7 +34,7 @@ class Chosen:
     @property
     def catalog(self) -> Path:
         """The catalog's file."""
-        from httpapi.bootstrap import CATALOG_FILE
+        from httpapi.settings import CATALOG_FILE
 
         return self.data / CATALOG_FILE
 
