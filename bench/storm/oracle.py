@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 
@@ -67,6 +68,11 @@ class Tally:
     why: Counter[str] = field(default_factory=Counter)
     unexplained: Counter[str] = field(default_factory=Counter)  # what neither a kill nor a freeze explains
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def fewest(self, names: Iterable[str]) -> int:
+        """How often that of them was done which was done least."""
+        with self._lock:
+            return min(self.done[name] for name in names)
 
     def ended(self, name: str, error: str = "") -> None:
         with self._lock:

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 CLIENTS: Final = 2
 KEEPERS: Final = (("gc", "compact"), ("scrub", "repair"))
 """What each of them does by turns: of two that do the same at once, one is refused."""
-_LONG, _SHORT = (600.0, 100), (110.0, 8)  # seconds; how often each operation must have come to its end
+_LONG, _SHORT = (600.0, 100), (110.0, 3)  # seconds; how often each operation must have come to its end
+_AT_MOST: Final = 2  # times as long, where a busy machine has not done all of it so often
 _DISK: Final = 2 * MIB
 _SETTINGS: Final = {"jobs": 1, "body_timeout": 30}
 VERBS: Final[dict[str, tuple[str, ...]]] = {
@@ -54,19 +55,24 @@ def storm(room: Room) -> Generator[Figure, None, None]:
         with Weather(world, seed) as weather, ThreadPoolExecutor(CLIENTS + len(KEEPERS)) as pool:
             running = [pool.submit(each.run, OPERATIONS, ended) for each in clients]
             verbs = VERBS | {"repair": ("repair", "--from", str(disk))}
-            for number, names in enumerate(KEEPERS):
-                dice, mine = random.Random(f"keeper {seed} {number}"), {name: verbs[name] for name in names}
+            for number, theirs in enumerate(KEEPERS):
+                dice, mine = random.Random(f"keeper {seed} {number}"), {name: verbs[name] for name in theirs}
                 running.append(pool.submit(keep, mine, world, tally, dice, ended))
-            deadline = time.monotonic() + seconds
-            while time.monotonic() < deadline and not any(one.done() for one in running):
+            names = (*(operation.name for operation in OPERATIONS), *verbs)
+            started, lasted = time.monotonic(), 0.0
+            while lasted < seconds * (1 if tally.fewest(names) >= least else _AT_MOST):
+                if any(one.done() for one in running):
+                    break
                 time.sleep(0.5)
+                lasted = time.monotonic() - started
             ended.set()
             for one in running:
                 one.result()
-        yield told("what befell servers, worker and verbs", f"{weather.happened.total()}", _counted(weather.happened))
+        detail = (f"in {lasted:.0f} s", *_counted(weather.happened))
+        yield told("what befell servers, worker and verbs", f"{weather.happened.total()}", detail)
         unlike = _look(world, oracle)
     clean = json.loads(client.run([*drystone(), "admin", "verify", "--read-data", "--data", str(data), "--json"]))
-    for name in (*(operation.name for operation in OPERATIONS), *verbs):
+    for name in names:
         detail = (f"{tally.cut[name]} more were cut off", *_most(tally.why, f"{name}: "))
         yield at_least(f"{name}: came to its end", tally.done[name], least, "times", detail)
     other = _most(tally.unexplained)
