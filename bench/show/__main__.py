@@ -3,6 +3,7 @@
     python -m bench.show main-job              as `make show-main-job`
     python -m bench.show                       as `make show`
     python -m bench.show main-job --only kill  one check; --list names them, --short runs the short forms
+    python -m bench.show collection --only storm --part 2/5
 
 Exit code 1 if a figure is short of its bound or a check fails.
 """
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.images import WORK
-from bench.show.registry import CHECKS, Check, Figure, Room, load
+from bench.show.registry import CHECKS, Check, Figure, Part, Room, load
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", action="append", metavar="NAME", help="one check; may be repeated")
     parser.add_argument("--list", action="store_true", help="name the checks and stop")
     parser.add_argument("--short", action="store_true", help="the short forms, for CI; checks without one are left out")
+    part = "of checks that can be run in parts (flips, storm) the K-th of N; the bounds are a part's"
+    parser.add_argument("--part", type=Part.parse, default=Part(), metavar="K/N", help=part)
     parser.add_argument("--work", type=Path, default=WORK, help="where images and data directories are made")
     wanted = parser.parse_args(arguments)
     load()
@@ -44,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for check in checks:
             print(f"{check.issue:<10} {check.name:<16} {'long  ' if check.long_only else '      '}{check.sentence}")
         return 0
-    verdicts = {check: perform(check, wanted.work, brief=wanted.short) for check in checks}
+    verdicts = {check: perform(check, wanted.work, brief=wanted.short, part=wanted.part) for check in checks}
     print(f"\n{sum(verdict is True for verdict in verdicts.values())} of {len(checks)} checks ok", end="")
     for word, wants in (("short", False), ("left out", None)):
         named = [f"{check.issue} {check.name}" for check, verdict in verdicts.items() if verdict is wants]
@@ -57,7 +60,7 @@ def chosen(issue: str | None, names: Sequence[str] | None) -> list[Check]:
     return [check for check in CHECKS.values() if issue in {None, check.issue} and (not names or check.name in names)]
 
 
-def perform(check: Check, work: Path, *, brief: bool) -> bool | None:
+def perform(check: Check, work: Path, *, brief: bool, part: Part = Part()) -> bool | None:  # noqa: B008 - frozen
     """Runs a check in a directory of its own, printing its figures as they come; whether all hold, None if left out."""
     print(f"\n{check.issue} {check.name}: {check.sentence}", flush=True)
     if brief and check.long_only:
@@ -66,7 +69,7 @@ def perform(check: Check, work: Path, *, brief: bool) -> bool | None:
     work.mkdir(parents=True, exist_ok=True)
     ok = True
     with tempfile.TemporaryDirectory(dir=work, prefix=f"show-{check.name}-", ignore_cleanup_errors=True) as room:
-        figures = check.run(Room(Path(room), work, brief))
+        figures = check.run(Room(Path(room), work, brief, part))
         with contextlib.closing(figures):
             try:
                 for figure in figures:

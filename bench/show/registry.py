@@ -22,12 +22,30 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """The `number`th of so many parts of a long check, which may be run at different times. Checks may do all of it."""
+
+    number: int = 1
+    of: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> Part:
+        """`2/5`; ValueError if it is no such thing."""
+        number, _, of = text.partition("/")
+        part = cls(int(number), int(of))
+        if not 1 <= part.number <= part.of:
+            raise ValueError(f"{text} is no part: 2/5 is the second of five")
+        return part
+
+
+@dataclass(frozen=True, slots=True)
 class Room:
     """What a check is given: a directory of its own, where pairs of images are kept, and which form is wanted."""
 
     work: Path
     images: Path
     short: bool
+    part: Part = Part()
 
 
 Run = Callable[[Room], Generator[Figure, None, None]]

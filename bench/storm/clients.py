@@ -22,7 +22,7 @@ from bench.storm.oracle import Oracle, Tally, digest_of
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from bench.storm.world import World
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _EDITED: Final = 0.1  # of the blocks, in each version
 _MOST: Final = 12  # images of one client
 _KEPT: Final = 3  # of them by `forget`
-_CATCHES_UP: Final = 0.5  # of the turns are of what was done least
+_CATCHES_UP: Final = 0.8  # of the turns are of what was done least
 _SETTLED_WITHIN: Final = 90.0
 _ONLY_ERRORS: Final = (RuntimeError, urllib.error.URLError, OSError)
 """What a client gets from a server that is killed, frozen or busy."""
@@ -50,9 +50,11 @@ class Operation:
 class Client:
     """One line of images: nobody else makes or deletes them, so what must be there is certain."""
 
-    def __init__(self, number: int, world: World, oracle: Oracle, tally: Tally, disk: Path, work: Path) -> None:
+    def __init__(
+        self, number: int, seed: int, world: World, oracle: Oracle, tally: Tally, disk: Path, work: Path
+    ) -> None:
         self.name = f"line-{number}"
-        self.dice = random.Random(number)
+        self.dice = random.Random(f"client {seed} {number}")
         self.mine: list[str] = []  # in the order of their making
         self._world, self._oracle, self._tally = world, oracle, tally
         work.mkdir()
@@ -110,16 +112,20 @@ class Client:
         self._oracle.saw(image, download(self.url, image), "download")
 
     def delete(self) -> None:
-        image = self.dice.choice(self.mine)
-        self._oracle.drop(image)
-        try:
+        with self._deleting() as image:
             client.delete(self.url, image)
-        finally:
-            # Who was cut off asks what became of it.
-            if self._status(image) == "active":
-                self._oracle.hold(image)
+
+    def undelete(self) -> None:
+        """What was deleted just now, unless a collector was quicker."""
+        with self._deleting() as image:
+            client.delete(self.url, image)
+            try:
+                client.call(f"{self.url}/v2/images/{image}/actions/undelete", "POST")
+            except RuntimeError as error:
+                if ": 410 " not in str(error):
+                    raise
             else:
-                self.mine.remove(image)
+                self._oracle.hold(image)
 
     def coalesce(self) -> None:
         client.call(f"{self.url}/v2/images/{self.dice.choice(self.mine)}/actions/coalesce", "POST")
@@ -138,6 +144,19 @@ class Client:
             self.mine = left + self.mine[-_KEPT:]
         if left:
             raise RuntimeError(f"it has left {len(left)} images and said that all is well")
+
+    @contextlib.contextmanager
+    def _deleting(self) -> Iterator[str]:
+        """One of the images, which may go or come back in the block; who was cut off asks what became of it."""
+        image = self.dice.choice(self.mine)
+        self._oracle.drop(image)
+        try:
+            yield image
+        finally:
+            if self._status(image) == "active":
+                self._oracle.hold(image)
+            else:
+                self.mine.remove(image)
 
     def _next(self) -> str:
         """The next version of the disk, and the id of the image that it will be."""
@@ -186,8 +205,9 @@ OPERATIONS: Final = (
     Operation("pull", Client.pull, weight=4, fewest=1),
     Operation("download", Client.read, weight=4, fewest=1),
     Operation("delete", Client.delete, weight=3, fewest=3),
+    Operation("undelete", Client.undelete, weight=2, fewest=2),
     Operation("coalesce", Client.coalesce, weight=4, fewest=2),
-    Operation("forget", Client.forget, weight=3, fewest=5),
+    Operation("forget", Client.forget, weight=3, fewest=_KEPT + 1),
 )
 
 

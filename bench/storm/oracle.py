@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
+
+
+_EXPLAINED: Final = re.compile(
+    r"Connection refused|Couldn't connect|reset by peer|Connection aborted|Empty reply|closed connection|"
+    r"transfer closed|timed out|exit code -9|being (collected|scrubbed) already|waited N s in vain"
+)
+"""What is told by clients of a server that is gone or stands still, and of a verb that was killed, or for which another
+one waits that stands still."""
 
 
 @dataclass(slots=True)
@@ -56,13 +66,21 @@ class Tally:
     done: Counter[str] = field(default_factory=Counter)
     cut: Counter[str] = field(default_factory=Counter)
     why: Counter[str] = field(default_factory=Counter)
+    unexplained: Counter[str] = field(default_factory=Counter)  # what neither a kill nor a freeze explains
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def fewest(self, names: Iterable[str]) -> int:
+        """How often that of them was done which was done least."""
+        with self._lock:
+            return min(self.done[name] for name in names)
 
     def ended(self, name: str, error: str = "") -> None:
         with self._lock:
             if error:
                 self.cut[name] += 1
                 self.why[f"{name}: {error}"] += 1
+                if not _EXPLAINED.search(error):
+                    self.unexplained[f"{name}: {error}"] += 1
             else:
                 self.done[name] += 1
 

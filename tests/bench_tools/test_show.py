@@ -10,7 +10,7 @@ import pytest
 from bench.places import ROOT
 from bench.show import registry
 from bench.show.__main__ import chosen, line, main, perform
-from bench.show.registry import Check, Figure, Room, at_most, holds, told
+from bench.show.registry import Check, Figure, Part, Room, at_most, holds, told
 from bench.show.server import Memory, environment, own_memory, tree
 
 if TYPE_CHECKING:
@@ -75,6 +75,19 @@ def test_a_check_without_a_short_form_is_left_out_of_short_runs(tmp_path: Path) 
     register("long", holds("never asked", False), long_only=True)
     assert perform(chosen("step", None)[0], tmp_path, brief=True) is None
     assert perform(chosen("step", None)[0], tmp_path, brief=False) is False
+
+
+def test_a_check_is_told_which_part_of_it_is_wanted(tmp_path: Path, checks: dict[tuple[str, str], Check]) -> None:
+    @registry.check("step", "long", "A sentence.")
+    def run(room: Room) -> Generator[Figure, None, None]:
+        yield holds("the part", room.part == Part(2, 5))
+
+    assert main(["--work", str(tmp_path), "--part", "2/5"]) == 0
+    assert main(["--work", str(tmp_path)]) == 1
+    assert len(checks) == 1
+    for wrong in ("0/5", "6/5", "5", "a/b"):
+        with pytest.raises(SystemExit):
+            main(["--work", str(tmp_path), "--part", wrong])
 
 
 @pytest.mark.usefixtures("checks")

@@ -26,7 +26,7 @@ _SIZE: Final = 128 * MIB
 _IMAGE: Final = 8 * MIB
 
 
-@check("collection", "full-disk", "On a disk that is full to the last byte, deleting and collecting frees space.")
+@check("collection", "freed-when-full", "On a disk that is full to the last byte, deleting and collecting frees space.")
 def full_disk(room: Room) -> Generator[Figure, None, None]:
     if os.geteuid():
         yield holds("this is root, who may mount a small disk", ok=False)

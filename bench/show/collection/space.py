@@ -26,6 +26,8 @@ OF_FRESH: Final = 1.1
 STAY: Final = 0.1  # of the images
 _LONG, _SHORT = (32 * MIB, 10, 10, 4), (6 * MIB, 4, 10, 2)  # bytes of a disk, disks, nights, collections meanwhile
 _EDITED, _GO = 0.05, 0.3  # of the blocks each night; of the images before each collection
+_GONE_AT_ONCE: Final = {"gc_keep_deleted": "0"}
+"""Nothing deleted is kept, so children are coalesced before the collection, and not when it gives their parents up."""
 
 
 @check(
@@ -36,7 +38,7 @@ def space(room: Room) -> Generator[Figure, None, None]:
     churn = _Churn(room)
     churn.run(data)
     full, images = _Size.of(data), len(churn.kept)
-    with Server(data) as server:
+    with Server(data, settings=_GONE_AT_ONCE) as server:
         churn.delete(server.url, images - max(1, round(STAY * images)))
         until_quiet(server.url)
     stay = len(churn.kept)
@@ -97,7 +99,7 @@ class _Churn:
         newest: dict[int, str] = {}
         current = [self._disk(number, size) for number in range(disks)]
         for period in range(collections):
-            with Server(data) as server:
+            with Server(data, settings=_GONE_AT_ONCE) as server:
                 for _ in range(nights // collections):
                     self._night(server.url, current, newest)
                 if period + 1 < collections:

@@ -91,6 +91,23 @@ def test_version_and_help_load_nothing_heavy() -> None:
     assert done.stdout.startswith("drystone")
 
 
+@pytest.mark.parametrize("verb", ["gc", "scrub", "stats", "verify"])
+def test_a_host_verb_loads_nothing_of_the_server(tmp_path: Path, verb: str) -> None:
+    program = (
+        "import sys, pathlib\n"
+        "from blockstore.store import BlockStore\n"
+        "from catalog.sql.open import open_catalog\n"
+        f"BlockStore.open(pathlib.Path({str(tmp_path)!r})).close()\n"
+        f"open_catalog(pathlib.Path({str(tmp_path)!r}, 'catalog.sqlite')).close()\n"
+        "from httpapi.cli.root import run\n"
+        f"assert run(['admin', {verb!r}, '--quiet', '--data', {str(tmp_path)!r}]) == 0\n"
+        "heavy = {'aiohttp', 'httpapi.app', 'httpapi.bootstrap'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def wait_for(process: subprocess.Popen[bytes], happened: Callable[[], object]) -> None:
     """Until the process has come so far."""
     while not happened():
