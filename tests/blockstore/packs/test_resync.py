@@ -78,11 +78,11 @@ damages = st.builds(
 )
 
 
-def walk(path: Path, data: bytes, **span: int) -> list[Found | Skipped]:
+def walk(path: Path, data: bytes, *, start: int = START_SIZE, stop: int | None = None) -> list[Found | Skipped]:
     path.write_bytes(data)
     fd = os.open(path, os.O_RDONLY)
     try:
-        return list(resync.walk(fd, **span))
+        return list(resync.walk(fd, start=start, stop=stop))
     finally:
         os.close(fd)
 
