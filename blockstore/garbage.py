@@ -27,6 +27,7 @@ from blockstore.packs.adoption import adopt_orphans
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
 
     from blockstore.bare_store import BareStore
     from blockstore.collection.waiting import Awaited
@@ -52,8 +53,9 @@ class Collected:
     """What was done, or with `dry_run` would be, about; bytes as stored. `freed` is what files of this run took.
 
     `dead` counts entries that no row names any more, those of the rows forgotten now included; `left` are the bytes of
-    those that stay, since their packs hold little else that is dead. `seconds` are by stretch. `awaited` are writers
-    that it waited for in vain: then no row was forgotten, and no pack was looked at.
+    those that stay, since their packs hold little else that is dead. `ordered_bytes` were copied to put images in
+    order, and `split` are manifests as `Compacted` has them. `seconds` are by stretch. `awaited` are writers that it
+    waited for in vain: then no row was forgotten, and no pack was looked at.
     """
 
     dry_run: bool
@@ -64,6 +66,8 @@ class Collected:
     packs_dropped: int = 0
     packs_rewritten: int = 0
     moved: int = 0
+    ordered_bytes: int = 0
+    split: AbstractSet[str] = frozenset()
     manifests_removed: int = 0
     journals_removed: int = 0
     freed: int = 0

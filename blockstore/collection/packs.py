@@ -44,6 +44,7 @@ def free_packs(
     done.dead, done.dead_bytes, done.left = packs.dead, packs.dead_bytes, packs.left
     done.packs_dropped, done.packs_rewritten, done.moved = packs.packs_dropped, packs.packs_rewritten, packs.moved
     done.freed += packs.freed
+    done.ordered_bytes, done.split = packs.gathered, packs.split
     done.notes += packs.notes
     for record in counted.packs:
         if record.state is PackState.OPEN and not (how.dry_run or store.data.is_alive(record.owner)):

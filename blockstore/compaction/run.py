@@ -19,7 +19,7 @@ from blockstore.compaction.copying import LEAST, Copying
 from blockstore.compaction.new_places import renew_places
 from blockstore.compaction.plan import SHARE, SLACK, Fate, fates, to_rewrite
 from blockstore.compaction.retiring import contents_of, rows_in
-from blockstore.compaction.strewn import WINDOW_STREWN, strewn
+from blockstore.compaction.strewn import LEAST_EXTRA, WINDOW_STREWN, strewn
 from blockstore.errors import Poisoned, StoreFull
 from blockstore.index.contract import PackState
 from blockstore.open_pack import FULL
@@ -44,7 +44,8 @@ class Compacting:
     """How to compact; new packs are `full` bytes long.
 
     Packs with a greater share of dead bytes than `share` are rewritten, and the deadest of the others until at most
-    `slack` of what lives is dead. `gather` and `most` are the bytes copied to put images in order, and in all.
+    `slack` of what lives is dead. `gather` and `most` are the bytes copied to put images in order, and in all. Images
+    that take fewer than `least_extra` reads more than fresh ones stay as they are.
     """
 
     share: float = SHARE
@@ -53,6 +54,7 @@ class Compacting:
     most: int | None = None
     dry_run: bool = False
     full: int = FULL
+    least_extra: int = LEAST_EXTRA
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +72,9 @@ class Counted:
 class Compacted:
     """What was done, or with `dry_run` would be; bytes as stored. `gathered` were copied to put images in order.
 
-    `dead` counts entries without a row, before; `left` are the bytes of those that stay. `notes` are trouble, `remarks`
-    are not.
+    `dead` counts entries without a row, before; `left` are the bytes of those that stay. `split` are manifests of
+    images that are in order now, which are read through others although most of their blocks are their own: whoever
+    keeps the records may give them whole ones. `notes` are trouble, `remarks` are not.
     """
 
     dead: int = 0
@@ -83,6 +86,7 @@ class Compacted:
     places_renewed: int = 0
     freed: int = 0
     left: int = 0
+    split: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
@@ -145,8 +149,11 @@ class _Run:
         done.packs_dropped, done.packs_rewritten = len(drop), len(chosen)
         done.moved = sum(pack.rows for pack in chosen)
         done.freed = sum(pack.taken for pack in drop) + sum(pack.dead_bytes for pack in chosen)
-        for window in strewn(self._store, roots):
-            done.gathered += window.reads(self._store.index.get_many(window.digests(), hidden=True)).stored
+        for window in strewn(self._store, roots, self._how.least_extra):
+            reads = window.reads(self._store.index.get_many(window.digests(), hidden=True))
+            if reads.beyond(WINDOW_STREWN):
+                done.gathered += reads.stored
+                done.split.update([window.split] if window.split else ())
             if done.gathered > self._how.gather:
                 break
 
@@ -167,7 +174,7 @@ class _Run:
         most = min(self._how.gather, room, self._budget())
         self._progress.begin("order", 0, "B")
         self._passed = 0
-        for window in strewn(self._store, roots) if most > 0 else ():
+        for window in strewn(self._store, roots, self._how.least_extra) if most > 0 else ():
             self._gather(window, usage)
             self._pass(0)
             if self.work.written >= most:
@@ -185,6 +192,7 @@ class _Run:
             return
         movable = [(name, place) for name, place in sited if place.pack in self._packs]
         self.work.copy(movable)
+        self._done.split.update([window.split] if window.split else ())
         self._passed += sum(place.end - place.offset for _, place in movable)
         for _, place in movable:
             usage.rows[place.pack] -= 1

@@ -42,6 +42,8 @@ WINDOW_STREWN: Final = 1.2
 """… and in it the windows of 1,024 blocks that take more than so many times theirs."""
 LEAST_EXTRA: Final = 64
 """Reads that an image must take beyond a fresh one's: for fewer nobody notices."""
+MAINLY: Final = 0.5
+"""An image with more than this share of its blocks to itself, as no newer one has them, is worth a whole manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +64,14 @@ class Reads:
 
 @dataclass(frozen=True, slots=True)
 class StrewnWindow:
-    """Blocks that follow one another in an image and are strewn: digests of shape (n, 32), in order, and `bounds`."""
+    """Blocks that follow one another in an image and are strewn: digests of shape (n, 32), in order, and `bounds`.
+
+    `split` names the image's manifest if that lies on others although most of the image's blocks are its own.
+    """
 
     window: Window
     owned: NDArray[np.bool_]
+    split: str | None = None
 
     def digests(self) -> list[bytes]:
         """Those that are the image's own, in order."""
@@ -98,7 +104,7 @@ def _name(root: ManifestRoot) -> str:
     return root.name
 
 
-def strewn(store: BareStore, roots: Roots) -> Iterator[StrewnWindow]:
+def strewn(store: BareStore, roots: Roots, least_extra: int = LEAST_EXTRA) -> Iterator[StrewnWindow]:
     """The windows that should be copied, image by image. A manifest that is gone or damaged is passed over."""
     seen = Seen(store.index.size().rows)
     known = np.array([record.number for record in store.index.packs()], dtype=np.int64)
@@ -108,7 +114,7 @@ def strewn(store: BareStore, roots: Roots) -> Iterator[StrewnWindow]:
         except (Damaged, DataRefused, Missing):
             continue
         try:
-            yield from _of_image(store, Resolver(chain), seen, known)
+            yield from _of_image(store, Resolver(chain), seen, known, least_extra)
         except (Damaged, Missing):
             # Another's business: whoever marks or verifies says so.
             continue
@@ -117,8 +123,10 @@ def strewn(store: BareStore, roots: Roots) -> Iterator[StrewnWindow]:
                 manifest.close()
 
 
-def _of_image(store: BareStore, resolver: Resolver, seen: Seen, known: NDArray[np.int64]) -> Iterator[StrewnWindow]:
-    total = Reads()
+def _of_image(
+    store: BareStore, resolver: Resolver, seen: Seen, known: NDArray[np.int64], least_extra: int
+) -> Iterator[StrewnWindow]:
+    total, blocks, own = Reads(), 0, 0
     windows: list[tuple[int, bytes]] = []
     for key in range(_windows(resolver.chain[0])):
         window = resolver.window(key)
@@ -126,13 +134,16 @@ def _of_image(store: BareStore, resolver: Resolver, seen: Seen, known: NDArray[n
         owned[window.data] = seen.claim(window.digests[window.data])
         reads = count_reads(window, owned, _places(store, window, owned, known))
         total += reads
+        blocks += int(window.data.sum())
+        own += int(owned.sum())
         if reads.beyond(WINDOW_STREWN):
             windows.append((key, np.packbits(owned).tobytes()))
-    if total.beyond(STREWN) and total.extra >= LEAST_EXTRA:
+    split = resolver.chain[0].path.stem if len(resolver.chain) > 1 and own > MAINLY * blocks else None
+    if total.beyond(STREWN) and total.extra >= least_extra:
         for key, bits in windows:
             window = resolver.window(key)
             owned = np.unpackbits(np.frombuffer(bits, dtype=np.uint8), count=len(window)).astype(np.bool_)
-            yield StrewnWindow(window, owned)
+            yield StrewnWindow(window, owned, split)
 
 
 def _windows(top: ManifestFile) -> int:

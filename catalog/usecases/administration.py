@@ -23,7 +23,7 @@ from catalog.health import HarmedImage, Health, health_of, named
 from catalog.model.deleted import KEEP_DELETED
 from catalog.model.manifest import ManifestState
 from catalog.model.pin import UploadKind
-from catalog.usecases import uploads
+from catalog.usecases import coalescing, uploads
 from catalog.usecases.expiry import as_if_expired, expire_all
 
 if TYPE_CHECKING:
@@ -69,11 +69,15 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """What a collection did, and how many uploads of dead processes and deleted images were given up before it."""
+    """What a collection did, and how many uploads of dead processes and deleted images were given up before it.
+
+    `coalescing` images are given whole manifests, since their blocks are in order now.
+    """
 
     collected: Collected
     given_up: int
     expired: int = 0
+    coalescing: int = 0
 
 
 def roots_of(uow: UnitOfWork, given_up: AbstractSet[str] = frozenset()) -> Roots:
@@ -177,12 +181,15 @@ def collect(
         ledger = CatalogLedger(records, orphans, expired=(at, keep))
         _refuse_lost_catalog(store, ledger, empty_catalog=empty_catalog)
         expired = records.read(lambda uow: as_if_expired(uow, roots_of(uow), at, keep)[1])
-        return Collection(garbage.collect(store, ledger, how, progress), 0, expired)
+        planned = garbage.collect(store, ledger, how, progress)
+        return Collection(planned, 0, expired, len(planned.split))
     with only_collection(store.data, purpose):
         _refuse_lost_catalog(store, ledger, empty_catalog=empty_catalog)
         given_up = records.write(lambda uow: _give_up(uow, store.data.is_alive, at))
         expired = expire_all(records, at, keep)
-        return Collection(garbage.collect(store, ledger, how, progress), given_up, expired)
+        collected = garbage.collect(store, ledger, how, progress)
+        joined = records.write(lambda uow: coalescing.join(uow, collected.split, at=at)) if collected.split else 0
+        return Collection(collected, given_up, expired, joined)
 
 
 @dataclass(frozen=True, slots=True)

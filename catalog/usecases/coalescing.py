@@ -1,10 +1,12 @@
 """Coalescing: giving an image a whole manifest instead of a chain. Who may ask for it, and when it comes by itself.
 
-What it is for: a deleted ancestor of a chain keeps its blocks until nothing is read through it any more. Two rules,
-looked at in the transaction that can make them true:
+What it is for: a deleted ancestor of a chain keeps its blocks until nothing is read through it any more, and a reader
+of a chain reads each of its manifests. Two rules, looked at in the transaction that can make them true:
 
 - a manifest that no image names has one child left: that child is coalesced, and then nothing needs the ancestor;
 - a new increment's ancestors without an image hold more than DEAD_SHARE of its size in blocks that it does not read.
+
+And one that a collection asks for: an image whose blocks it has just put in order (`join`).
 
 A manifest with many children stays, whatever became of its image: a golden image's ten thousand children must not
 become ten thousand whole manifests.
@@ -20,6 +22,7 @@ from catalog.model.task import COALESCE, Requester, image_task, own_task
 from catalog.usecases.access import load_modifiable
 
 if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
     from datetime import datetime
 
     from catalog.model.caller import Caller
@@ -69,6 +72,15 @@ def look_below(uow: UnitOfWork, image_id: str, manifest_id: str, *, at: datetime
     hidden = sum(each.manifest.listed or 0 for each in chain) - size
     if min(dead, hidden) > DEAD_SHARE * size:
         _enqueue(uow, image_id, at)
+
+
+def join(uow: UnitOfWork, manifest_ids: AbstractSet[str], *, at: datetime) -> int:
+    """Coalesce the images that have these manifests, if they have data; gives how many."""
+    image_ids = {held.id for held in uow.inventory.images() if held.manifest in manifest_ids}
+    images = [image for image in map(uow.images.get, sorted(image_ids)) if image is not None and image.has_bytes]
+    for image in images:
+        _enqueue(uow, image.id, at)
+    return len(images)
 
 
 def _enqueue(uow: UnitOfWork, image_id: str, at: datetime) -> None:

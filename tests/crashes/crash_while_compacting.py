@@ -6,11 +6,13 @@ data is opened beside others, as a collection of a running server does it.
 
 from __future__ import annotations
 
+import random
 import sys
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 from blockstore.compaction.run import Compacting
+from blockstore.compaction.strewn import strewn
 from blockstore.disk import Disk
 from blockstore.index.contract import PackState
 from blockstore.manifest import ManifestFile
@@ -20,18 +22,19 @@ from blockstore.roots import path_of
 from catalog.usecases import administration
 from tests.crashes.stopped_work import Subject, main
 from tests.kit.compacted import compacted_beside, counted
-from tests.kit.filled_store import contents, delete, fill, looked_after, read, verified
+from tests.kit.filled_store import contents, delete, fill, looked_after, read, verified, woven
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-IMAGES = contents(2, 600_000)
+FRESH = contents(2, 600_000)
+IMAGES = [*FRESH, woven(FRESH[0], random.Random(7).randbytes(300_000))]
 GONE = b"".join(contents(4, 400_000)[2:])
-HOW = Compacting(share=0, slack=0, full=256 * 1024)
+HOW = Compacting(share=0, slack=0, full=256 * 1024, least_extra=8)
 
 
 def prepare(root: Path) -> list[str]:
-    """Two images, and dead blocks in their packs."""
+    """Two images, a third that is strewn over them and packs of its own, and dead blocks in all packs."""
     ids = fill(root, [GONE, *IMAGES])
     with looked_after(root) as (store, records):
         live = records.read(administration.roots_of).live
@@ -42,6 +45,7 @@ def prepare(root: Path) -> list[str]:
         doomed = [name for name, _ in store.index.scan() if name not in needed]
         store.index.condemn_many(doomed, b"run")
         store.index.forget_many(doomed, b"run")
+        assert list(strewn(store, records.read(administration.roots_of), HOW.least_extra)), "something to put in order"
     delete(root, ids[0])
     return ids[1:]
 
@@ -62,6 +66,7 @@ def look(root: Path, ids: list[str]) -> None:
     for image_id, data in zip(ids, IMAGES, strict=True):
         assert read(root, image_id) == data, "other bytes after the second run"
     with looked_after(root) as (store, records):
+        assert not list(strewn(store, records.read(administration.roots_of), HOW.least_extra)), "not in order"
         found = administration.stats(store, records, Silent(), garbage=True).store
         assert found.dead.blocks == 0, "the second run left something"
         assert {record.state for record in store.index.packs()} == {PackState.SEALED}

@@ -34,6 +34,12 @@ def contents(count: int = 3, size: int = 400_000) -> list[bytes]:
     return made
 
 
+def woven(*threads: bytes, block: int = 4096) -> bytes:
+    """A block of each in turns: whoever stored one thread before has the blocks of the other elsewhere."""
+    spans = range(0, min(map(len, threads)), block)
+    return b"".join(thread[at : at + block] for at in spans for thread in threads)
+
+
 def fill(root: Path, images_bytes: list[bytes]) -> list[str]:
     """Upload them; their ids."""
 

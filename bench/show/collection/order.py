@@ -1,4 +1,8 @@
-"""How often a whole download goes to the packs: after thirty nights, and after the packs were ordered again."""
+"""How often a whole download reads files: after thirty nights, and after a collection has put the image in order.
+
+Every read counts, of packs and of manifests: those of a chain are read one after another, so a collection also asks for
+a whole one, which a server's job makes.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from bench.in_process import Chain, Store, copied
 from bench.parts import parts_for
 from bench.show import client
-from bench.show.collection.space import collect, edit
+from bench.show.collection.space import collect, edit, until_quiet
 from bench.show.increments.delta import Pusher
 from bench.show.registry import Figure, Room, at_most, check, holds, told
 from bench.show.server import Server
@@ -42,10 +46,15 @@ def order(room: Room) -> Generator[Figure, None, None]:
     whole = _reads(fresh, again, room)
     before = _reads(data, image, room)
     collect(data)
+    packs_only = _reads(data, image, room)
+    with Server(data) as server:
+        until_quiet(server.url)
     after = _reads(data, image, room)
     size = f"of {disk.stat().st_size >> 20} MiB"
     yield told("reads a GiB, uploaded whole", f"{whole:.0f}", (size,))
     yield told(f"after {NIGHTS} increments", f"{before:.0f}", (f"{before / whole:.2f} times as many",))
+    what = "after compaction, with a chain of manifests"
+    yield told(what, f"{packs_only:.0f}", (f"{packs_only / whole:.2f} times as many",))
     yield at_most("after compaction, of the whole upload's", after / whole, OF_FRESH, "times", (f"{after:.0f} a GiB",))
     back = room.work / "back"
     with Server(data) as server:

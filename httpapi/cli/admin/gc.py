@@ -130,7 +130,9 @@ def gc(
 def _document(done: Collection) -> dict[str, object]:
     awaited = [asdict(each) | {"since": each.since.isoformat()} for each in done.collected.awaited]
     given_up = {"uploads_given_up": done.given_up, "deleted_images_given_up": done.expired}
-    return asdict(done.collected) | {"awaited": awaited} | given_up
+    document = asdict(done.collected) | {"awaited": awaited, "images_to_coalesce": done.coalescing} | given_up
+    del document["split"]
+    return document
 
 
 def _facts(done: Collection) -> list[Fact]:
@@ -148,6 +150,8 @@ def _facts(done: Collection) -> list[Fact]:
         Fact("packs removed", collected.packs_dropped),
         Fact("packs rewritten", collected.packs_rewritten),
         Fact("blocks moved", collected.moved),
+        bytes_fact("bytes copied to put images in order", collected.ordered_bytes),
+        Fact("images to coalesce", done.coalescing),
         Fact("manifests removed", collected.manifests_removed),
         Fact("journals removed", collected.journals_removed),
         bytes_fact("dead bytes left", collected.left),

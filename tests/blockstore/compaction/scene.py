@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from blockstore.store import BlockStore, StoreOptions
 from tests.kit.compacted import FULL, bare, forget, move_all
+from tests.kit.filled_store import woven
 from tests.kit.images_in_store import every_row_has_its_entry, link, manifest_blocks, read_image, write_image
 
 if TYPE_CHECKING:
@@ -59,6 +60,15 @@ def half_dead(root: Path, blocks: int = 200) -> Kept:
         doomed = set(manifest_blocks(store, [link(all_of_it)])) - set(manifest_blocks(store, [link(kept)]))
         forget(store, sorted(doomed))
     return Kept([link(kept)], live)
+
+
+def strewn(root: Path, blocks: int = 70) -> Kept:
+    """A store of sealed packs with two images; every second block of the newer one, which is given, is the older's."""
+    older, other = noise(blocks, 1), noise(blocks, 2)
+    for data in (older, woven(older, other)):
+        with closing(opened(root)) as store:
+            kept = Kept([link(write_image(store, [data]))], data)
+    return kept
 
 
 def packs_by_state(store: BlockStore) -> dict[PackState, int]:

@@ -77,8 +77,11 @@ def test_after_thirty_nights_the_newest_image_is_read_nearly_as_a_fresh_upload(t
     with closing(opened(tmp_path / "data")) as store:
         chains = [image.chain for image in images]
         before = {way: reads_per_gib(store, newest, as_stored=way) for way in (False, True)}
+        planned = compacted(store, chains, replace(HOW, dry_run=True))
         done = compacted(store, chains, HOW)
         assert not done.notes
+        assert done.split == planned.split == {newest.chain[0][0]}, "it is worth a whole manifest"
+        assert planned.gathered == done.gathered
         after = {way: reads_per_gib(store, newest, as_stored=way) for way in (False, True)}
         print(f"reads per GiB: fresh {fresh}, before {before}, after {after}; {done}")
         assert all(before[way] > 5 * fresh[way] for way in fresh)
@@ -142,6 +145,27 @@ def test_only_the_part_of_an_image_that_is_strewn_is_copied(tmp_path: Path) -> N
         done = compacted(store, [base.chain, image.chain], HOW)
         assert 4 * MIB <= done.gathered <= 4.3 * MIB
         assert image.is_right(store)
+
+
+def test_an_image_most_of_whose_blocks_are_a_newer_ones_is_put_in_order_and_stays_an_increment(tmp_path: Path) -> None:
+    """Each child of a golden image has changes of its own; a whole manifest for each would cost more than they do."""
+    with closing(opened(tmp_path)) as store:
+        golden = stored(store, noise(BLOCKS, 1))
+    children = [golden, golden]
+    for seed in range(4):
+        with closing(opened(tmp_path)) as store:
+            data = [bytearray(child.data) for child in children]
+            for child in (0, 1):
+                for number in random.Random(seed).sample(range(400), 100):
+                    name = random.Random(f"{child} {seed} {number}")
+                    data[child][number * BLOCK : (number + 1) * BLOCK] = name.randbytes(BLOCK)
+            children = [stored(store, bytes(data[child]), children[child].chain) for child in (0, 1)]
+    older, newer = children
+    with closing(opened(tmp_path)) as store:
+        done = compacted(store, [golden.chain, older.chain, newer.chain], HOW)
+        assert done.gathered > 2 * 300 * BLOCK, "both"
+        assert older.chain[0][0] not in done.split
+        assert all(image.is_right(store) for image in (golden, older, newer))
 
 
 def test_an_image_whose_manifest_is_gone_or_damaged_keeps_no_other_from_being_put_in_order(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from blockstore.compaction.run import Compacted, Compacting
 from blockstore.errors import StoreUnavailable
 from blockstore.index.contract import PackState
 from blockstore.throttle import Throttle
-from tests.blockstore.compaction.scene import Kept, half_dead, is_sound, noise, opened, packs_by_state
-from tests.kit.compacted import FULL, bare, compacted, compacted_beside, counted, forget
+from tests.blockstore.compaction.scene import Kept, half_dead, is_sound, noise, opened, packs_by_state, strewn
+from tests.kit.compacted import FULL, bare, compacted, compacted_beside, counted, forget, roots_of
 from tests.kit.freezing import Freezer, freezing, stepping
 from tests.kit.images_in_store import link, manifest_blocks, write_image
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from blockstore.store import BlockStore
 
 ALL = Compacting(share=0, slack=0, full=FULL)
+ORDERED = Compacting(full=FULL, least_extra=8)
 
 
 def compacted_with(store: BlockStore, act: Callable[[str], object]) -> Compacted:
@@ -49,26 +50,29 @@ class Once:
             self._act()
 
 
-def frozen_and_revived(root: Path, image: Kept, at: int) -> bool:
+def frozen_and_revived(root: Path, image: Kept, at: int, how: Compacting) -> bool:
     """One compactor stands still before its step `at`, another runs, then the first goes on; whether it stood still."""
+    chains = [image.chain]
     with closing(opened(root)) as store:
         freezer, before = Freezer(at), counted(store)
-        frozen = threading.Thread(target=compacted_beside, args=(freezing(store, freezer), before, ALL))
+        work = (freezing(store, freezer), before, how, roots_of(chains))
+        frozen = threading.Thread(target=compacted_beside, args=work)
         frozen.start()
         while frozen.is_alive() and not freezer.frozen.wait(0.01):
             pass
         stood = freezer.frozen.is_set()
-        compacted(store)
+        compacted(store, chains, how)
         assert image.is_right(store)
         is_sound_but_for_open_packs(store)
         freezer.thaw()
         frozen.join(60)
         assert not frozen.is_alive()
-        compacted(store)
+        compacted(store, chains, how)
         assert packs_by_state(store).keys() == {PackState.SEALED}, freezer.steps
         is_sound(store)
         assert image.is_right(store)
         assert all(counted(store).usage.rows[record.number] for record in store.index.packs()), "no pack without rows"
+        assert compacted(store, chains, how).gathered == 0, "it is in order"
     return stood
 
 
@@ -78,12 +82,15 @@ def is_sound_but_for_open_packs(store: BlockStore) -> None:
 
 
 @pytest.mark.parametrize("part", range(4))
-def test_two_compactors_on_the_same_packs_one_frozen_before_any_step_and_revived(tmp_path: Path, part: int) -> None:
+@pytest.mark.parametrize(("scene", "how"), [(half_dead, ALL), (strewn, ORDERED)], ids=["dead", "strewn"])
+def test_two_compactors_on_the_same_packs_one_frozen_before_any_step_and_revived(
+    tmp_path: Path, scene: Callable[[Path, int], Kept], how: Compacting, part: int
+) -> None:
     origin, root = tmp_path / "origin", tmp_path / "data"
-    image = half_dead(origin, 70)
+    image = scene(origin, 70)
     for at in itertools.count(1 + part, 4):
         shutil.copytree(origin, root)
-        if not frozen_and_revived(root, image, at):
+        if not frozen_and_revived(root, image, at, how):
             assert at > 20, "as many places to stand still at as there should be"
             return
         shutil.rmtree(root)
