@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 import numpy as np
 
 from blockstore.block import Place
-from blockstore.index.bounded import bounded
-from blockstore.index.contract import BATCH, MARKED, ROW, IndexSize, PackRecord, PackState
+from blockstore.index.bounded import bounded, pieces
+from blockstore.index.contract import BATCH, MARKED, MARKS, ROW, IndexSize, PackRecord, PackState
 from blockstore.index.lmdb_env import MAP_SIZE, LmdbEnv, Txn
 from blockstore.index.pack_rows import PackRows
 
@@ -151,12 +151,19 @@ class LmdbIndex:
         return done, hits
 
     def condemn_many(self, digests: Sequence[bytes], run: bytes) -> None:
-        """Mark rows that exist."""
+        """Mark rows that exist, many in a call."""
+        todo = list(digests)
 
-        def mark(txn: Txn, digest: bytes) -> bool:
-            return txn.get(digest, db=self._blocks) is not None and txn.put(digest, run, db=self._condemned)
+        def some(txn: Txn) -> int:
+            done = 0
+            with txn.cursor(self._blocks) as rows, txn.cursor(self._condemned) as marks:
+                for piece in pieces(len(todo), MARKS):
+                    marks.putmulti([(digest, run) for digest, _ in rows.getmulti(todo[piece])])
+                    done = piece.stop
+            return done
 
-        self._each("condemn", digests, mark)
+        while todo:
+            todo = todo[self._write("condemn", some) :]
 
     def revive_many(self, digests: Sequence[bytes]) -> None:
         """Take marks off."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from blockstore.block import Place
-from blockstore.index.contract import BATCH, PackRecord
+from blockstore.index.contract import BATCH, MARKS, PackRecord
 from blockstore.names import new_name
 
 if TYPE_CHECKING:
@@ -200,6 +200,13 @@ class BlockIndexContract:
         index.revive_many(names[: BATCH + 50])
         assert all(index.get_many(names[: BATCH + 50]))
         assert index.forget_many(names, RUN) == 50
+
+    def test_more_marks_than_a_transaction_sets_are_all_set_on_rows_that_exist(self, index: BlockIndex) -> None:
+        _, names = fill(index, MARKS + 100)
+        missing = [name[:-1] + bytes([name[-1] ^ 1]) for name in names[:300]]
+        index.condemn_many([*names, *missing], RUN)
+        assert index.size().condemned == MARKS + 100
+        assert not any(index.get_many(names))
 
     # Places that change, places that are bad.
 
