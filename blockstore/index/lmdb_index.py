@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -22,10 +22,6 @@ if TYPE_CHECKING:
 
     from blockstore.disk import Disk
     from blockstore.index.in_use import InUse
-
-PIECE: Final = 256
-"""Rows that are joined at once."""
-
 
 T = TypeVar("T")
 _SetRow: TypeAlias = "Callable[[Txn, bytes, T, bool], Place | None]"
@@ -225,20 +221,8 @@ class LmdbIndex:
 
     def rows(self, after: bytes = b"") -> Iterator[NDArray[np.void]]:
         """Walk the rows, an array a transaction."""
-        while data := self._read(partial(self._rows_some, after=after)):
-            yield np.frombuffer(data, dtype=ROW)
-            after = data[-ROW.itemsize :][:32]
-
-    def _rows_some(self, txn: Txn, after: bytes) -> bytes:
-        """In short pieces: what is joined is still in the processor's cache then."""
-        with txn.cursor(self._blocks) as cursor:
-            if not _go_beyond(cursor, after):
-                return b""
-            pairs = iter(cursor)
-            pieces = [
-                b"".join(itertools.chain.from_iterable(itertools.islice(pairs, PIECE))) for _ in range(BATCH // PIECE)
-            ]
-            return b"".join(pieces)
+        start = _successor(after)
+        return iter(()) if start is None else self._env.rows(b"blocks", ROW, start)
 
     def size(self) -> IndexSize:
         """Counted by LMDB itself, so it costs nothing."""
@@ -308,6 +292,12 @@ class LmdbIndex:
             todo = todo[done:]
             changed += hits
         return changed
+
+
+def _successor(key: bytes) -> bytes | None:
+    """The next key of the same length; None behind the last one, and the first of all behind none."""
+    number = int.from_bytes(key, "big") + 1
+    return b"" if not key else None if number >> 8 * len(key) else number.to_bytes(len(key), "big")
 
 
 def _go_beyond(cursor: Any, after: bytes) -> bool:  # noqa: ANN401 - the library ships no types
