@@ -23,7 +23,6 @@ from blockstore.digest import SIZE
 from blockstore.errors import StoreFull
 from blockstore.index.contract import BATCH, MARKS, ROW
 from blockstore.marks import Marks, compare
-from blockstore.names import new_name
 from blockstore.usage import Usage
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ class RowRun:
         self.gone = Usage()
         self.forgotten = 0
         self.awaited: Sequence[Awaited] = ()
-        self._name = new_name()
+        self._name = reached.run
         self._index = store.index
         self._store = store
         self._reached = reached

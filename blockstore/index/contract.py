@@ -98,6 +98,9 @@ class BlockIndex(Protocol):
         As `scan`: rows may be marked, revived and forgotten meanwhile.
         """
 
+    def condemned_among(self, digests: Sequence[bytes]) -> Mapping[bytes, bytes]:
+        """Those whose row is condemned, each with the run whose mark it bears."""
+
     def forget_many(self, digests: Sequence[bytes], run: bytes) -> int:
         """Remove the rows that still bear this run's mark; gives their number."""
 

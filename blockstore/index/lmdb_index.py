@@ -177,6 +177,17 @@ class LmdbIndex:
         with txn.cursor(self._condemned) as cursor:
             return list(itertools.islice(cursor, BATCH)) if _go_beyond(cursor, after) else []
 
+    def condemned_among(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Looked up one by one, but only while anything is condemned."""
+
+        def look(txn: Txn) -> dict[bytes, bytes]:
+            if not txn.stat(self._condemned)["entries"]:
+                return {}
+            marks = [(digest, txn.get(digest, db=self._condemned)) for digest in digests]
+            return {digest: bytes(run) for digest, run in marks if run is not None}
+
+        return self._read(look)
+
     def forget_many(self, digests: Sequence[bytes], run: bytes) -> int:
         """Remove rows that still bear `run`."""
 

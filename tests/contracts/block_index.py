@@ -208,6 +208,13 @@ class BlockIndexContract:
         assert index.size().condemned == MARKS + 100
         assert not any(index.get_many(names))
 
+    def test_who_bears_which_runs_mark_is_told(self, index: BlockIndex) -> None:
+        _, names = fill(index, 3)
+        assert index.condemned_among(names) == {}
+        index.condemn_many(names[:1], RUN)
+        index.condemn_many(names[1:2], LATER_RUN)
+        assert index.condemned_among([*names, bytes(32)]) == {names[0]: RUN, names[1]: LATER_RUN}
+
     # Places that change, places that are bad.
 
     def test_a_move_sets_the_place_of_rows_that_are_still_at_the_old_one(self, index: BlockIndex) -> None:
