@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import numpy as np
 
 from blockstore.block import Place
-from blockstore.index.bounded import bounded, pieces
-from blockstore.index.contract import BATCH, MARKED, MARKS, ROW, IndexSize, PackRecord, PackState
+from blockstore.index.bounded import bounded
+from blockstore.index.contract import BATCH, MARKED, ROW, IndexSize, PackRecord, PackState
 from blockstore.index.lmdb_env import MAP_SIZE, LmdbEnv, Txn
 from blockstore.index.pack_rows import PackRows
+from blockstore.index.run_marks import RunMarks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -40,6 +40,7 @@ class LmdbIndex:
         names = (b"blocks", b"condemned", b"bad", b"packs", b"meta")
         self._blocks, self._condemned, self._bad, self._packs, meta = self._env.tables(*names)
         self._register = PackRows(self._packs, meta)
+        self._marks = RunMarks(self._blocks, self._condemned)
 
     def close(self) -> None:
         """Close the environment; no call may follow."""
@@ -147,19 +148,10 @@ class LmdbIndex:
         return done, hits
 
     def condemn_many(self, digests: Sequence[bytes], run: bytes) -> None:
-        """Mark rows that exist, many in a call."""
+        """Mark rows that exist."""
         todo = list(digests)
-
-        def some(txn: Txn) -> int:
-            done = 0
-            with txn.cursor(self._blocks) as rows, txn.cursor(self._condemned) as marks:
-                for piece in pieces(len(todo), MARKS):
-                    marks.putmulti([(digest, run) for digest, _ in rows.getmulti(todo[piece])])
-                    done = piece.stop
-            return done
-
         while todo:
-            todo = todo[self._write("condemn", some) :]
+            todo = todo[self._write("condemn", partial(self._marks.put, digests=todo, run=run)) :]
 
     def revive_many(self, digests: Sequence[bytes]) -> None:
         """Take marks off."""
@@ -168,25 +160,14 @@ class LmdbIndex:
     def condemned(self, run: bytes | None = None) -> Iterator[NDArray[np.void]]:
         """Walk the marks, a batch a transaction."""
         after = b""
-        while batch := self._read(partial(self._marks_some, after=after)):
+        while batch := self._read(partial(self._marks.some, after=after)):
             after = batch[-1][0]
             if marked := b"".join(digest for digest, theirs in batch if run is None or theirs == run):
                 yield np.frombuffer(marked, dtype=MARKED)
 
-    def _marks_some(self, txn: Txn, after: bytes) -> list[tuple[bytes, bytes]]:
-        with txn.cursor(self._condemned) as cursor:
-            return list(itertools.islice(cursor, BATCH)) if _go_beyond(cursor, after) else []
-
     def condemned_among(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
-        """Looked up one by one, but only while anything is condemned."""
-
-        def look(txn: Txn) -> dict[bytes, bytes]:
-            if not txn.stat(self._condemned)["entries"]:
-                return {}
-            marks = [(digest, txn.get(digest, db=self._condemned)) for digest in digests]
-            return {digest: bytes(run) for digest, run in marks if run is not None}
-
-        return self._read(look)
+        """Looked up in one read transaction."""
+        return self._read(partial(self._marks.among, digests=digests))
 
     def forget_many(self, digests: Sequence[bytes], run: bytes) -> int:
         """Remove rows that still bear `run`."""
@@ -309,10 +290,3 @@ def _successor(key: bytes) -> bytes | None:
     """The next key of the same length; None behind the last one, and the first of all behind none."""
     number = int.from_bytes(key, "big") + 1
     return b"" if not key else None if number >> 8 * len(key) else number.to_bytes(len(key), "big")
-
-
-def _go_beyond(cursor: Any, after: bytes) -> bool:  # noqa: ANN401 - the library ships no types
-    """Stand on the first row beyond `after`; False if there is none."""
-    if not (cursor.set_range(after) if after else cursor.first()):
-        return False
-    return not after or cursor.key() != after or bool(cursor.next())
