@@ -42,11 +42,18 @@ class BlockFetch:
     """Reads blocks for the image whose newest manifest is `what`; safe on several threads at once."""
 
     def __init__(
-        self, index: BlockIndex, packs: LocalPacks, damaged: Callable[[bytes, Place], None], *, what: str
+        self,
+        index: BlockIndex,
+        packs: LocalPacks,
+        damaged: Callable[[bytes, Place], None],
+        looked_up: Callable[[list[bytes]], object],
+        *,
+        what: str,
     ) -> None:
         self._index = index
         self._packs = packs
         self._damaged = damaged
+        self._looked_up = looked_up
         self._what = what
         self._names: dict[int, bytes] = {}
         self._misled = False
@@ -129,6 +136,7 @@ class BlockFetch:
         for name, place in zip(wanted, places, strict=True):
             if place is None:
                 raise Damaged(f"block {name.hex()} of {self._what} has no row in the index: {REBUILD}")
+        self._looked_up(wanted)
         return sorted(zip([place for place in places if place is not None], wanted, strict=True))
 
     def _fetch(self, runs: Iterable[list[Sited]], check: Callable[[memoryview, Place, bytes], T]) -> dict[bytes, T]:

@@ -6,6 +6,7 @@ No byte leaves before the BLAKE3 of its block was right.
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from blockstore.block_fetch import BlockFetch
@@ -21,6 +22,7 @@ from blockstore.stored_span import StoredSpan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from blockstore.block import Place
     from blockstore.index.contract import BlockIndex
@@ -42,10 +44,12 @@ class ManifestReader:
         index: BlockIndex,
         packs: LocalPacks,
         damaged: Callable[[bytes, Place], None],
+        looked_up: Callable[[Path, list[bytes]], object],
     ) -> None:
         self._chain = chain
         self._resolver = Resolver(chain)
-        self._fetch = BlockFetch(index, packs, damaged, what=str(chain[0].path))
+        newest = chain[0].path
+        self._fetch = BlockFetch(index, packs, damaged, partial(looked_up, newest), what=str(newest))
         self.header: Header = chain[0].header
         self.size = chain[0].header.size
         self.longest = chain[0].header.longest_block

@@ -22,6 +22,7 @@ from blockstore import manifest_builder
 from blockstore.base_view import BaseView
 from blockstore.claims import Claims
 from blockstore.coalesce import DEEPEST, Flattening
+from blockstore.condemned_alarm import CondemnedAlarm
 from blockstore.damage_met import DamageMet
 from blockstore.data_dir import DataDir
 from blockstore.delta_store import DeltaStore
@@ -194,7 +195,8 @@ class BlockStore:
 
     def reader(self, chain: Sequence[tuple[str, bytes]]) -> ManifestReader:
         """The image whose manifests are `chain`: (file name, digest), newest first. Missing, Damaged."""
-        return ManifestReader(self.chain(chain), self.index, self.packs, self._mark_bad)
+        look = CondemnedAlarm(self.index, self._met).look
+        return ManifestReader(self.chain(chain), self.index, self.packs, self._mark_bad, look)
 
     def flattening(self, chain: Sequence[tuple[str, bytes]]) -> Flattening:
         """Begin the flat manifest of a chain of fixed-size blocks, given as for `reader`. Missing, Damaged."""
@@ -268,8 +270,7 @@ class BlockStore:
 
     def chain(self, chain: Sequence[tuple[str, bytes]]) -> list[ManifestFile]:
         """The manifests of a chain, open. Missing, Damaged."""
-        folder = self._data.folder("manifests")
-        files = [(manifest_builder.path_of(folder, name), digest) for name, digest in chain]
+        files = [(manifest_builder.path_of(self._data.folder("manifests"), name), digest) for name, digest in chain]
         return open_chain(files, self._met.manifest)
 
     def _base(self, chain: Sequence[tuple[str, bytes]], cutting: Cutting) -> BaseView | None:

@@ -49,13 +49,13 @@ class Usage:
         self._settle()
         return self._stored
 
-    def add(self, rows: NDArray[np.void]) -> None:
-        """Count rows; an array of ROW."""
-        self._note(rows, 1)
+    def add(self, rows: NDArray[np.void], chosen: NDArray[np.bool_] | None = None) -> None:
+        """Count rows, an array of ROW, or those of them that are chosen."""
+        self._note(rows, 1, chosen)
 
     def take(self, rows: NDArray[np.void]) -> None:
         """Count rows no more that were added before."""
-        self._note(rows, -1)
+        self._note(rows, -1, None)
 
     def merge(self, other: Usage) -> None:
         """Count what another one has counted, too; that one is not used again."""
@@ -66,11 +66,14 @@ class Usage:
         self._count += other._count
         self._settle_enough()
 
-    def _note(self, rows: NDArray[np.void], sign: int) -> None:
-        if len(rows):
-            self._waiting.append((rows["pack"].copy(), rows["frame"].copy(), sign))
-            self._count += len(rows)
-            self.raw += sign * int(rows["raw"].sum(dtype=np.uint64))
+    def _note(self, rows: NDArray[np.void], sign: int, chosen: NDArray[np.bool_] | None) -> None:
+        # Column by column: to choose whole rows copies their digests, too.
+        columns = (np.ascontiguousarray(rows[name]) for name in ("pack", "frame", "raw"))
+        packs, frames, raw = (column if chosen is None else column[chosen] for column in columns)
+        if len(packs):
+            self._waiting.append((packs, frames, sign))
+            self._count += len(packs)
+            self.raw += sign * int(raw.sum(dtype=np.uint64))
             self._settle_enough()
 
     def _settle_enough(self) -> None:
@@ -83,14 +86,24 @@ class Usage:
             return
         signs = np.concatenate([np.full(len(packs), sign, np.int8) for packs, _, sign in self._waiting])
         frames = np.concatenate([frames for _, frames, _ in self._waiting])
-        numbers, where = np.unique(np.concatenate([packs for packs, _, _ in self._waiting]), return_inverse=True)
+        numbers, where = _numbered(np.concatenate([packs for packs, _, _ in self._waiting]))
         self._waiting.clear()
         self._count = 0
         counts = np.bincount(where, weights=signs)
         sizes = np.bincount(where, weights=(frames.astype(np.float64) + HEADER_SIZE) * signs)
-        for number, count, size in zip(numbers.tolist(), counts.tolist(), sizes.tolist(), strict=True):
+        met = np.flatnonzero((counts != 0) | (sizes != 0))
+        for number, count, size in zip(numbers[met].tolist(), counts[met].tolist(), sizes[met].tolist(), strict=True):
             self._rows[number] += int(count)
             self._stored[number] += int(size)
+
+
+def _numbered(packs: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Packs' numbers, and for each row which of them is its own. They are close together, but for damaged rows."""
+    low, high = int(packs.min()), int(packs.max())
+    if high - low < AT_ONCE:
+        return np.arange(low, high + 1), packs.astype(np.int64) - low
+    numbers, where = np.unique(packs, return_inverse=True)
+    return numbers.astype(np.int64), where
 
 
 @dataclass(frozen=True, slots=True)

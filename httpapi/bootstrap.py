@@ -39,7 +39,7 @@ from httpapi.middlewares import IN_FLIGHT
 from httpapi.proxies import WayIn
 from httpapi.scrubbing import Watched as ToScrub
 from httpapi.scrubbing import scrubbing
-from httpapi.settings import CATALOG_FILE, SettingsRefused
+from httpapi.settings import SettingsRefused
 from httpapi.spare_memory import giving_back
 from httpapi.tls import Tls
 

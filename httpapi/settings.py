@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from httpapi.setting_values import Network
 
 DEFAULT_LISTEN = Listen("127.0.0.1", 9292)
-CATALOG_FILE = "catalog.sqlite"
 PREFIX = "DRYSTONE_"
 # Variables that share the prefix and are not the server's: where its configuration is, and the client's own.
 NOT_SETTINGS = frozenset(

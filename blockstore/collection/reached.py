@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from blockstore.errors import Missing
 from blockstore.mark import journal_names, manifest_names, unknown_journal, unknown_manifest
 from blockstore.marks import Marks
+from blockstore.names import new_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,9 +29,13 @@ if TYPE_CHECKING:
 
 
 class Reached:
-    """All blocks that roots reach, as of the last `catch_up`: `marks`. Close it afterwards."""
+    """All blocks that roots reach, as of the last `catch_up`: `marks`. Close it afterwards.
+
+    `run` names the collection, and is older than all that it reads: what was there by then, it has read.
+    """
 
     def __init__(self, store: BareStore, ledger: Ledger, pace: Pace, progress: Progress) -> None:
+        self.run = new_name()
         self.marks = Marks()
         self.roots: Roots | None = None
         self._store = store

@@ -21,9 +21,8 @@ import numpy as np
 from blockstore.collection.waiting import wait_for_leases
 from blockstore.digest import SIZE
 from blockstore.errors import StoreFull
-from blockstore.index.contract import BATCH, ROW
+from blockstore.index.contract import BATCH, MARKS, ROW
 from blockstore.marks import Marks, compare
-from blockstore.names import new_name
 from blockstore.usage import Usage
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ class RowRun:
         self.gone = Usage()
         self.forgotten = 0
         self.awaited: Sequence[Awaited] = ()
-        self._name = new_name()
+        self._name = reached.run
         self._index = store.index
         self._store = store
         self._reached = reached
@@ -64,8 +63,8 @@ class RowRun:
         self._progress.begin("condemn", self._index.size().rows)
         looked = 0
         for part in compare(self._index.rows(), self._reached.marks):
-            self.kept.add(part.rows[part.marked])
-            self.gone.add(part.rows[~part.marked])
+            self.kept.add(part.rows, part.marked)
+            self.gone.add(part.rows, ~part.marked)
             looked += len(part.rows)
             self._progress.moved(looked)
         self.forgotten = sum(self.gone.rows.values())
@@ -98,7 +97,7 @@ class RowRun:
         begun, looked = self._after, 0
         for part in compare(self._index.rows(self._after), self._reached.marks):
             batch.add(part)
-            if batch.count >= BATCH:
+            if batch.count > MARKS - BATCH:
                 if not self._condemn_batch(batch, begun):
                     return False
                 batch = _Batch()
@@ -109,7 +108,7 @@ class RowRun:
 
     def _condemn_batch(self, batch: _Batch, begun: bytes) -> bool:
         """Condemn what is unreached in it; False if there is no room, StoreFull if there was none in this round."""
-        digests = [digest for rows in batch.unreached for digest in _digests(rows["digest"])]
+        digests = batch.digests()
         if digests:
             try:
                 self._pace.change(partial(self._index.condemn_many, digests, self._name))
@@ -185,8 +184,12 @@ class _Batch:
         if len(rows):
             self.unreached.append(rows)
             self.count += len(rows)
-        self.kept.add(part.rows[part.marked])
+        self.kept.add(part.rows, part.marked)
         self.last = part.rows["digest"][-1].tobytes()
+
+    def digests(self) -> list[bytes]:
+        """Of the unreached."""
+        return [digest for rows in self.unreached for digest in _digests(rows["digest"])]
 
 
 def _digests(names: NDArray[np.uint8]) -> list[bytes]:

@@ -16,8 +16,15 @@ CHECK_EVERY: Final = 256
 
 def bounded(count: int) -> Iterator[int]:
     """1, 2, 3 … count, but ending early after BATCH rows or when the lock was held for HOLD seconds."""
+    for piece in pieces(count, BATCH):
+        yield from range(piece.start + 1, piece.stop + 1)
+
+
+def pieces(count: int, most: int) -> Iterator[slice]:
+    """Slices of `count` rows, one after another, ending early after `most` rows or when HOLD is over."""
     began = clock.monotonic()
-    for done in range(1, min(count, BATCH) + 1):
-        yield done
-        if done % CHECK_EVERY == 0 and clock.monotonic() - began > HOLD:
+    last = min(count, most)
+    for first in range(0, last, CHECK_EVERY):
+        yield slice(first, min(first + CHECK_EVERY, last))
+        if clock.monotonic() - began > HOLD:
             return

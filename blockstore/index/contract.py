@@ -1,8 +1,8 @@
 """The index contract: digest → place, and the register of packs.
 
 What the caller owes: digests are 32 bytes; a batch may have any length, an implementation splits it into
-transactions of at most BATCH rows and HOLD seconds. Each row is its own compare-and-set, so a batch that was
-interrupted may be given again. The packs that rows name are durable *before* the rows are put.
+transactions of at most BATCH rows (MARKS when it condemns) and HOLD seconds. Each row is its own compare-and-set, so a
+batch that was interrupted may be given again. The packs that rows name are durable *before* the rows are put.
 
 What holds after a crash: every transaction whole or not at all. What "missing" means: nobody stored the block, or it
 was forgotten; the row of a condemned block is still there, but `get_many` doesn't show it unless asked to.
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 BATCH: Final = 4096
 """Rows a transaction, at most."""
+MARKS: Final = 4 * BATCH
+"""Rows that a transaction condemns, at most: marks lie together, so they are quicker than rows all over the table."""
 HOLD: Final = 0.05
 """Seconds that a writer keeps the write lock, at most; then it commits what is done and goes on."""
 
@@ -95,6 +97,9 @@ class BlockIndex(Protocol):
 
         As `scan`: rows may be marked, revived and forgotten meanwhile.
         """
+
+    def condemned_among(self, digests: Sequence[bytes]) -> Mapping[bytes, bytes]:
+        """Those whose row is condemned, each with the run whose mark it bears."""
 
     def forget_many(self, digests: Sequence[bytes], run: bytes) -> int:
         """Remove the rows that still bear this run's mark; gives their number."""

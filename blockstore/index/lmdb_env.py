@@ -22,10 +22,17 @@ from blockstore.disk import Disk, disk_errors
 from blockstore.errors import Damaged, StoreFull, StoreUnavailable
 from blockstore.index import page_format, pages
 from blockstore.index.in_use import InUse
+from blockstore.index.leaf_rows import LeafRows
+from blockstore.index.page_format import TREE, Tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from blockstore.index.leaf_rows import Some
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -97,6 +104,24 @@ class LmdbEnv:
             return result
 
         return self._run(run, write=True)
+
+    def rows(self, table: bytes, row: np.dtype[np.void], start: bytes) -> Iterator[NDArray[np.void]]:
+        """Walk a table's rows from key `start` on, some thousand in an array, each from a snapshot of its own."""
+        with self._errors():
+            pages = LeafRows(self._file, self._env.stat()["psize"], row)
+
+        def look(txn: Txn) -> Some:
+            # Among the tables' names LMDB keeps each one's tree, as this transaction sees it.
+            return pages.read(Tree(*TREE.unpack(txn.get(table))), here)
+
+        following: bytes | None = start
+        while following is not None:
+            here = following
+            with _telling(self._file):
+                some = self.read(look)
+            if len(some.rows):
+                yield some.rows
+            following = some.following
 
     def close(self) -> None:
         """Close the files."""

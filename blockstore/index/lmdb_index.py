@@ -12,7 +12,8 @@ from blockstore.index.bounded import bounded
 from blockstore.index.contract import BATCH, MARKED, ROW, IndexSize, PackRecord, PackState
 from blockstore.index.lmdb_env import MAP_SIZE, LmdbEnv, Txn
 from blockstore.index.pack_rows import PackRows
-from blockstore.index.walking import joined_beyond, pairs_beyond
+from blockstore.index.run_marks import RunMarks
+from blockstore.index.walking import pairs_beyond
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -40,6 +41,7 @@ class LmdbIndex:
         names = (b"blocks", b"condemned", b"bad", b"packs", b"meta")
         self._blocks, self._condemned, self._bad, self._packs, meta = self._env.tables(*names)
         self._register = PackRows(self._packs, meta)
+        self._marks = RunMarks(self._blocks, self._condemned)
 
     def close(self) -> None:
         """Close the environment; no call may follow."""
@@ -148,11 +150,9 @@ class LmdbIndex:
 
     def condemn_many(self, digests: Sequence[bytes], run: bytes) -> None:
         """Mark rows that exist."""
-
-        def mark(txn: Txn, digest: bytes) -> bool:
-            return txn.get(digest, db=self._blocks) is not None and txn.put(digest, run, db=self._condemned)
-
-        self._each("condemn", digests, mark)
+        todo = list(digests)
+        while todo:
+            todo = todo[self._write("condemn", partial(self._marks.put, digests=todo, run=run)) :]
 
     def revive_many(self, digests: Sequence[bytes]) -> None:
         """Take marks off."""
@@ -165,6 +165,10 @@ class LmdbIndex:
             after = batch[-1][0]
             if marked := b"".join(digest for digest, theirs in batch if run is None or theirs == run):
                 yield np.frombuffer(marked, dtype=MARKED)
+
+    def condemned_among(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Looked up in one read transaction."""
+        return self._read(partial(self._marks.among, digests=digests))
 
     def forget_many(self, digests: Sequence[bytes], run: bytes) -> int:
         """Remove rows that still bear `run`."""
@@ -210,9 +214,8 @@ class LmdbIndex:
 
     def rows(self, after: bytes = b"") -> Iterator[NDArray[np.void]]:
         """Walk the rows, an array a transaction."""
-        while data := self._read(partial(joined_beyond, table=self._blocks, after=after)):
-            yield np.frombuffer(data, dtype=ROW)
-            after = data[-ROW.itemsize :][:32]
+        start = _successor(after)
+        return iter(()) if start is None else self._env.rows(b"blocks", ROW, start)
 
     def size(self) -> IndexSize:
         """Counted by LMDB itself, so it costs nothing."""
@@ -282,3 +285,9 @@ class LmdbIndex:
             todo = todo[done:]
             changed += hits
         return changed
+
+
+def _successor(key: bytes) -> bytes | None:
+    """The next key of the same length; None behind the last one, and the first of all behind none."""
+    number = int.from_bytes(key, "big") + 1
+    return b"" if not key else None if number >> 8 * len(key) else number.to_bytes(len(key), "big")

@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from blockstore.index.contract import BATCH
 
 if TYPE_CHECKING:
     from blockstore.index.lmdb_env import Txn
 
-PIECE: Final = 256
-"""Rows that are joined at once."""
-
 
 def pairs_beyond(txn: Txn, *, table: Any, after: bytes) -> list[tuple[bytes, bytes]]:  # noqa: ANN401 - lmdb has no types
     """The next BATCH keys and values; none at the end."""
     with txn.cursor(table) as cursor:
         return list(itertools.islice(cursor, BATCH)) if _go_beyond(cursor, after) else []
-
-
-def joined_beyond(txn: Txn, *, table: Any, after: bytes) -> bytes:  # noqa: ANN401 - lmdb has no types
-    """The same, joined: key, value, key, value … In short pieces, which are still in the processor's cache then."""
-    with txn.cursor(table) as cursor:
-        if not _go_beyond(cursor, after):
-            return b""
-        pairs = iter(cursor)
-        pieces = [
-            b"".join(itertools.chain.from_iterable(itertools.islice(pairs, PIECE))) for _ in range(BATCH // PIECE)
-        ]
-        return b"".join(pieces)
 
 
 def _go_beyond(cursor: Any, after: bytes) -> bool:  # noqa: ANN401 - lmdb has no types

@@ -92,7 +92,7 @@ COLLECTIONS: Final = Counter(
 COLLECTED_BYTES: Final = Counter("drystone_collected_bytes", "What they gave back to the disk.", registry=REGISTRY)
 DAMAGE_MET: Final = Counter(
     "drystone_damage_met",
-    "What readers met: damaged blocks, and manifests of which a copy was wrong.",
+    "What readers met: damaged blocks, manifests of which a copy was wrong, blocks wrongly condemned.",
     ("what",),
     registry=REGISTRY,
 )

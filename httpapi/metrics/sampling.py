@@ -110,6 +110,7 @@ class DamageMeter:
         """Add what is new."""
         DAMAGE_MET.labels("block").inc(met.blocks - self.counted.blocks)
         DAMAGE_MET.labels("manifest").inc(len(met.manifests) - len(self.counted.manifests))
+        DAMAGE_MET.labels("condemned").inc(met.condemned - self.counted.condemned)
         self.counted = met
 
 

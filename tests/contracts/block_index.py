@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from blockstore.block import Place
-from blockstore.index.contract import BATCH, PackRecord
+from blockstore.index.contract import BATCH, MARKS, PackRecord
 from blockstore.names import new_name
 
 if TYPE_CHECKING:
@@ -200,6 +200,20 @@ class BlockIndexContract:
         index.revive_many(names[: BATCH + 50])
         assert all(index.get_many(names[: BATCH + 50]))
         assert index.forget_many(names, RUN) == 50
+
+    def test_more_marks_than_a_transaction_sets_are_all_set_on_rows_that_exist(self, index: BlockIndex) -> None:
+        _, names = fill(index, MARKS + 100)
+        missing = [name[:-1] + bytes([name[-1] ^ 1]) for name in names[:300]]
+        index.condemn_many([*names, *missing], RUN)
+        assert index.size().condemned == MARKS + 100
+        assert not any(index.get_many(names))
+
+    def test_who_bears_which_runs_mark_is_told(self, index: BlockIndex) -> None:
+        _, names = fill(index, 3)
+        assert index.condemned_among(names) == {}
+        index.condemn_many(names[:1], RUN)
+        index.condemn_many(names[1:2], LATER_RUN)
+        assert index.condemned_among([*names, bytes(32)]) == {names[0]: RUN, names[1]: LATER_RUN}
 
     # Places that change, places that are bad.
 

@@ -182,7 +182,7 @@ def _read(store: BareStore, chain: Chain, original: bytes) -> str:
         opened = open_chain([(path_of(store.root, name), digest) for name, digest in chain])
     except BlockstoreError as error:
         return f"{type(error).__name__}: {error}"
-    reader = ManifestReader(opened, store.index, store.packs, lambda *_: None)
+    reader = ManifestReader(opened, store.index, store.packs, lambda *_: None, lambda *_: None)
     try:
         return outcome(reader, original)
     finally:

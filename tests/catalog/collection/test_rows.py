@@ -262,7 +262,7 @@ async def full() -> None:
 def test_where_the_index_finds_no_room_for_all_marks_what_has_them_is_forgotten_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rows, "BATCH", 16)
+    monkeypatch.setattr(rows, "MARKS", 16)
 
     async def scene(service: ImageService) -> None:
         await a_deleted_image(service)
