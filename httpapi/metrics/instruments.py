@@ -29,7 +29,10 @@ WORKER_REQUESTS: Final = Counter(
     "drystone_worker_requests", "The same requests, by the worker that took them.", ("worker",), registry=REGISTRY
 )
 IN_FLIGHT: Final = Gauge(
-    "drystone_requests_in_flight", "Requests that are at work.", multiprocess_mode="livesum", registry=REGISTRY
+    "drystone_requests_in_flight",
+    "Requests that are at work, but for scrapes.",
+    multiprocess_mode="livesum",
+    registry=REGISTRY,
 )
 RECEIVED: Final = Counter("drystone_image_received_bytes", "Image data that came in.", registry=REGISTRY)
 SENT: Final = Counter("drystone_image_sent_bytes", "Image data that went out.", registry=REGISTRY)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from httpapi.access_log import AccessLine
 
 _DATA: Final = "/file"
+_FIGURES: Final = "/metrics"
 _WITH_DATA: Final = frozenset({200, 206, None})
 OTHER: Final = "other"
 """The method of a request that HTTP does not define, and the route of a path that is none."""
@@ -87,7 +88,9 @@ class RequestMeter:
 
     def flush(self) -> None:
         """Count what has moved in the open ones, and what each request need not pay for."""
-        IN_FLIGHT.set(len(self._open))
+        # A worker that was just scraped would tell of that scrape until it is sampled again, so asking often would find
+        # one busy that is not.
+        IN_FLIGHT.set(sum(measured.route != _FIGURES for measured in self._open))
         self._mine.inc(self._taken)
         self._taken = 0
         for measured in self._open:
