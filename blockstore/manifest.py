@@ -56,7 +56,7 @@ class ManifestFile:
         self._copies = (path, second_of(path)) if spare else (path,)
         self._fd, self._head, self.header, self._directory = self._opened()
         self._row = manifest_leaf.row_of(self.header)
-        self._places = PlacesFile(path)
+        self._places = PlacesFile(path, self.header.leaves)
 
     def leaf(self, key: int) -> NDArray[np.void] | None:
         """The leaf that covers blocks from key · 1,024, as an array of LEAF_ROW; None if it lists none of them."""
@@ -68,14 +68,15 @@ class ManifestFile:
         at = self._listed(key)
         return None if at is None else bytes(self._directory[at]["digest"].tobytes())
 
-    def places(self, key: int, count: int) -> NDArray[np.uint32]:
-        """Where the `count` rows of `leaf(key)` were when they were written: a hint, see `places.py`."""
+    def places(self, key: int) -> NDArray[np.uint32]:
+        """Where the rows of `leaf(key)`, which it has, were when they were written: a hint, see `places.py`."""
         at = self._listed(key)
-        return self.places_at(-1 if at is None else at, count)
+        assert at is not None, "no such leaf"
+        return self.places_at(at)
 
-    def places_at(self, at: int, count: int) -> NDArray[np.uint32]:
+    def places_at(self, at: int) -> NDArray[np.uint32]:
         """The same for `leaf_at(at)`."""
-        return self._places.leaf(at, count)
+        return self._places.leaf(at, self.count_at(at))
 
     def _listed(self, key: int) -> int | None:
         at = int(np.searchsorted(self._directory["key"], key))

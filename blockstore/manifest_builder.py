@@ -26,7 +26,7 @@ from blockstore.manifest_format import (
     Header,
 )
 from blockstore.names import fan_out, new_name
-from blockstore.places import WORTH_IT, PlacesWriter, beside
+from blockstore.places import WORTH_IT, UploadPlaces, beside
 from blockstore.unnamed import Hold, create
 from chunker.content_defined import ALGORITHM, ContentDefinedCutter
 
@@ -88,7 +88,7 @@ class ManifestBuilder:
         self._base = base
         self._disk = disk
         disk.make_directory(self._path.parent)
-        self._places = PlacesWriter(self._path, disk, fewest=1 if base else WORTH_IT)
+        self._places = UploadPlaces(self._path, disk, fewest=1 if base else WORTH_IT)
         self._files: list[tuple[int, str]] = []
         try:
             # The first copy is locked before there is a second: who may remove the one looks at the other.
@@ -159,6 +159,7 @@ class ManifestBuilder:
         self._write(directory, self._end)
         # The header comes last: a file without one was never finished.
         self._write(header, 0)
+        self._places.finish()
         self._disk.sync_together(self._files, self._path.parent)
         hold = Hold(self._files.pop(0)[0])
         self._close()

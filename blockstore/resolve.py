@@ -76,7 +76,7 @@ def _take_leaf(
     at = leaf["number"].astype(np.int64) - key * LEAF_BLOCKS
     # They ascend, so those that a larger ancestor has beyond this image come last.
     within = int(np.searchsorted(at, len(absent)))
-    at, rows, places = at[:within], leaf["digest"][:within], manifest.places(key, within)
+    at, rows, places = at[:within], leaf["digest"][:within], manifest.places(key)[:within]
     new = absent[at]
     digests[at[new]] = rows[new]
     hints[at[new]] = places[new]
@@ -216,4 +216,4 @@ class Resolver:
         leaf = self.chain[0].leaf_at(key)
         ends = leaf["offset"][-1:] + leaf["length"][-1:]
         bounds = np.concatenate([leaf["offset"], ends]).astype(np.int64)
-        return Window.of(bounds, leaf["digest"], self.chain[0].places_at(key, len(leaf)))
+        return Window.of(bounds, leaf["digest"], self.chain[0].places_at(key))

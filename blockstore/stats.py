@@ -70,11 +70,11 @@ def stats(store: BareStore, roots: Roots, progress: Progress, *, garbage: bool) 
     """Count everything; a scan of the index, and with `garbage` every live manifest is read. Nothing is changed."""
     usage, unreached = _scan(store, roots, progress, garbage=garbage)
     packs, dead = _packs(store, usage, progress)
-    manifests: dict[str, list[Listed]] = {"live": [], "retired": [], "orphaned": [], "second": []}
+    manifests: dict[str, list[Listed]] = {"live": [], "retired": [], "orphaned": []}
     for listed in listing.manifests(store.root):
         kind = "live" if listed.name in roots.live else "retired" if listed.name in roots.retired else "orphaned"
         manifests[kind].append(listed)
-    manifests["second"] += listing.seconds(store.root)
+    manifests |= {"second": list(listing.seconds(store.root)), "places": list(listing.places(store.root))}
     journals: dict[str, list[Listed]] = {"pinned": [], "orphaned": []}
     for listed in listing.journals(store.root):
         journals["pinned" if listed.name in roots.pins else "orphaned"].append(listed)

@@ -7,7 +7,6 @@ what goes wrong leaves the old one or none. One that is left over is nobody's, a
 from __future__ import annotations
 
 import contextlib
-import os
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +15,7 @@ from blockstore.block import Place
 from blockstore.errors import BlockstoreError
 from blockstore.manifest import ManifestFile
 from blockstore.names import new_name
-from blockstore.places import CHUNK, MAGIC, SUFFIX, beside
+from blockstore.places import SUFFIX, PlacesWriter, beside
 from blockstore.roots import path_of
 
 if TYPE_CHECKING:
@@ -57,25 +56,21 @@ def _renewed(store: BareStore, root: ManifestRoot, known: NDArray[np.uint32]) ->
 
 def _astray(manifest: ManifestFile, at: int, known: NDArray[np.uint32]) -> NDArray[np.bool_]:
     """Which rows of a leaf have a place that need not be right any more."""
-    packs = manifest.places_at(at, manifest.count_at(at))[:, 0]
+    packs = manifest.places_at(at)[:, 0]
     return np.asarray((packs != 0) & ~np.isin(packs, known))
 
 
-def _leaf(store: BareStore, manifest: ManifestFile, at: int, known: NDArray[np.uint32]) -> bytes:
-    places, astray = manifest.places_at(at, manifest.count_at(at)), _astray(manifest, at, known)
+def _leaf(store: BareStore, manifest: ManifestFile, at: int, known: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    places, astray = manifest.places_at(at), _astray(manifest, at, known)
     if astray.any():
         names = [name.tobytes() for name in manifest.leaf_at(at)["digest"][astray]]
         found = store.index.get_many(names, hidden=True)
         places[astray] = np.array([place or Place(0, 0, 0, 0) for place in found], dtype=np.uint32)
-    return places.tobytes()
+    return places
 
 
-def _write(store: BareStore, path: Path, leaves: Iterator[bytes]) -> None:
-    fd = store.disk.create(path)
-    try:
-        store.disk.write(fd, [MAGIC], 0, str(path))
-        for at, leaf in enumerate(leaves):
-            if any(leaf):
-                store.disk.write(fd, [leaf], len(MAGIC) + at * CHUNK, str(path))
-    finally:
-        os.close(fd)
+def _write(store: BareStore, path: Path, leaves: Iterator[NDArray[np.uint32]]) -> None:
+    with contextlib.closing(PlacesWriter(path, store.disk)) as writer:
+        for leaf in leaves:
+            writer.add(leaf)
+        writer.finish()

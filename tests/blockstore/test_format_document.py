@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from blockstore import block, data_dir, features, frames, journal, manifest_format, manifest_leaf, verified_at
+from blockstore import block, data_dir, features, frames, journal, manifest_format, manifest_leaf, places, verified_at
 from blockstore.index import pack_rows
 from blockstore.manifest import SECOND
 from blockstore.manifest_copies import HALF_MADE
@@ -58,6 +58,7 @@ LAYOUTS = {
     "A leaf's row, blocks": (dtype_sizes(manifest_leaf.LEAF_ROW), manifest_leaf.LEAF_ROW.itemsize),
     "A leaf's row, content": (dtype_sizes(manifest_leaf.CONTENT_ROW), manifest_leaf.CONTENT_ROW.itemsize),
     "A directory's row": (dtype_sizes(manifest_format.DIRECTORY_ROW), manifest_format.DIRECTORY_ROW.itemsize),
+    "The places of a leaf, a row": ([4] * places.COLUMNS, places.ROW),
     "A journal's header": ([*sizes(journal._HEADER.format), 8], journal.HEADER_SIZE),
     "A journal's record": ([*sizes(journal._RECORD.format), 8], journal.RECORD_SIZE),
     "The head of what was verified": ([*sizes(verified_at._HEAD.format), 8], verified_at.HEAD_SIZE),
@@ -122,13 +123,16 @@ def test_the_numbers_in_the_meanings_are_those_of_the_code() -> None:
     assert f"`{pack_format.ENTRY_BEGINS.hex(' ')}`" in section("Packs that were not finished")
     assert f"always the last {pack_format._TRAILER.size} bytes" in section("The table")
     assert f"offset + {block.HEADER_SIZE} + frame" in section("A place")
+    assert f"`{places.MAGIC.hex(' ')}`" in section("Places")
+    assert f"fewer than {places.WORTH_IT} blocks" in section("Places")
+    assert f"offset + {block.HEADER_SIZE} + its frame" in section("The places of a leaf, a row")
 
 
 def test_the_tree_has_every_folder_and_ending() -> None:
     tree = section("The data directory")
     for folder in (*data_dir.FOLDERS, verified_at.FOLDER):
         assert re.search(rf"^  {folder}/", tree, re.MULTILINE), folder
-    for ending in (".zst", ".manifest", SECOND, HALF_MADE, ".journal"):
+    for ending in (".zst", ".manifest", SECOND, places.SUFFIX, HALF_MADE, ".journal"):
         assert ending in tree
 
 

@@ -130,6 +130,19 @@ def test_the_increment_over_the_whole_manifest_is_the_image() -> None:
         manifest.close()
 
 
+def test_the_increments_places_are_where_the_sealed_pack_has_its_blocks() -> None:
+    entry_of = {part.header.digest: part for part in entries("sealed.zst") if isinstance(part, resync.Found)}
+    with closing(ManifestFile(make.HERE / "increment.manifest", manifest_digest("increment.manifest"))) as manifest:
+        for at in range(manifest.header.leaves):
+            for row, place in zip(manifest.leaf_at(at), manifest.places_at(at).tolist(), strict=True):
+                name = row["digest"].tobytes()
+                found = entry_of.get(name)
+                assert place == (
+                    [1, found.offset, found.header.frame_length, found.header.raw_length] if found else [0, 0, 0, 0]
+                )
+                assert found or name == HOLE
+
+
 @pytest.mark.parametrize("name", ["whole.manifest", "increment.manifest", "content.manifest", "torn.journal", "format"])
 def test_the_file_is_made_again_byte_by_byte(name: str) -> None:
     assert make.files()[name] == golden(name)

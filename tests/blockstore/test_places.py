@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import random
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import zstandard
 
+from blockstore.disk import Disk
 from blockstore.errors import Damaged
 from blockstore.names import new_name
-from blockstore.places import MAGIC, WORTH_IT
+from blockstore.places import MAGIC, WORTH_IT, PlacesFile, PlacesWriter, beside
 from blockstore.store import BlockStore, StoreOptions
 from chunker.cutting import CutKind, Cutting
 from tests.kit.faulty_disk import FailingDisk
@@ -112,7 +115,21 @@ def test_blocks_strewn_over_packs_are_read_as_if_they_lay_together(
         assert asked == []
 
 
-@pytest.mark.parametrize("what", ["gone", "empty", "short", "random", "another image's", "huge"])
+def huge(path: Path) -> bytes:
+    """Places of entries as long as the field can say, of which zstd makes little."""
+    made = path.with_name(f"{new_name().hex()}.places")
+    with closing(PlacesWriter(made, Disk())) as writer:
+        for rows in (1024, BLOCKS - 1024):
+            writer.add(np.tile(np.array([1, 0, 2**32 - 1, 2**32 - 1], dtype=np.uint32), (rows, 1)))
+        writer.finish()
+    data = made.read_bytes()
+    made.unlink()
+    return data
+
+
+@pytest.mark.parametrize(
+    "what", ["gone", "empty", "short", "long", "random", "another image's", "another table", "huge"]
+)
 def test_whatever_stands_there_the_bytes_are_right(store: BlockStore, tmp_path: Path, what: str) -> None:
     image = write_image(store, [DATA])
     (path,) = places(tmp_path)
@@ -122,9 +139,11 @@ def test_whatever_stands_there_the_bytes_are_right(store: BlockStore, tmp_path: 
     wrong = {
         "empty": b"",
         "short": right[: len(right) // 3],
+        "long": right + b"\0",
         "random": MAGIC + random.Random(5).randbytes(len(right)),
         "another image's": other.read_bytes(),
-        "huge": MAGIC + b"\1\0\0\0\0\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff" * BLOCKS,
+        "another table": right[:-8] + right[-4:] + right[-8:-4],
+        "huge": huge(path),
     }
     path.unlink() if what == "gone" else path.write_bytes(wrong[what])
     assert read_image(store, [link(image)]) == DATA
@@ -150,13 +169,15 @@ def test_places_that_cannot_be_read_keep_nobody_from_the_image(
     assert read_image(store, [link(images[1])]) == DATA[::-1]
 
 
-@pytest.mark.parametrize("step", ["create .places", "write .places"])
-def test_a_disk_that_refuses_them_refuses_no_upload(tmp_path: Path, step: str) -> None:
-    disk = FailingDisk(lambda what: what == step)
+@pytest.mark.parametrize(("step", "nth"), [("create .places", 1), *(("write .places", nth) for nth in range(1, 5))])
+def test_a_disk_that_refuses_them_refuses_no_upload_and_keeps_none(tmp_path: Path, step: str, nth: int) -> None:
+    times = itertools.count(1)
+    disk = FailingDisk(lambda what: what == step and next(times) == nth)
     store = BlockStore.open(tmp_path, OPTIONS, disk=disk)
     disk.armed = True
     image: WriteResult = write_image(store, [DATA])
     assert disk.failures
+    assert places(tmp_path) == []
     assert read_image(store, [link(image)]) == DATA
     store.close()
 
@@ -172,6 +193,58 @@ def test_a_small_image_has_none_and_an_upload_given_up_leaves_none(store: BlockS
         writer.submit(slab, len(slab.view))
     writer.abort().result(30)
     assert places(tmp_path) == []
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_places_are_read_as_they_were_written(tmp_path: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    leaves = [rng.integers(0, 2**32, (rng.integers(1, 1025), 4), dtype=np.uint32) for _ in range(rng.integers(1, 9))]
+    for leaf in leaves:
+        leaf[rng.random(len(leaf)) < rng.choice([0, 0.5, 1])] = 0
+    with closing(PlacesWriter(beside(tmp_path / "x.manifest"), Disk())) as writer:
+        for leaf in leaves:
+            writer.add(leaf)
+        writer.finish()
+    with closing(PlacesFile(tmp_path / "x.manifest", len(leaves))) as found:
+        for at, leaf in reversed(list(enumerate(leaves))):
+            assert (found.leaf(at, len(leaf)) == leaf).all()
+            assert not found.leaf(at, len(leaf) + 1).any(), "places of other rows are none"
+
+
+def test_each_place_is_known_or_not_whichever_bit_is_flipped(tmp_path: Path) -> None:
+    leaves = [np.array([[1, at * 1000, 900, BLOCK] for at in range(rows)], dtype=np.uint32) for rows in (40, 3)]
+    path = beside(tmp_path / "x.manifest")
+    with closing(PlacesWriter(path, Disk())) as writer:
+        for leaf in leaves:
+            writer.add(leaf)
+        writer.finish()
+    right = path.read_bytes()
+    for bit in range(len(right) * 8):
+        wrong = bytearray(right)
+        wrong[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(wrong)
+        with closing(PlacesFile(tmp_path / "x.manifest", len(leaves))) as found:
+            for at, leaf in enumerate(leaves):
+                known = found.leaf(at, len(leaf))
+                assert not known.any() or (known == leaf).all()
+
+
+def test_blocks_that_follow_one_another_have_places_of_a_few_bytes(store: BlockStore, tmp_path: Path) -> None:
+    rng = random.Random(3)
+    data = b"".join(rng.randbytes(rng.randrange(BLOCK // 2)).ljust(BLOCK, b"x") for _ in range(BLOCKS))
+    write_image(store, [data])
+    (path,) = places(tmp_path)
+    assert path.stat().st_size < 4 * BLOCKS
+
+
+def test_an_increment_of_a_few_blocks_has_no_room_kept_for_more(store: BlockStore, tmp_path: Path) -> None:
+    base = write_image(store, [DATA])
+    changed = bytearray(DATA)
+    for number in (5, 700, 1400):
+        changed[number * BLOCK] ^= 1
+    top = write_image(store, [bytes(changed)], base=[link(base)])
+    (path,) = (each for each in places(tmp_path) if each.stem == link(top)[0])
+    assert path.stat().st_size < 120
 
 
 def flip(file: Path, at: int) -> None:

@@ -22,13 +22,14 @@ from blockstore.manifest import ManifestFile
 from blockstore.manifest_builder import ManifestBuilder
 from blockstore.packs.local import LocalPacks
 from blockstore.packs.pack_format import make_entry
+from blockstore.places import beside
 from blockstore.scan import scan
 from chunker.cutting import CutKind, Cutting
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from blockstore.block import Frame
+    from blockstore.block import Frame, Place
 
 HERE: Final = Path(__file__).parent
 STORE: Final = bytes(range(16))
@@ -54,7 +55,10 @@ WHOLE: Final = {0: TEXT, 1: NOISE, 2: TEXT, FAR: TEXT, FAR + 1: WHOLE_TAIL}
 
 INCREMENT_SIZE: Final = FAR * BLOCK + BLOCK + len(TAIL)
 INCREMENT: Final = {1: None, 3: OTHER, FAR + 1: TAIL}
-"""What the increment lists; None is an explicit hole, which hides the base's block."""
+"""What the increment lists; None is an explicit hole, which hides the base's block.
+
+Its file of places says where they are in the sealed pack.
+"""
 
 CONTENT: Final = Cutting(CutKind.CONTENT_DEFINED, 16 * 1024)
 STREAM: Final = random.Random(2026).randbytes(1 << 16) + bytes(150_000) + random.Random(2027).randbytes(20_000)
@@ -71,11 +75,17 @@ def entry(block: bytes) -> Frame:
     return make_entry(digest(block), len(block), frames.compress(block))
 
 
-def build(folder: Path, size: int, listed: dict[int, bytes | None], base: ManifestFile | None) -> tuple[Path, bytes]:
+def build(
+    folder: Path,
+    size: int,
+    listed: dict[int, bytes | None],
+    base: ManifestFile | None,
+    places: Mapping[bytes, Place] = manifest_builder.NOWHERE,
+) -> tuple[Path, bytes]:
     """A manifest of `size` bytes that lists these blocks; its path and its digest."""
     builder = ManifestBuilder(folder, STORE, Cutting(CutKind.FIXED, BLOCK), base, Disk())
     for number, block in sorted(listed.items()):
-        builder.add(number, [HOLE if block is None else digest(block)], frozenset())
+        builder.add(number, [HOLE if block is None else digest(block)], frozenset(), places=places)
     built = builder.finish(size)
     return manifest_builder.path_of(folder, built.name), built.digest
 
@@ -89,29 +99,30 @@ def golden_content(folder: Path) -> bytes:
     return manifest_builder.path_of(folder, built.name).read_bytes()
 
 
-def golden_packs(folder: Path) -> tuple[bytes, bytes]:
-    """The sealed pack and the torn one."""
+def golden_packs(folder: Path) -> tuple[bytes, bytes, dict[bytes, Place]]:
+    """The sealed pack and the torn one, and where the sealed one's blocks are."""
     packs = LocalPacks(folder, STORE, Disk())
     sealed = packs.create(1, PACK)
-    sealed.append([entry(block) for block in BLOCKS])
+    places = sealed.append([entry(block) for block in BLOCKS])
     sealed.seal()
     sealed.close()
     torn = packs.create(2, TORN_PACK)
     torn.append([entry(block) for block in BLOCKS[:3]])
     torn.sync()
     torn.close()
-    return packs.path(PACK).read_bytes(), packs.path(TORN_PACK).read_bytes()[:-1]
+    where = {digest(block): place for block, place in zip(BLOCKS, places, strict=True)}
+    return packs.path(PACK).read_bytes(), packs.path(TORN_PACK).read_bytes()[:-1], where
 
 
-def golden_manifests(folder: Path) -> tuple[bytes, bytes]:
-    """The whole manifest and the increment over it."""
+def golden_manifests(folder: Path, places: Mapping[bytes, Place]) -> tuple[bytes, bytes, bytes]:
+    """The whole manifest, the increment over it, and the increment's file of places."""
     path, name = build(folder, WHOLE_SIZE, dict(WHOLE), None)
     base = ManifestFile(path, name)
     try:
-        increment, _ = build(folder, INCREMENT_SIZE, dict(INCREMENT), base)
+        increment, _ = build(folder, INCREMENT_SIZE, dict(INCREMENT), base, places)
     finally:
         base.close()
-    return path.read_bytes(), increment.read_bytes()
+    return path.read_bytes(), increment.read_bytes(), beside(increment).read_bytes()
 
 
 def golden_journal(records: Sequence[Record] = RECORDS) -> bytes:
@@ -123,14 +134,15 @@ def golden_journal(records: Sequence[Record] = RECORDS) -> bytes:
 def files() -> dict[str, bytes]:
     """Every golden file by its name."""
     with tempfile.TemporaryDirectory() as folder:
-        sealed, torn = golden_packs(Path(folder))
-        whole, increment = golden_manifests(Path(folder))
+        sealed, torn, places = golden_packs(Path(folder))
+        whole, increment, increment_places = golden_manifests(Path(folder), places)
         content = golden_content(Path(folder))
     return {
         "sealed.zst": sealed,
         "torn.zst": torn,
         "whole.manifest": whole,
         "increment.manifest": increment,
+        "increment.places": increment_places,
         "content.manifest": content,
         "torn.journal": golden_journal(),
         "format": encode_format(STORE),
