@@ -12,6 +12,7 @@ counted, and nothing is done. The locking table in README.md says what meets wha
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from blockstore.collection import files
@@ -90,7 +91,8 @@ def collect(store: BareStore, ledger: Ledger, how: Collecting, progress: Progres
         reached.catch_up()
         timed.begin("files", 0)
         if not how.dry_run:
-            store.writer.run(lambda: adopt_orphans(store.index, store.packs, store.disk, store.data.is_alive))
+            adopt = partial(adopt_orphans, store.index, store.packs, store.disk, store.data.is_alive)
+            done.notes += store.writer.run(adopt).failed
             done.freed += finish_retiring(store, pace)
         # Before the rows: on a full disk this is the room that the index needs.
         _remove_files(store, ledger, done)

@@ -146,7 +146,7 @@ class BlockStore:
         """Seal the packs that dead writers left open; gives their number."""
         return self._index_writer.run(
             lambda: adopt_orphans(self.index, self.packs, self.disk, self._data.is_alive),
-        )
+        ).count
 
     def slab_size(self, cutting: Cutting) -> int:
         """How long an upload's slabs are, in bytes, when there is room: at least one block."""

@@ -46,6 +46,3 @@ def free_packs(
     done.freed += packs.freed
     done.ordered_bytes, done.split = packs.gathered, packs.split
     done.notes += packs.notes
-    for record in counted.packs:
-        if record.state is PackState.OPEN and not (how.dry_run or store.data.is_alive(record.owner)):
-            done.notes.append(f"{store.packs.path(record.name)} could not be sealed and stays as it is: see the log")

@@ -86,7 +86,7 @@ def rebuild(data: DataDir, how: Rebuilding, progress: Progress) -> Rebuilt:
     index = BulkIndex(folder, disk=data.disk, map_size=how.map_size)
     try:
         packs = LocalPacks(data.folder("packs"), data.store, data.disk)
-        done.adopted = adopt_orphans(index, packs, data.disk, lambda _owner: False)
+        done.adopted = adopt_orphans(index, packs, data.disk, lambda _owner: False).count
     finally:
         index.close()
     return done

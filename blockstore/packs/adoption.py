@@ -10,10 +10,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from blockstore.disk import disk_errors
-from blockstore.errors import BlockstoreError, Damaged
+from blockstore.errors import BlockstoreError, Damaged, Missing
 from blockstore.index.contract import PackState
 from blockstore.leases.flock import try_lock
 from blockstore.packs import pack_format, resync
@@ -30,20 +31,31 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def adopt_orphans(index: BlockIndex, packs: LocalPacks, disk: Disk, is_alive: Callable[[str], bool]) -> int:
-    """Seal every open pack whose owner is dead; gives their number. Safe beside running writers and other adopters."""
-    orphans = [record for record in index.packs() if record.state is PackState.OPEN and not is_alive(record.owner)]
-    return sum(_try_adopt(record, index, packs, disk) for record in orphans)
+@dataclass(slots=True)
+class Adopted:
+    """How many packs were sealed, or dropped since they held nothing, and a sentence for each that could not be."""
+
+    count: int = 0
+    failed: list[str] = field(default_factory=list)
 
 
-def _try_adopt(record: PackRecord, index: BlockIndex, packs: LocalPacks, disk: Disk) -> bool:
-    """One pack's trouble is not the others', nor the start's: it stays open, and the next start tries again."""
-    try:
-        with disk_errors(str(packs.path(record.name))):
-            return _adopt(record, index, packs, disk)
-    except BlockstoreError as error:
-        log.warning("pack %s stays unsealed: %s", packs.path(record.name), error)
-        return False
+def adopt_orphans(index: BlockIndex, packs: LocalPacks, disk: Disk, is_alive: Callable[[str], bool]) -> Adopted:
+    """Seal every open pack whose owner is dead. Safe beside running writers and other adopters.
+
+    One pack's trouble is not the others', nor the start's: it stays open, and the next start tries again.
+    """
+    done = Adopted()
+    for record in index.packs():
+        if record.state is not PackState.OPEN or is_alive(record.owner):
+            continue
+        path = packs.path(record.name)
+        try:
+            with disk_errors(str(path)):
+                done.count += _adopt(record, index, packs, disk)
+        except BlockstoreError as error:
+            log.warning("pack %s stays unsealed: %s", path, error)
+            done.failed.append(f"{path} could not be sealed and stays as it is: {error}")
+    return done
 
 
 def _adopt(record: PackRecord, index: BlockIndex, packs: LocalPacks, disk: Disk) -> bool:
@@ -51,7 +63,7 @@ def _adopt(record: PackRecord, index: BlockIndex, packs: LocalPacks, disk: Disk)
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
-        return _drop_unmade(record, index)
+        return _drop_unmade(record, index, path)
     try:
         if not try_lock(fd):
             return False
@@ -69,11 +81,10 @@ def _adopt(record: PackRecord, index: BlockIndex, packs: LocalPacks, disk: Disk)
     return True
 
 
-def _drop_unmade(record: PackRecord, index: BlockIndex) -> bool:
+def _drop_unmade(record: PackRecord, index: BlockIndex, path: Path) -> bool:
     """A record without a file: its writer died before the first byte, so no row can name it."""
     if record.indexed_end:
-        log.error("pack %s is gone, although rows name blocks in it", record.name.hex())
-        return False
+        raise Missing(f"{path} is gone, although rows name blocks in it")
     index.drop_pack(record.number)
     return True
 

@@ -131,7 +131,8 @@ def test_a_record_without_a_file_is_dropped(yard: Yard) -> None:
 def test_a_record_whose_file_is_gone_stays_while_rows_name_it(yard: Yard) -> None:
     left = yard.leave(rows=1)
     left.path.unlink()
-    assert yard.adopt() == 0
+    done = yard.adopted()
+    assert (done.count, [f"{left.path} is gone" in sentence for sentence in done.failed]) == (0, [True])
     assert yard.record(left).state is PackState.OPEN
 
 
@@ -187,7 +188,7 @@ def test_an_adoption_that_fails_is_done_at_the_next_start(yard: Yard, step: str)
     left, other = yard.leave(), yard.leave(sealed=True)
     left.tear(1)
     yard.disk.failing = {step}
-    yard.adopt()
+    assert any(f"{left.path} could not be sealed" in sentence for sentence in yard.adopted().failed)
     assert yard.record(left).state is PackState.OPEN
     yard.disk.failing = set()
     yard.adopt()

@@ -12,7 +12,7 @@ from blockstore.index.lmdb_index import LmdbIndex
 from blockstore.leases.flock import is_held
 from blockstore.names import new_name
 from blockstore.packs import pack_format
-from blockstore.packs.adoption import adopt_orphans
+from blockstore.packs.adoption import Adopted, adopt_orphans
 from blockstore.packs.local import LocalPacks
 from tests.blockstore.packs.disks import FailingDisk
 
@@ -79,6 +79,9 @@ class Yard:
         return Left(number, pack.path, places)
 
     def adopt(self) -> int:
+        return self.adopted().count
+
+    def adopted(self) -> Adopted:
         return adopt_orphans(self.index, self.packs, self.disk, lambda process: is_held(self.processes / process))
 
     def record(self, left: Left) -> PackRecord:

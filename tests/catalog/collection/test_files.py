@@ -13,6 +13,7 @@ from blockstore import clock, listing
 from blockstore.errors import DataRefused, Missing
 from blockstore.leases.flock import LockFile
 from blockstore.manifest_copies import copies_of
+from blockstore.names import new_name
 from blockstore.progress import Silent
 from catalog.sql.records import open_records
 from catalog.usecases import administration, delta_begin, image_data
@@ -135,6 +136,27 @@ def test_what_a_dead_process_left_without_a_record_goes(tmp_path: Path) -> None:
         assert (done.manifests_removed, done.journals_removed) == (1, 1)
         assert not any(path.exists() for path in left)
         assert await service.get(image) == DATA
+
+    run(tmp_path, scene)
+
+
+def test_a_pack_whose_writer_dies_while_others_are_collected_is_the_next_collections_and_no_failure(
+    tmp_path: Path,
+) -> None:
+    async def scene(service: ImageService) -> None:
+        index, packs = service.store.index, service.store.packs
+        other = LockFile(tmp_path / "processes", "serve")
+        name = new_name()
+        pack = packs.create(index.register_pack(name, other.name), name)
+
+        async def die() -> None:
+            pack.close()
+            other.close()
+
+        assert not (await collected(service.store, {"condemn": die})).notes
+        assert index.pack(pack.number) is not None
+        assert not (await collected(service.store)).notes
+        assert index.pack(pack.number) is None
 
     run(tmp_path, scene)
 
