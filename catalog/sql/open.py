@@ -5,24 +5,20 @@ from __future__ import annotations
 import sqlite3
 import time
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy.exc import DBAPIError
 
 from blockstore import clock
 from blockstore.errors import DataRefused
-from catalog.sql.database import SqlDatabase, engine_for
+from catalog.sql.database import SqlDatabase
 from catalog.sql.failures import catalog_error, is_busy, is_no_catalog
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from pathlib import Path
 
-MIGRATIONS: Final = Path(__file__).parent / "migrations"
+SCHEMA: Final = "0006"
+"""The newest revision in `migrations/`: a catalog that has it is opened as it is."""
 
 
 def open_catalog(path: Path, *, wait_seconds: float = 10.0) -> SqlDatabase:
@@ -31,14 +27,22 @@ def open_catalog(path: Path, *, wait_seconds: float = 10.0) -> SqlDatabase:
     `wait_seconds` bounds each wait for another process's write. Several processes may open one file, at once too.
     Raises DataRefused when the file is a newer version's or no database, CatalogFull, CatalogUnavailable.
     """
+    bring_up_to_date(path, wait_seconds=wait_seconds)
+    return SqlDatabase(path, wait_seconds=wait_seconds)
+
+
+def bring_up_to_date(path: Path, *, wait_seconds: float) -> None:
+    """Create or migrate the catalog where that is wanted; else it is only read, and nobody's write is waited for.
+
+    Raises as `open_catalog`.
+    """
     try:
         _use_wal(path, wait_seconds)
-        engine = engine_for(path, wait_seconds=wait_seconds, begin="BEGIN IMMEDIATE", threads=1)
-        try:
-            with engine.begin() as connection:
-                _migrate(connection, path)
-        finally:
-            engine.dispose()
+        if _schema(path, wait_seconds) != SCHEMA:
+            # Seldom, and a sixth of what the program takes to start.
+            from catalog.sql.migrate import migrate
+
+            migrate(path, wait_seconds)
     except (DBAPIError, sqlite3.Error) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
         if is_no_catalog(cause):
@@ -50,7 +54,6 @@ def open_catalog(path: Path, *, wait_seconds: float = 10.0) -> SqlDatabase:
         if refusal is None:
             raise
         raise refusal from error
-    return SqlDatabase(path, wait_seconds=wait_seconds)
 
 
 def _use_wal(path: Path, wait_seconds: float) -> None:
@@ -75,18 +78,11 @@ def _use_wal(path: Path, wait_seconds: float) -> None:
         )
 
 
-def _migrate(connection: Connection, path: Path) -> None:
-    """Run the migrations that are missing, within the caller's transaction: all of them or none."""
-    config = Config()
-    # A setting's value is interpolated, a directory's name may hold a percent sign.
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    config.attributes["connection"] = connection
-    script = ScriptDirectory.from_config(config)
-    current = MigrationContext.configure(connection).get_current_revision()
-    if current is not None and current not in {revision.revision for revision in script.walk_revisions()}:
-        raise DataRefused(
-            f"The catalog {path} was written by a newer Drystone (schema {current}): start that version, "
-            "or restore a backup that this one made."
-        )
-    if current != script.get_current_head():
-        command.upgrade(config, "head")
+def _schema(path: Path, wait_seconds: float) -> str | None:
+    """The revision that the catalog says it has; None if it says nothing."""
+    with closing(sqlite3.connect(path, timeout=wait_seconds)) as connection:
+        asked = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'alembic_version'"
+        if connection.execute(asked).fetchone() is None:
+            return None
+        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        return None if row is None else str(row[0])

@@ -18,7 +18,9 @@ from blockstore.errors import DataRefused
 from catalog.model.errors import CatalogFull, CatalogUnavailable, Conflict, NotFound, TooLate
 from catalog.model.image import Status
 from catalog.model.query import ImageQuery
-from catalog.sql.open import open_catalog
+from catalog.sql.migrate import newest
+from catalog.sql.open import SCHEMA, open_catalog
+from catalog.sql.records import open_records
 from catalog.sql.tables import metadata
 from catalog.usecases import image_data, images
 from catalog.usecases.deleted_images import undelete
@@ -354,6 +356,20 @@ def test_an_image_that_an_older_version_deleted_is_nobodys_and_its_id_stays_take
                 await undelete(services, ADMIN, used)
 
     asyncio.run(scene())
+
+
+def test_the_schema_that_is_opened_as_it_is_is_that_of_the_newest_migration() -> None:
+    assert newest() == SCHEMA
+
+
+def test_a_catalog_that_is_up_to_date_is_opened_while_another_process_writes(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.sqlite"
+    open_catalog(path).close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as writing:
+        writing.execute("BEGIN IMMEDIATE")
+        with open_records(path, wait_seconds=0.1) as records:
+            assert not records.read(lambda uow: uow.inventory.images())
+        open_catalog(path, wait_seconds=0.1).close()
 
 
 def test_a_newer_schema_is_refused_with_what_to_do(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import create_engine
 
-from catalog.sql.open import MIGRATIONS, open_catalog
+from catalog.sql.migrate import MIGRATIONS
+from catalog.sql.open import open_catalog
 
 if TYPE_CHECKING:
     from catalog.sql.database import SqlDatabase

@@ -1,4 +1,4 @@
-"""What alembic runs: the migrations, on the connection and within the transaction that `open_catalog` hands over."""
+"""What alembic runs: the migrations, on the connection and within the transaction that `migrate` hands over."""
 
 from __future__ import annotations
 
