@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import random
 import re
 import shutil
@@ -32,6 +33,8 @@ _MOST: Final = 12  # images of one client
 _KEPT: Final = 3  # of them by `forget`
 _CATCHES_UP: Final = 0.8  # of the turns are of what was done least
 _SETTLED_WITHIN: Final = 90.0
+_WORK: Final = ("forgotten", "packs_dropped", "packs_rewritten", "manifests_removed", "manifests", "packs", "entries")
+"""What verbs say of their work, as far as they have it."""
 _ONLY_ERRORS: Final = (RuntimeError, urllib.error.URLError, OSError)
 """What a client gets from a server that is killed, frozen or busy."""
 
@@ -219,8 +222,11 @@ def keep(
         name = (
             min(verbs, key=lambda each: tally.done[each]) if dice.random() < _CATCHES_UP else dice.choice(list(verbs))
         )
-        done = world.verbs.run(*verbs[name], "--data", str(world.data), "--quiet")
+        done = world.verbs.run(*verbs[name], "--data", str(world.data), "--quiet", "--json")
         tally.ended(name, "" if done.returncode == 0 else f"exit code {done.returncode}: {alike(done.stderr)}")
+        if done.returncode == 0:
+            said = json.loads(done.stdout)
+            tally.did(name, {what: said[what] for what in _WORK if what in said})
 
 
 def download(url: str, image: str) -> str:

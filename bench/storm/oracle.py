@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 
@@ -67,6 +67,7 @@ class Tally:
     cut: Counter[str] = field(default_factory=Counter)
     why: Counter[str] = field(default_factory=Counter)
     unexplained: Counter[str] = field(default_factory=Counter)  # what neither a kill nor a freeze explains
+    work: dict[str, Counter[str]] = field(default_factory=dict)  # of each verb, what its runs say that they did
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def fewest(self, names: Iterable[str]) -> int:
@@ -83,6 +84,11 @@ class Tally:
                     self.unexplained[f"{name}: {error}"] += 1
             else:
                 self.done[name] += 1
+
+    def did(self, name: str, work: Mapping[str, int]) -> None:
+        """So much was done by a run that came to its end."""
+        with self._lock:
+            self.work.setdefault(name, Counter()).update(work)
 
 
 def digest_of(file: Path) -> str:
