@@ -46,6 +46,11 @@ class Contents:
     spots: Sequence[Spot]
     tabled: bool
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the entries are all that the pack has: a row that names it names one of them."""
+        return self.tabled and not self.spots
+
 
 def end_of(row: TableRow) -> int:
     """Where the entry ends."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from blockstore.compaction.plan import SLACK
-from blockstore.compaction.retiring import retire
+from blockstore.compaction.retiring import Retiring
 from blockstore.compaction.run import Compacting, Counted, compact
 from blockstore.index.contract import PackState
-from blockstore.usage import occupied
 
 if TYPE_CHECKING:
     from blockstore.bare_store import BareStore
@@ -20,13 +19,12 @@ if TYPE_CHECKING:
 
 def finish_retiring(store: BareStore, pace: Pace) -> int:
     """Go on where an interrupted run left a pack; gives the bytes freed."""
-    freed = 0
+    retiring = Retiring(store, pace)
     for record in store.index.packs():
         if record.state is PackState.RETIRING:
-            found = occupied(store, record)
-            if retire(store, record, pace) and found is not None:
-                freed += found.taken
-    return freed
+            retiring.remove(record)
+    retiring.settle()
+    return retiring.freed
 
 
 def free_packs(

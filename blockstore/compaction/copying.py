@@ -19,7 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from blockstore.block import HEADER_SIZE, Frame, Place
-from blockstore.compaction.retiring import retire
+from blockstore.compaction.retiring import Retiring, taken_by
 from blockstore.disk import disk_errors
 from blockstore.errors import BlockstoreError, Missing, StoreFull
 from blockstore.index.contract import BATCH
@@ -30,7 +30,6 @@ from blockstore.packs.pack_format import TableRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from blockstore.bare_store import BareStore
     from blockstore.compaction.pace import Pace
@@ -61,9 +60,6 @@ class Copying:
     full: int = FULL
     moved: int = 0
     written: int = 0
-    removed: int = 0
-    freed: int = 0
-    """Bytes that the disk has more than before; fewer than 0 while old and new packs are there."""
     touched: Counter[int] = field(default_factory=Counter)
     """How many blocks were copied out of a pack, by number."""
     notes: list[str] = field(default_factory=list)
@@ -72,6 +68,22 @@ class Copying:
     _moving: bool = False
     _moves: dict[bytes, tuple[Place, Place]] = field(default_factory=dict)
     _emptied: list[PackRecord] = field(default_factory=list)
+    _taken: int = 0
+    _retiring: Retiring = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin with nothing copied and nothing removed."""
+        self._retiring = Retiring(self.store, self.pace)
+
+    @property
+    def removed(self) -> int:
+        """How many packs are gone."""
+        return self._retiring.removed
+
+    @property
+    def freed(self) -> int:
+        """Bytes that the disk has more than before; fewer than 0 while old and new packs are there."""
+        return self._retiring.freed - self._taken
 
     def copy(self, blocks: Sequence[Sited], *, coming: int | None = None) -> None:
         """Copy blocks in this order. `coming`: bytes that will follow; a new pack wants room for that much.
@@ -90,10 +102,19 @@ class Copying:
 
     def remove(self, record: PackRecord) -> None:
         """Remove a pack, unless rows name it: those of damaged blocks, or of such as came back in the last moment."""
-        taken = _taken(self.store.packs.path(record.name))
-        if retire(self.store, record, self.pace):
-            self.removed += 1
-            self.freed += taken
+        self._retiring.remove(record)
+
+    def doubt(self, record: PackRecord) -> None:
+        """Leave it to `settle_doubts` whether rows name a pack."""
+        self._retiring.doubt(record)
+
+    def settle_doubts(self) -> None:
+        """Packs whose own word doesn't account for all rows that name them go only if no row is left."""
+        for record in self._retiring.settle():
+            self.notes.append(
+                f"{self.store.packs.path(record.name)} stays: rows name blocks in it that it does not list; run "
+                "`drystone admin verify --read-data`"
+            )
 
     def finish(self) -> None:
         """Make the new pack durable, move the rows, remove the packs that were emptied."""
@@ -199,7 +220,7 @@ class Copying:
             self.moved += self._landed
             self._pack = None
             pack.close()
-            self.freed -= _taken(pack.path)
+            self._taken += taken_by(pack.path)
             if not self._landed:
                 # Another was quicker.
                 self._forget(pack.number)
@@ -208,13 +229,6 @@ class Copying:
         record = self.store.index.pack(number)
         if record is not None:
             self.remove(record)
-
-
-def _taken(path: Path) -> int:
-    """Bytes of the disk."""
-    with contextlib.suppress(OSError):
-        return path.stat().st_blocks * 512
-    return 0
 
 
 def _batches(blocks: Iterable[Sited], most: int) -> Iterator[list[Sited]]:

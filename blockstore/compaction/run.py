@@ -23,7 +23,6 @@ from blockstore.compaction.strewn import LEAST_EXTRA, WINDOW_STREWN, strewn
 from blockstore.errors import Poisoned, StoreFull
 from blockstore.index.contract import PackState
 from blockstore.open_pack import FULL
-from blockstore.usage import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from blockstore.index.contract import PackRecord
     from blockstore.progress import Progress
     from blockstore.roots import Roots
+    from blockstore.usage import Usage
 
 GATHER: Final = 16 << 30
 """Bytes that a run copies, at most, to put strewn images in order."""
@@ -136,7 +136,6 @@ class _Run:
         # Packs that are sealed from now on are the next run's, and this one's new packs are nobody's.
         self._packs = {record.number: record for record in packs if record.state is not PackState.OPEN}
         self.work = Copying(store, self._packs, pace, how.full)
-        self._doubted: list[PackRecord] = []
         self._passed = 0
 
     def plan(self, roots: Roots, usage: Usage) -> None:
@@ -166,6 +165,7 @@ class _Run:
         for pack in drop:
             self.work.remove(pack.record)
             self._pass(pack.bytes)
+        self.work.settle_doubts()
         self._done.packs_dropped = self.work.removed
 
     def gather(self, roots: Roots, usage: Usage) -> None:
@@ -214,7 +214,7 @@ class _Run:
             coming -= pack.live_bytes
             self._pass(pack.bytes)
         self.work.finish()
-        self._settle_doubts()
+        self.work.settle_doubts()
         self._done.packs_rewritten = self.work.removed - before
 
     def _rewrite(self, pack: Fate, coming: int) -> None:
@@ -225,29 +225,11 @@ class _Run:
         for part in rows_in(self._store, pack.record.number, contents.entries):
             self.work.copy(part, coming=coming)
             live += len(part)
-        if contents.tabled and not contents.spots and live >= pack.rows:
+        if contents.is_whole and live >= pack.rows:
             self.work.remove_when_moved(pack.record)
         else:
-            self._doubted.append(pack.record)
-
-    def _settle_doubts(self) -> None:
-        """Packs whose own word doesn't account for all rows that were counted are removed only if no row is left.
-
-        Rows may have gone or moved since they were counted; or they name what the pack doesn't have.
-        """
-        if not self._doubted:
-            return
-        usage = Usage()
-        for rows in self._store.index.rows():
-            usage.add(rows)
-        for record in self._doubted:
-            if not usage.rows[record.number]:
-                self.work.remove(record)
-            else:
-                self._done.notes.append(
-                    f"{self._store.packs.path(record.name)} stays: rows name blocks that it does not have; run "
-                    "`drystone admin verify --read-data`"
-                )
+            # Rows may have gone or moved since they were counted; or they name what the pack doesn't have.
+            self.work.doubt(pack.record)
 
     def close(self) -> None:
         """The end, however it came."""

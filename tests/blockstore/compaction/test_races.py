@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from blockstore.compaction.pace import Turns
-from blockstore.compaction.retiring import retire
+from blockstore.compaction.retiring import Retiring
 from blockstore.compaction.run import Compacted, Compacting
 from blockstore.errors import StoreUnavailable
 from blockstore.index.contract import PackState
@@ -201,7 +201,9 @@ def test_rows_do_not_move_into_a_pack_that_somebody_has_retired(tmp_path: Path) 
             newest = max(store.index.packs(), key=lambda record: record.number)
             beside = bare(store)
             store.index.advance_pack(newest.number, PackState.SEALED)
-            assert retire(beside, newest, Turns(beside.writer, Throttle(None)))
+            retiring = Retiring(beside, Turns(beside.writer, Throttle(None)))
+            retiring.remove(newest)
+            assert retiring.removed
             beside.writer.close()
 
         with pytest.raises(StoreUnavailable, match="retired"):
