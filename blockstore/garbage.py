@@ -116,8 +116,8 @@ def _remove_files(store: BareStore, ledger: Ledger, done: Collected) -> None:
     roots = ledger.roots()
     if done.dry_run:
         retired = files.retired(store, roots)
-        manifests = [each for some in files.unnamed_manifests(store, ledger.roots) for each in some]
-        journals = [each for some in files.unnamed_journals(store, ledger.roots) for each in some]
+        manifests = [each for some in files.unnamed_manifests(store, ledger.roots, ledger.roots) for each in some]
+        journals = [each for some in files.unnamed_journals(store, ledger.roots, ledger.roots) for each in some]
     else:
         retired = files.remove_retired(store, ledger, roots)
         manifests, journals = files.remove_unnamed(store, ledger)

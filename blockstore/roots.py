@@ -63,6 +63,14 @@ class Ledger(Protocol):
         """A snapshot of this moment."""
         ...
 
+    def certain_roots(self) -> Roots:
+        """A snapshot that no transaction which ended before it, well or not, changes afterwards.
+
+        One that failed in its commit, or whose process died there, may be in a database's log all the same, and come
+        about after a crash, as long as nothing was written after it.
+        """
+        ...
+
     def forget_retired(self, names: Sequence[str]) -> object:
         """The files of these retired manifests are gone: so may their records."""
         ...

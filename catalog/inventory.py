@@ -55,6 +55,10 @@ class Inventory(Protocol):
         """How many records of its journal were acknowledged, of each delta upload by its pin's name."""
         ...
 
+    def settle(self) -> None:
+        """Write something, so that of what was tried before nothing comes about any more that has not yet."""
+        ...
+
     def remove_retired(self, names: Sequence[str]) -> int:
         """Forget these manifests, if they are retired; gives how many were."""
         ...

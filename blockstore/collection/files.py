@@ -1,8 +1,9 @@
 """Files that nothing needs: retired manifests, and what writers left that never got a record.
 
 A manifest's file is made before its record, a session's journal before its pin. Whoever makes one keeps it locked until
-the transaction that would name it is over (`unnamed.py`). So a file is nobody's if its lock can be taken and a snapshot
-*read after that* does not name it: then no transaction names it any more. Names are never used again.
+the transaction that would name it is over (`unnamed.py`). So a file is nobody's if its lock can be taken, and a
+*certain* snapshot (`Ledger`), read after that, does not name it: then no transaction ever will, not even one that
+failed, or whose process died, in its commit. Names are never used again.
 
 A stream's journal is made after its pin, so one without a pin is nobody's at once. What lies beside a manifest, under
 its name, is made after it and goes with it.
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from blockstore.listing import Listed
     from blockstore.roots import Ledger, Roots
 
+    Snapshot = Callable[[], Roots]
+
 MANIFEST: Final = manifest.SUFFIX
 BESIDE: Final = (listing.places, listing.seconds)
 """What lies beside manifests, under their names."""
@@ -50,24 +53,28 @@ def remove_retired(store: BareStore, ledger: Ledger, roots: Roots) -> list[Liste
     return files
 
 
-def unnamed_manifests(store: BareStore, roots: Callable[[], Roots]) -> Iterator[Sequence[Listed]]:
-    """Manifests' files that nobody ever names, some at a time; locked until the next ones are asked for."""
-    yield from _nobodys(listing.manifests(store.root), roots, lambda now, name: name in now.live or name in now.retired)
+def unnamed_manifests(store: BareStore, roots: Snapshot, certain: Snapshot) -> Iterator[Sequence[Listed]]:
+    """Manifests' files that nobody ever names, some at a time; locked until the next ones are asked for.
+
+    As the `certain` snapshot says, which is read under their locks; the other one only tells which to look at.
+    """
+    found = listing.manifests(store.root)
+    yield from _nobodys(found, roots, certain, lambda now, name: name in now.live or name in now.retired)
 
 
-def unnamed_journals(store: BareStore, roots: Callable[[], Roots]) -> Iterator[Sequence[Listed]]:
+def unnamed_journals(store: BareStore, roots: Snapshot, certain: Snapshot) -> Iterator[Sequence[Listed]]:
     """Journals that no pin has or ever will have, as `unnamed_manifests`."""
-    yield from _nobodys(listing.journals(store.root), roots, lambda now, name: name in now.pins)
+    yield from _nobodys(listing.journals(store.root), roots, certain, lambda now, name: name in now.pins)
 
 
 def remove_unnamed(store: BareStore, ledger: Ledger) -> tuple[list[Listed], list[Listed]]:
     """Unlink what is nobody's; gives the manifests and the journals. Locks of dead owners go, too."""
     manifests: list[Listed] = []
     journals: list[Listed] = []
-    for some in unnamed_manifests(store, ledger.roots):
+    for some in unnamed_manifests(store, ledger.roots, ledger.certain_roots):
         _unlink(store, some)
         manifests += some
-    for some in unnamed_journals(store, ledger.roots):
+    for some in unnamed_journals(store, ledger.roots, ledger.certain_roots):
         _unlink(store, some)
         journals += some
     _unlink(store, _strays(store, ledger))
@@ -85,7 +92,7 @@ def _strays(store: BareStore, ledger: Ledger) -> list[Listed]:
 
 
 def _nobodys(
-    files: Iterable[Listed], roots: Callable[[], Roots], is_named: Callable[[Roots, str], bool]
+    files: Iterable[Listed], roots: Snapshot, certain: Snapshot, is_named: Callable[[Roots, str], bool]
 ) -> Iterator[Sequence[Listed]]:
     """Listed first, so that most are passed over after one snapshot; then each is locked and asked for again."""
     listed = list(files)
@@ -95,7 +102,7 @@ def _nobodys(
         with contextlib.ExitStack() as locks:
             free = [each for each in some if _lock(each.path, locks)]
             if free:
-                now = roots()
+                now = certain()
                 yield [each for each in free if not is_named(now, each.name)]
 
 

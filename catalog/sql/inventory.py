@@ -60,6 +60,14 @@ class SqlInventory:
         """Of each delta upload, by name."""
         return {row.id: row.records for row in self._connection.execute(select(deltas.c.id, deltas.c.records))}
 
+    def settle(self) -> None:
+        """Write a page to the log, where whatever lies behind its end is then no commit any more.
+
+        SQLite takes back a commit that it could not sync, but leaves it in the log. Who opens the database when all who
+        had it open have died reads the log anew, and takes it for done.
+        """
+        self._connection.exec_driver_sql("PRAGMA user_version = 0")
+
     def remove_retired(self, names: Sequence[str]) -> int:
         """Delete their rows. A base goes after those over it: the newest of a chain come first."""
         removed = 0

@@ -212,6 +212,11 @@ class CatalogLedger:
 
         return self.records.read(look)
 
+    def certain_roots(self) -> Roots:
+        """See the contract."""
+        self.records.write(lambda uow: uow.inventory.settle())
+        return self.roots()
+
     def forget_retired(self, names: Sequence[str]) -> int:
         """See the contract."""
         return self.records.write(lambda uow: uow.inventory.remove_retired(names))
@@ -222,7 +227,7 @@ def _refuse_lost_catalog(store: BareStore, ledger: CatalogLedger, *, empty_catal
     if roots.live or roots.retired or empty_catalog:
         return
     # An upload that is about to be the first one's manifest is locked, and no sign of a lost catalog.
-    if any(files.unnamed_manifests(store, ledger.roots)):
+    if any(files.unnamed_manifests(store, ledger.roots, ledger.roots)):
         raise DataRefused(
             f"the catalog in {store.root} knows no image's data, but there are manifests of some: if it was lost, "
             "restore it from a backup first; if it is right, say so with --empty-catalog. Nothing was removed"

@@ -127,8 +127,8 @@ async def settled(services: Services, written: Written, step: Callable[[UnitOfWo
     """Run the step that commits what was written; if it is refused, the manifest's file goes with it.
 
     Then its transaction was taken back: nothing names the manifest, not even as retired, and nothing ever will. After
-    an error that came when the step was done it may be committed in spite of it: it is left to gc. A cancellation comes
-    after the step.
+    an error that came when the step was done it may be committed in spite of it, even much later, after a crash: it is
+    left to gc, which first makes sure. A cancellation comes after the step.
     """
     refused = True
 

@@ -63,6 +63,10 @@ class WatchedLedger:
         self._acts.pop(self._snapshots, lambda: None)()
         return roots
 
+    def certain_roots(self) -> Roots:
+        self._ledger.certain_roots()
+        return self.roots()
+
     def forget_retired(self, names: Sequence[str]) -> object:
         return self._ledger.forget_retired(names)
 
