@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
+
+from blockstore.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
     from blockstore.leases.contract import Lease
     from blockstore.packs.local import PackWriter
 
+log = logging.getLogger(__name__)
+
 
 class Session(Protocol):
     """An upload as a generation sees it."""
@@ -23,7 +28,10 @@ class Session(Protocol):
         """Append records to the pin's journal and sync it; on any thread, one call at a time."""
 
     def generation_closed(self, generation: Generation, error: BlockstoreError | None) -> None:
-        """What this session noted in the generation is durable; or, with an error, lost."""
+        """What this session noted in the generation is durable; or, with an error, lost.
+
+        If this raises, it is called once more, with an error: whoever waits for the session must hear of it then.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +70,19 @@ class Generation:
     def lost(self) -> bool:
         """Whether a pack that it must sync is poisoned: it can only fail."""
         return any(pack.poisoned for pack in self.packs)
+
+    def tell(self, error: BlockstoreError | None) -> None:
+        """Tell each session that this generation is closed, well or with an error. None keeps another from hearing."""
+        for session in self.notes:
+            try:
+                session.generation_closed(self, error)
+            except Exception as fault:
+                log.exception("an upload could not take in that its generation is closed, and fails")
+                self._fail(session, StoreUnavailable(f"the store failed inside: {fault}"))
+
+    def _fail(self, session: Session, error: BlockstoreError) -> None:
+        """Otherwise the session would wait for ever."""
+        try:
+            session.generation_closed(self, error)
+        except Exception:
+            log.exception("an upload could not take in that it fails")

@@ -251,17 +251,9 @@ class Generations:
                 # A block of a poisoned pack may have been stored once more, for another generation.
                 if self._pending.get(digest) is pending:
                     del self._pending[digest]
-        for session in generation.notes:
-            self._tell(session, generation, error)
+        generation.tell(error)
         for waiter in generation.waiters:
             waiter.set_result(None)
-
-    @staticmethod
-    def _tell(session: Session, generation: Generation, error: BlockstoreError | None) -> None:
-        try:
-            session.generation_closed(generation, error)
-        except Exception:
-            log.exception("an upload could not take in that its generation is closed")
 
     def _make_durable(self, generation: Generation) -> None:
         full = self._ready_to_seal()

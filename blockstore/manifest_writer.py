@@ -89,8 +89,7 @@ class ManifestWriter:
         self._lock = threading.Lock()
         self._journal_lock = threading.Lock()
         self._waiting: dict[int, _Window] = {}
-        self._next = 0
-        self._in_flight = 0
+        self._next = self._in_flight = 0
         self._rounds: set[int] = set()
         self._error: BaseException | None = None
         self._result: Future[WriteResult] | None = None
@@ -244,8 +243,7 @@ class ManifestWriter:
                 return
             failed = self._error is not None
             waits = bool(self._rounds) and not failed
-            if not waits:
-                self._finishing = True
+            self._finishing = not waits
         if waits:
             self._shared.generations.flush()
         else:
@@ -255,7 +253,7 @@ class ManifestWriter:
         """The last steps sync and unlink, so neither the loop nor the crew does them, unless nobody else is left."""
         try:
             self._shared.generations.run_sync(end)
-        except StoreUnavailable as error:
+        except Exception as error:  # noqa: BLE001 - as above
             self._fail(error)
             self._end_failed()
 
@@ -282,16 +280,18 @@ class ManifestWriter:
             quiet.set_result(None)
 
     def _end_failed(self) -> None:
-        self._builder.abandon()
-        self._close_files()
-        with self._lock:
-            self._ended = True
-            error, result, quiet = self._error, self._result, self._quiet
-        if result is not None:
-            assert error is not None
-            result.set_exception(error)
-        if quiet is not None:
-            quiet.set_result(None)
+        try:
+            self._builder.abandon()
+            self._close_files()
+        finally:
+            # Whatever stays behind is garbage; whoever waits must be told.
+            with self._lock:
+                self._ended = True
+                error, result, quiet = self._error, self._result, self._quiet
+            if result is not None:
+                result.set_exception(error)
+            if quiet is not None:
+                quiet.set_result(None)
 
     def _close_files(self) -> None:
         with self._journal_lock:
