@@ -47,13 +47,27 @@ def contents_of(store: BareStore, record: PackRecord) -> Contents | None:
 
 
 def rows_in(store: BareStore, pack: int, entries: Sequence[TableRow]) -> Iterator[list[tuple[bytes, Place]]]:
-    """Those of a pack's entries that rows name, marked or not: digest and place, a batch at a time, in their order."""
+    """Those of a pack's entries that rows name, marked or not: digest and place, a batch at a time, in their order.
+
+    Each row once, though a pack may have a block several times. Rows that name no entry, only its block, come last.
+    """
+    elsewhere: dict[bytes, Place] = {}
     for first in range(0, len(entries), BATCH):
-        digests = [entry.digest for entry in entries[first : first + BATCH]]
-        places = store.index.get_many(digests, hidden=True)
-        found = [(name, place) for name, place in zip(digests, places, strict=True) if place and place.pack == pack]
+        part = entries[first : first + BATCH]
+        found = []
+        for entry, place in zip(part, store.index.get_many([each.digest for each in part], hidden=True), strict=True):
+            if place and place.pack == pack:
+                if place.offset == entry.offset:
+                    found.append((entry.digest, place))
+                else:
+                    elsewhere[entry.digest] = place
         if found:
             yield found
+    if elsewhere:
+        there = {(entry.digest, entry.offset) for entry in entries if entry.digest in elsewhere}
+        astray = [(name, place) for name, place in elsewhere.items() if (name, place.offset) not in there]
+        if astray:
+            yield astray
 
 
 @dataclass(slots=True)
