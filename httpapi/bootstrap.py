@@ -16,6 +16,7 @@ from blockstore.store import BlockStore, StoreOptions
 from catalog.limits import Limits
 from catalog.model.caller import Caller
 from catalog.sql.open import open_catalog
+from catalog.sql.upgrade import bring_up_to_date
 from catalog.stores.blocks import StoredBlocks
 from catalog.usecases.services import Services
 from httpapi import logs
@@ -138,6 +139,7 @@ def _open_parts(settings: Settings) -> Iterator[tuple[BlockStore, Services]]:
         generation_bytes=settings.generation_bytes,
         generation_seconds=settings.generation_seconds,
     )
+    bring_up_to_date(settings.data, settings.catalog)
     store = BlockStore.open(settings.data, options)
     reserve.keep(settings.data)
     try:

@@ -1,10 +1,10 @@
-"""Open a catalog: create it, or bring its schema up to date, or say why not."""
+"""Open a catalog: create it if there is none, or say why not. `upgrade.py` brings an older one up to date."""
 
 from __future__ import annotations
 
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.exc import DBAPIError
@@ -15,6 +15,7 @@ from catalog.sql.database import SqlDatabase
 from catalog.sql.failures import catalog_error, is_busy, is_no_catalog
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 SCHEMA: Final = "0006"
@@ -22,27 +23,56 @@ SCHEMA: Final = "0006"
 
 
 def open_catalog(path: Path, *, wait_seconds: float = 10.0) -> SqlDatabase:
-    """The catalog in the SQLite file at `path`, created if it is missing, its schema brought up to date.
+    """The catalog in the SQLite file at `path`, created if it is missing.
 
     `wait_seconds` bounds each wait for another process's write. Several processes may open one file, at once too.
-    Raises DataRefused when the file is a newer version's or no database, CatalogFull, CatalogUnavailable.
+    Raises DataRefused when the file is another version's or no database, CatalogFull, CatalogUnavailable.
     """
-    bring_up_to_date(path, wait_seconds=wait_seconds)
+    prepare(path, wait_seconds=wait_seconds)
     return SqlDatabase(path, wait_seconds=wait_seconds)
 
 
-def bring_up_to_date(path: Path, *, wait_seconds: float) -> None:
-    """Create or migrate the catalog where that is wanted; else it is only read, and nobody's write is waited for.
+def prepare(path: Path, *, wait_seconds: float) -> None:
+    """Create the catalog where there is none; else it is only read, and nobody's write is waited for.
 
     Raises as `open_catalog`.
     """
-    try:
+    with _refusals(path):
         _use_wal(path, wait_seconds)
         if _schema(path, wait_seconds) != SCHEMA:
             # Seldom, and a sixth of what the program takes to start.
-            from catalog.sql.migrate import migrate
+            from catalog.sql.migrate import create
 
-            migrate(path, wait_seconds)
+            create(path, wait_seconds)
+
+
+def is_older(path: Path, *, wait_seconds: float = 10.0) -> bool:
+    """Whether there is a catalog whose schema an older version made. Changes nothing; raises as `open_catalog`."""
+    if not path.exists():
+        return False
+    with _refusals(path):
+        schema = _schema(path, wait_seconds)
+        if schema is None or schema == SCHEMA:
+            return False
+        from catalog.sql.migrate import refuse_newer
+
+        refuse_newer(path, schema)
+        return True
+
+
+def bring_up(path: Path, *, wait_seconds: float = 10.0) -> None:
+    """Run the migrations that are missing. For whoever has the catalog to itself; raises as `open_catalog`."""
+    from catalog.sql.migrate import migrate
+
+    with _refusals(path):
+        migrate(path, wait_seconds)
+
+
+@contextmanager
+def _refusals(path: Path) -> Iterator[None]:
+    """The database's errors come as ours."""
+    try:
+        yield
     except (DBAPIError, sqlite3.Error) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
         if is_no_catalog(cause):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from blockstore.errors import DataRefused
 from catalog.sql.database import engine_for, run_step
-from catalog.sql.open import bring_up_to_date
+from catalog.sql.open import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,7 +38,7 @@ class SqlRecords:
 
 @contextlib.contextmanager
 def open_records(path: Path, *, wait_seconds: float = 10.0) -> Iterator[SqlRecords]:
-    """The catalog in the file at `path`, brought up to date. DataRefused when there is none.
+    """The catalog in the file at `path`. DataRefused when there is none, or one of another version.
 
     A new one would know no image, and every block beside it would look like garbage.
     """
@@ -47,7 +47,7 @@ def open_records(path: Path, *, wait_seconds: float = 10.0) -> Iterator[SqlRecor
             f"there is no catalog {path}: restore it from a backup, or name the right data directory with --data; "
             "nothing was touched"
         )
-    bring_up_to_date(path, wait_seconds=wait_seconds)
+    prepare(path, wait_seconds=wait_seconds)
     reading = engine_for(path, wait_seconds=wait_seconds, begin="BEGIN", threads=1)
     writing = engine_for(path, wait_seconds=wait_seconds, begin="BEGIN IMMEDIATE", threads=1)
     try:

@@ -19,7 +19,7 @@ from catalog.model.errors import CatalogFull, CatalogUnavailable, Conflict, NotF
 from catalog.model.image import Status
 from catalog.model.query import ImageQuery
 from catalog.sql.migrate import newest
-from catalog.sql.open import SCHEMA, open_catalog
+from catalog.sql.open import SCHEMA, bring_up, open_catalog
 from catalog.sql.records import open_records
 from catalog.sql.tables import metadata
 from catalog.usecases import image_data, images
@@ -333,7 +333,7 @@ def test_a_delta_upload_that_an_older_version_began_has_acknowledged_nothing_tha
     older_catalog(path, "0004")
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("INSERT INTO deltas (id, size, block_size, requests) VALUES ('old', 10, 4096, 3)")
-    open_catalog(path).close()
+    bring_up(path)
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT requests, records FROM deltas").fetchall() == [(3, 0)]
 
@@ -344,6 +344,7 @@ def test_an_image_that_an_older_version_deleted_is_nobodys_and_its_id_stays_take
     older_catalog(path, "0005")
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("INSERT INTO deleted_images (id, deleted_at) VALUES (?, 1)", (used,))
+    bring_up(path)
 
     async def scene() -> None:
         with closing(open_catalog(path)) as database:

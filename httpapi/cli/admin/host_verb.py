@@ -83,7 +83,9 @@ def opened(chosen: Chosen, purpose: str, *, exclusive: bool) -> Iterator[tuple[B
     """The store and the catalog; the store first, since its lock says whether anything may be touched."""
     from blockstore.bare_store import open_bare
     from catalog.sql.records import open_records
+    from catalog.sql.upgrade import bring_up_to_date
 
+    bring_up_to_date(chosen.data, chosen.catalog)
     with (
         open_bare(chosen.data, purpose, exclusive=exclusive) as store,
         open_records(chosen.catalog) as records,
