@@ -62,12 +62,15 @@ class Verified:
         self.found += 1
         if len(self.findings) < MOST:
             self.findings.append(finding)
+        if finding.harmless:
+            # A row that expects a block there is news.
+            return
         self._told.add((finding.file, finding.begins))
         if finding.block is None:
             self._stretches.setdefault(finding.file, []).append((finding.begins, finding.ends))
 
     def tells_of(self, file: str, at: int) -> bool:
-        """Whether a finding covers what begins at this byte of a file, or the file is gone."""
+        """Whether a finding of harm covers what begins at this byte of a file, or the file is gone."""
         if (file, at) in self._told:
             return True
         return any(begins <= at < ends or begins == ends == 0 for begins, ends in self._stretches.get(file, ()))

@@ -73,8 +73,9 @@ def journal_names(root: Path, name: str, pin: PinRoot, first: int = 0) -> Iterat
 def unknown_manifest(error: Damaged | Missing) -> Damaged | Missing:
     """The error for a live manifest that can't be read."""
     return type(error)(
-        f"{error}; which blocks it holds is not known, so nothing was removed: `drystone admin verify` names the "
-        "images that need it; delete them, or restore the file from a backup"
+        f"{error}; which blocks it holds is not known, so nothing was removed. Restore the file from a backup; or give "
+        "up the images that need it, which `drystone admin verify` names: push them anew and delete those that are not "
+        "deleted yet, then run `drystone admin gc --keep-deleted 0`, after which no deleted image can be brought back"
     )
 
 

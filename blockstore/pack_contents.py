@@ -24,6 +24,8 @@ from blockstore.packs.pack_format import START_SIZE, TRAILER_SIZE, TableRow
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+NO_ENTRY: Final = "no entry can be read here"
+"""Why bytes between entries are wrong; a block that a row expects there is told of on its own."""
 RUN: Final = 1 << 20
 """Bytes that are read at once, more only for a longer entry."""
 
@@ -98,7 +100,7 @@ def read_table(fd: int, what: str) -> tuple[list[TableRow], list[Spot]]:
         if begin < at:
             raise Damaged(f"{what}: the pack's table lists entries that overlap")
         if begin > at:
-            gaps.append(Spot(at, begin, "no entry can be read here"))
+            gaps.append(Spot(at, begin, NO_ENTRY))
         at = end
     return rows, gaps
 
@@ -110,7 +112,7 @@ def _walk(fd: int, stop: int | None) -> tuple[list[TableRow], list[Spot]]:
             header = part.header
             entries.append(TableRow(part.offset, header.raw_length, header.frame_length, header.digest))
         else:
-            spots.append(Spot(part.offset, part.end, "no entry can be read here"))
+            spots.append(Spot(part.offset, part.end, NO_ENTRY))
     if stop is None and spots and spots[-1].ends == os.fstat(fd).st_size:
         last = spots.pop()
         spots.append(Spot(last.begins, last.ends, "the table, and what may lie before it, cannot be read"))

@@ -13,6 +13,7 @@ from blockstore.disk import disk_errors
 from blockstore.findings import Finding
 from blockstore.index.contract import PackState
 from blockstore.pack_contents import (
+    NO_ENTRY,
     Contents,
     Spot,
     checked_run,
@@ -125,7 +126,10 @@ class PackCheck:
 
 
 def compare_pack(store: BareStore, pack: CheckedPack, result: Verified, suspects: Suspects) -> int:
-    """Tell what is wrong with a pack: a damaged entry that a row names harms, others don't. How many a row names."""
+    """Tell what is wrong with a pack: a damaged entry that a row names harms, others don't. How many a row names.
+
+    Where no entry can be read, the rows that expect one are told of by whoever looks at rows.
+    """
     number = pack.record.number
     places = store.index.get_many([entry.digest for entry in pack.entries], hidden=True)
     named = {
@@ -139,7 +143,7 @@ def compare_pack(store: BareStore, pack: CheckedPack, result: Verified, suspects
     for spot in pack.spots:
         if spot.why == GONE and not _is_wanted(store, pack.record):
             continue
-        harmless = spot.digest is not None and spot.begins not in named
+        harmless = spot.why == NO_ENTRY if spot.digest is None else spot.begins not in named
         block = None if spot.digest is None else spot.digest.hex()
         result.add(Finding(str(pack.path), spot.begins, spot.ends, spot.why, block, harmless))
         if spot.digest is not None and not harmless:

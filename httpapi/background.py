@@ -23,6 +23,8 @@ from httpapi.settings import child_environment
 if TYPE_CHECKING:
     from httpapi.settings import Settings
 
+AWAITS: Final = 3
+"""The exit code of `admin gc` when it waited for a writer in vain."""
 END_SECONDS: Final = 5.0
 _SET_PARENT_DEATH_SIGNAL: Final = 1
 """PR_SET_PDEATHSIG of prctl(2)."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from blockstore import clock
 from blockstore.collection.alone import last_begun
 from blockstore.leases.flock import try_lock
-from httpapi.background import run_verb
+from httpapi.background import AWAITS, run_verb
 from httpapi.metrics.instruments import COLLECTED_BYTES, COLLECTIONS
 
 if TYPE_CHECKING:
@@ -35,8 +35,6 @@ FIRST_SECONDS: Final = 3600.0
 """Where none was ever begun: so long after the server's start, at most."""
 JITTER: Final = 0.1
 """The share of the time between two that is left to chance, so that many servers on one disk do not begin at once."""
-AWAITS: Final = 3
-"""What `admin gc` ends with when it waited for a writer in vain."""
 
 
 @contextlib.asynccontextmanager

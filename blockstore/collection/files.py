@@ -117,7 +117,7 @@ def _lock(path: Path, locks: contextlib.ExitStack) -> bool:
 
 
 def _unlink(store: BareStore, files: Iterable[Listed]) -> None:
-    """Remove files and, of a manifest, what lies beside it; durable when this returns."""
+    """Remove files; durable when this returns."""
     folders = set()
     for listed in files:
         store.disk.unlink(listed.path)

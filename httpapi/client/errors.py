@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 BUSY: Final = frozenset({408, 429, 500, 502, 503, 504})
+LASTING: Final = frozenset({"damaged", "geometry-broken"})
+"""Codes that a 503 may have and that trying again does not change: a block or a manifest is lost until it is mended."""
 # How servers without a route answer.
 _NO_ROUTE: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED})
 
@@ -193,10 +195,16 @@ class TargetRefused(ClientError):
 
 
 def may_pass(failure: Exception) -> bool:
-    """Whether the same request may succeed a little later."""
+    """Whether the same request may succeed later, so that what has begun is worth keeping."""
     if isinstance(failure, ApiError):
         return failure.status in BUSY
     return isinstance(failure, Interrupted | Unreachable)
+
+
+def passes_by_itself(failure: Exception) -> bool:
+    """Whether the same request may succeed in seconds, without anybody's doing."""
+    lasts = isinstance(failure, ApiError) and failure.code in LASTING
+    return may_pass(failure) and not lasts
 
 
 def is_no_route(failure: ApiError) -> bool:

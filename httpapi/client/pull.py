@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from blockstore.clock import monotonic
-from httpapi.client.errors import BUSY, ApiError, Interrupted, Mismatch, NoData, Unreachable
+from httpapi.client.errors import ApiError, Interrupted, Mismatch, NoData, Unreachable, passes_by_itself
 from httpapi.client.hashing import new_digest, stated_hash
 from httpapi.client.lane import Lane
 from httpapi.client.retrying import BACKOFF_SECONDS
@@ -142,9 +142,7 @@ class _Arrival:
 
 def _is_final(failure: Interrupted | Unreachable | ApiError, *, started: bool) -> bool:
     """Whether trying again is no use: a refusal, or a server that was never reached."""
-    if isinstance(failure, ApiError):
-        return failure.status not in BUSY
-    return isinstance(failure, Unreachable) and not started
+    return not passes_by_itself(failure) or (isinstance(failure, Unreachable) and not started)
 
 
 class _Sink:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from httpapi.client.errors import ApiError, Interrupted, LoginNeeded, Unreachable, may_pass
+from httpapi.client.errors import ApiError, Interrupted, LoginNeeded, Unreachable, passes_by_itself
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -40,7 +40,7 @@ class Retrying:
                 if not await self._log_in(logins):
                     raise
             except (Interrupted, Unreachable, ApiError) as failure:
-                if not may_pass(failure) or tries >= len(self._waits):
+                if not passes_by_itself(failure) or tries >= len(self._waits):
                     raise
                 self._note(f"{failure}: trying again in {self._waits[tries]:g} s")
                 await asyncio.sleep(self._waits[tries])

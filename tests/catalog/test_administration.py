@@ -32,9 +32,13 @@ IMAGES = contents()
 ALL = Collecting(share=0)
 
 
-def collect(root: Path, how: Collecting = ALL, *, empty_catalog: bool = False) -> Collection:
+def collect(
+    root: Path, how: Collecting = ALL, *, empty_catalog: bool = False, keep_deleted: float = 3600.0
+) -> Collection:
     with looked_after(root, exclusive=True) as (store, records):
-        return administration.collect(store, records, how, Silent(), at=clock.now(), empty_catalog=empty_catalog)
+        return administration.collect(
+            store, records, how, Silent(), at=clock.now(), empty_catalog=empty_catalog, keep_deleted=keep_deleted
+        )
 
 
 def stats(root: Path, *, garbage: bool = True) -> Stats:
@@ -177,9 +181,33 @@ def test_a_manifest_that_cannot_be_read_stops_the_collection_before_anything_is_
     for copy in copies_of(path):
         flip(copy, 8 * 200)
     before = snapshot(root)
-    with pytest.raises(Damaged, match=r"nothing was removed.*verify"):
+    with pytest.raises(Damaged, match=r"nothing was removed.*verify.*delete.*gc --keep-deleted 0"):
         collect(root)
     assert snapshot(root) == before
+
+
+@pytest.mark.parametrize("deleted", [True, False], ids=["kept for undelete", "not deleted"])
+def test_what_a_collection_says_of_such_a_manifest_helps(filled: tuple[Path, list[str]], *, deleted: bool) -> None:
+    root, ids = filled
+    if deleted:
+        delete(root, ids[0], keep=3600.0)
+    with looked_after(root) as (_, records):
+        held = {image.id: image for image in records.read(lambda uow: uow.inventory.images())}
+    path = next(listed.path for listed in listing.manifests(root) if listed.name == held[ids[0]].manifest)
+    for copy in copies_of(path):
+        flip(copy, 8 * 200)
+    with pytest.raises(Damaged, match="keep-deleted 0"):
+        collect(root)
+    with looked_after(root) as (store, records):
+        found = administration.verify_all(store, records, Wanted(), Silent())
+    assert [(image.id, image.status) for image in found.harmed] == [(ids[0], "deleted" if deleted else "active")]
+    if not deleted:
+        delete(root, ids[0], keep=3600.0)
+    with pytest.raises(Damaged, match="keep-deleted 0"):
+        collect(root)
+    done = collect(root, keep_deleted=0.0)
+    assert (done.expired, done.collected.manifests_removed) == (1, 1)
+    assert is_clean(root)
 
 
 def test_a_deleted_image_that_can_be_brought_back_is_among_those_that_damage_harms(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import random
 import shutil
 from typing import TYPE_CHECKING
@@ -8,17 +9,22 @@ import pytest
 
 from blockstore import listing, verified_at
 from blockstore.errors import BlockstoreError, Damaged
+from blockstore.index.contract import PackState
 from blockstore.manifest_copies import copies_of
 from blockstore.progress import Silent
 from blockstore.scrub import Scrubbing
 from catalog.health import health_of
+from catalog.sql.records import open_records
 from catalog.usecases import scrubbing
 from tests.kit.bad_sectors import unreadable
+from tests.kit.collector import bare
 from tests.kit.filled_store import contents, delete, fill, flip, looked_after, read, verified
+from tests.kit.image_service import image_service
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from blockstore.store import BlockStore
     from catalog.usecases.scrubbing import ScrubReport
 
 IMAGES = contents()
@@ -50,6 +56,11 @@ def scrubbed(root: Path, progress: Silent | None = None) -> ScrubReport:
         found = scrubbing.scrub_all(store, records, Scrubbing(), progress or Silent())
     scrubbing.log_report(found)
     return found
+
+
+def scrub_beside(store: BlockStore) -> ScrubReport:
+    with open_records(store._data.root / "catalog.sqlite") as records:
+        return scrubbing.scrub_all(bare(store), records, Scrubbing(), Silent())
 
 
 def packs_of(root: Path) -> list[Path]:
@@ -255,6 +266,28 @@ def test_rows_whose_entries_cannot_be_found_any_more_are_marked(filled: tuple[Pa
     fill(root, IMAGES)
     assert [read(root, image_id) for image_id in ids] == IMAGES
     assert not scrubbed(root).harmed
+
+
+@pytest.mark.parametrize("at", [0, 64, 200], ids=["header", "header, further on", "frame"])
+def test_damage_in_an_open_pack_alarms_until_it_is_healed_and_no_longer(tmp_path: Path, at: int) -> None:
+    async def scene() -> None:
+        with image_service(tmp_path) as service:
+            image_id = await service.new()
+            await service.put(image_id, IMAGES[0])
+            names = {pack.number: pack.name for pack in service.store.index.packs() if pack.state is PackState.OPEN}
+            _, place = next(row for row in service.store.index.scan() if row[1].pack in names)
+            flip(service.store.packs.path(names[place.pack]), (place.offset + at) * 8)
+            found = await asyncio.to_thread(scrub_beside, service.store)
+            assert not found.scrubbed.clean
+            assert len(found.scrubbed.bad) == 1, "it is left out of dedup at once"
+            assert [image.id for image in found.harmed] == [image_id]
+            await service.put(await service.new(), IMAGES[0])
+            assert await service.get(image_id) == IMAGES[0]
+            found = await asyncio.to_thread(scrub_beside, service.store)
+            assert found.scrubbed.clean, found.scrubbed.looked.findings
+            assert not found.harmed
+
+    asyncio.run(scene())
 
 
 def test_deleted_images_are_nobodys_harm(filled: tuple[Path, list[str]]) -> None:

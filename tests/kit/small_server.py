@@ -36,6 +36,7 @@ class Faults:
     stall_create: bool = False  # the image is made, the answer never comes
     refuse_create: int = 0  # the image is made, the answer is this status
     unavailable: int = 0  # so many downloads are answered 503
+    code: str = ""  # the documented name that the 503 has
     page: int = 1000  # largest page of a list
     owner: str = "default"
     forbidden: str = "Image {id} is protected and cannot be deleted."  # what a protected image's DELETE is answered
@@ -195,7 +196,9 @@ class SmallServer:
             return web.Response(status=204)
         if self.faults.unavailable:
             self.faults.unavailable -= 1
-            return _error(503, "The store is busy.")
+            refusal = _error(503, "The store is busy.")
+            refusal.headers.update({"x-drystone-error": self.faults.code} if self.faults.code else {})
+            return refusal
         whole = self.data[image["id"]]
         asked = None if self.faults.no_ranges else request.headers.get("Range")
         start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from httpapi.cli.admin.showing import Fact
 
 _log = logging.getLogger("drystone.collection")
-AWAITS: Final = 3
-"""The exit code when it waited for a writer in vain."""
 # \b keeps click from wrapping the lines.
 EXAMPLES: Final = """
 \b
@@ -86,13 +84,12 @@ def gc(
     from blockstore import clock, reserve
     from blockstore.garbage import Collecting
     from catalog.usecases import administration
+    from httpapi.background import AWAITS, behind_all_others
     from httpapi.cli.admin.showing import print_facts, progress, say
     from httpapi.cli.output import print_json
 
     tell: Callable[[str], None] = say
     if background:
-        from httpapi.background import behind_all_others
-
         behind_all_others(chosen.settings, "gc")
         tell = _log.warning
     if not dry_run:

@@ -36,7 +36,10 @@ Examples:
 @click.command(epilog=EXAMPLES, short_help="Heal damaged images from a file, an address or another image.")
 @click.option("--from", "source", required=True, metavar="FILE|URL|IMAGE", help="Where the bytes may still be.")
 @click.option(
-    "--cacert", type=click.Path(path_type=Path), help="A PEM file of the authorities that the URL's certificate is of."
+    "--cacert",
+    envvar="DRYSTONE_CACERT",
+    type=click.Path(path_type=Path),
+    help="A PEM file of the authorities that the URL's certificate is of.  [default: $DRYSTONE_CACERT]",
 )
 @host_verb
 def repair(chosen: Chosen, *, source: str, cacert: Path | None) -> int:

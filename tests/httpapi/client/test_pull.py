@@ -75,6 +75,15 @@ def test_a_server_without_ranges_is_continued_too(small: SmallServer, tmp_path: 
     assert (tmp_path / "disk").read_bytes() == data
 
 
+def test_damage_is_told_at_once(small: SmallServer, tmp_path: Path, data: bytes) -> None:
+    small.faults.unavailable, small.faults.code = 3, "damaged"
+    image_id, report = small.add(data=data), KeptReport()
+    with pytest.raises(ApiError, match="503"):
+        fetch(small, image_id, open_target(str(tmp_path / "disk")), report)
+    assert len([path for _, path, _ in small.asked if path.endswith("/file")]) == 1
+    assert not any("continuing" in note for note in report.notes)
+
+
 def test_a_busy_server_is_tried_again(small: SmallServer, tmp_path: Path, data: bytes) -> None:
     small.faults.unavailable = 2
     fetch(small, small.add(data=data), open_target(str(tmp_path / "disk")))

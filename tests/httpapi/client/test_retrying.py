@@ -53,7 +53,16 @@ def test_after_the_last_try_the_error_is_told(small: SmallServer) -> None:
         tried(small, LOST, LOST, LOST, LOST)
 
 
-@pytest.mark.parametrize("failure", [NotFound(404, "no", None), Conflict(409, "no", None), ApiError(400, "no", None)])
+@pytest.mark.parametrize(
+    "failure",
+    [
+        NotFound(404, "no", None),
+        Conflict(409, "no", None),
+        ApiError(400, "no", None),
+        ApiError(503, "a block is damaged", None, "damaged"),
+        ApiError(503, "a manifest is damaged", None, "geometry-broken"),
+    ],
+)
 def test_what_would_repeat_itself_is_not_tried_again(small: SmallServer, failure: ApiError) -> None:
     with pytest.raises(type(failure)):
         tried(small, failure)

@@ -10,12 +10,15 @@ import pytest
 
 from blockstore import listing
 from httpapi.cli.root import FAILURE, OK, run
+from tests.kit.authority import Authority
 from tests.kit.filled_store import contents, flip, looked_after, read
 from tests.kit.image_service import image_service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from tests.kit.authority import Certificate
 
     Admin = Callable[..., tuple[int, str, str]]
 
@@ -218,14 +221,16 @@ class Source(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def source_of(data: bytes, *, breaks: int = 0) -> Iterator[tuple[str, list[str]]]:
+def source_of(data: bytes, *, breaks: int = 0, secure: Certificate | None = None) -> Iterator[tuple[str, list[str]]]:
     asked: list[str] = []
     handler = type("Served", (Source,), {"data": data, "breaks": breaks, "asked": asked})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    if secure is not None:
+        server.socket = secure.context().wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}", asked
+        yield f"http{'s' if secure else ''}://127.0.0.1:{server.server_port}", asked
     finally:
         server.shutdown()
         server.server_close()
@@ -245,6 +250,25 @@ def test_repair_from_an_address_goes_on_where_the_connection_broke(
     assert readable(root, ids)[1]
     with looked_after(root) as (store, _):
         assert store.index.size().bad <= 1, "what is left is the end of the other image, which lies in no such place"
+
+
+def test_what_a_certificate_of_an_own_authority_is_advised_to_need_does(
+    filled: tuple[Path, list[str]],
+    admin: Admin,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    root, ids = filled
+    harm(root)
+    admin("scrub")
+    authority = Authority(tmp_path_factory.mktemp("authority"))
+    with source_of(IMAGES[1], secure=authority.sign()) as (address, _):
+        code, _, err = admin("repair", "--from", f"{address}/two.raw")
+        assert code == FAILURE
+        assert "--cacert FILE or DRYSTONE_CACERT" in err
+        monkeypatch.setenv("DRYSTONE_CACERT", str(authority.path))
+        admin("repair", "--from", f"{address}/two.raw")
+    assert readable(root, ids)[1]
 
 
 @pytest.mark.parametrize(
