@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING
 
 from blockstore.collection import files
 from blockstore.collection.pace import Pace
-from blockstore.collection.packs import finish_retiring, free_packs
+from blockstore.collection.packs import drop_rowless, finish_retiring, free_packs
 from blockstore.collection.reached import Reached
 from blockstore.collection.rows import RowRun
 from blockstore.collection.timed import Timed
 from blockstore.collection.waiting import USUAL_WAIT
 from blockstore.compaction.plan import SHARE
 from blockstore.compaction.run import Counted
+from blockstore.errors import StoreFull
 from blockstore.packs.adoption import adopt_orphans
 
 if TYPE_CHECKING:
@@ -101,7 +102,13 @@ def collect(store: BareStore, ledger: Ledger, how: Collecting, progress: Progres
         if how.dry_run:
             run.count()
         else:
-            run.run()
+            try:
+                run.run()
+            except StoreFull:
+                # Packs that an interrupted run left without rows need no marks to go, and make room for these.
+                if not _drop_rowless(store, done, pace):
+                    raise
+                run.run()
     finally:
         reached.close()
     done.awaited = run.awaited
@@ -110,6 +117,13 @@ def collect(store: BareStore, ledger: Ledger, how: Collecting, progress: Progres
         free_packs(store, Counted(packs, run.kept), ledger.roots(), how, done, timed, pace)
     done.seconds = timed.seconds()
     return done
+
+
+def _drop_rowless(store: BareStore, done: Collected, pace: Pace) -> int:
+    dropped, freed = drop_rowless(store, pace)
+    done.packs_dropped += dropped
+    done.freed += freed
+    return dropped
 
 
 def _remove_files(store: BareStore, ledger: Ledger, done: Collected) -> None:

@@ -8,6 +8,7 @@ from blockstore.compaction.plan import SLACK
 from blockstore.compaction.retiring import Retiring
 from blockstore.compaction.run import Compacting, Counted, compact
 from blockstore.index.contract import PackState
+from blockstore.usage import Usage
 
 if TYPE_CHECKING:
     from blockstore.bare_store import BareStore
@@ -27,6 +28,21 @@ def finish_retiring(store: BareStore, pace: Pace) -> int:
     return retiring.freed
 
 
+def drop_rowless(store: BareStore, pace: Pace) -> tuple[int, int]:
+    """Remove sealed packs that no row names, whatever its mark; gives how many, and the bytes freed."""
+    packs = [record for record in store.index.packs() if record.state is PackState.SEALED]
+    named = Usage()
+    for rows in store.index.rows():
+        pace.read(rows.nbytes)
+        named.add(rows)
+    retiring = Retiring(store, pace)
+    for record in packs:
+        if not named.rows[record.number]:
+            retiring.remove(record)
+    retiring.settle()
+    return retiring.removed, retiring.freed
+
+
 def free_packs(
     store: BareStore,
     counted: Counted,
@@ -40,7 +56,8 @@ def free_packs(
     compacting = Compacting(share=how.share, slack=SLACK if how.share else 0.0, dry_run=how.dry_run)
     packs = compact(store, counted, roots, compacting, progress, pace)
     done.dead, done.dead_bytes, done.left = packs.dead, packs.dead_bytes, packs.left
-    done.packs_dropped, done.packs_rewritten, done.moved = packs.packs_dropped, packs.packs_rewritten, packs.moved
+    done.packs_dropped += packs.packs_dropped
+    done.packs_rewritten, done.moved = packs.packs_rewritten, packs.moved
     done.freed += packs.freed
     done.ordered_bytes, done.split = packs.gathered, packs.split
     done.notes += packs.notes

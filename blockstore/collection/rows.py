@@ -7,7 +7,7 @@ Whoever looked a block up before it was condemned had a lease, and has journaled
 looks later does not see it. So what the second snapshot does not reach, nothing will.
 
 Condemning needs pages of the index. On a full disk it goes in several rounds: what was condemned until it was full is
-forgotten first, which frees pages for the next ones.
+forgotten first, which frees pages for the next ones; and if not even one batch finds room, smaller ones are tried.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ class RowRun:
         self._progress = progress
         self._wait = wait
         self._after = b""
+        self._at_once = MARKS - BATCH
 
     def count(self) -> None:
         """Only count what would be forgotten, about: what is being uploaded right now looks as if it would."""
@@ -70,7 +71,7 @@ class RowRun:
         self.forgotten = sum(self.gone.rows.values())
 
     def run(self) -> None:
-        """All of it, after the first `catch_up`. StoreFull if not a single batch finds room."""
+        """All of it, after the first `catch_up`. StoreFull if not even a few rows find room; it may be run again."""
         self._revive_reached()
         finished = False
         while not finished:
@@ -97,7 +98,7 @@ class RowRun:
         begun, looked = self._after, 0
         for part in compare(self._index.rows(self._after), self._reached.marks):
             batch.add(part)
-            if batch.count > MARKS - BATCH:
+            if batch.count > self._at_once:
                 if not self._condemn_batch(batch, begun):
                     return False
                 batch = _Batch()
@@ -107,14 +108,16 @@ class RowRun:
         return self._condemn_batch(batch, begun)
 
     def _condemn_batch(self, batch: _Batch, begun: bytes) -> bool:
-        """Condemn what is unreached in it; False if there is no room, StoreFull if there was none in this round."""
+        """Condemn what is unreached in it; False if there was no room, StoreFull if there never is."""
         digests = batch.digests()
         if digests:
             try:
                 self._pace.change(partial(self._index.condemn_many, digests, self._name))
             except StoreFull:
                 if self._after == begun:
-                    raise
+                    if self._at_once <= 0:
+                        raise
+                    self._at_once = 0
                 return False
         for rows in batch.unreached:
             self.gone.add(rows)

@@ -71,6 +71,23 @@ def test_on_a_full_disk_an_image_is_deleted_and_its_space_comes_back(small_disk:
         assert server.call("PUT", f"/v2/images/{image}/file", HELD[: 2 * MIB])[0] == 204
 
 
+def test_what_a_deletion_was_given_of_a_full_disk_may_be_gone_before_it_is_collected(small_disk: Path) -> None:
+    data = small_disk / "data"
+    images = []
+    for bytes_of in (HELD, FITS):
+        with ServeProcess(data) as server:
+            images.append(server.new_image())
+            assert server.call("PUT", f"/v2/images/{images[-1]}/file", bytes_of)[0] == 204
+    with ServeProcess(data) as server:
+        fill(small_disk / "filler")
+        assert server.call("DELETE", f"/v2/images/{images[0]}")[0] == 204
+        fill(small_disk / "another")
+        assert not shutil.disk_usage(small_disk).free
+        assert run(["admin", "gc", "--keep-deleted", "0", "--data", str(data)]) == OK
+        assert shutil.disk_usage(small_disk).free > 2 * MIB
+        assert server.call("GET", f"/v2/images/{images[1]}/file") == (200, FITS)
+
+
 def test_a_disk_that_others_fill_to_the_last_byte_half_does_nothing(small_disk: Path) -> None:
     with ServeProcess(small_disk / "data") as server:
         held, image = server.new_image(), server.new_image()

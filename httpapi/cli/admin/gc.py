@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
@@ -92,10 +93,9 @@ def gc(
     if background:
         behind_all_others(chosen.settings, "gc")
         tell = _log.warning
-    if not dry_run:
-        reserve.give_up_if_full(chosen.data)
     how = Collecting(share=0.0 if everything else share, dry_run=dry_run, wait=wait, rate=rate)
     with (
+        contextlib.nullcontext() if dry_run else reserve.for_collection(chosen.data),
         progress(quiet=chosen.quiet or background, tell=tell) as bars,
         opened(chosen, "admin gc", exclusive=offline) as (store, records),
     ):
@@ -108,8 +108,6 @@ def gc(
             keep_deleted=chosen.settings.gc_keep_deleted if keep_deleted is None else keep_deleted,
             empty_catalog=empty_catalog,
         )
-    if not dry_run:
-        reserve.keep(chosen.data)
     if background or not chosen.json:
         for note in done.collected.notes:
             tell(note)

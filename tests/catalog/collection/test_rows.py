@@ -281,11 +281,42 @@ def test_where_the_index_finds_no_room_for_all_marks_what_has_them_is_forgotten_
     run(tmp_path, scene)
 
 
+def test_where_a_whole_batch_of_marks_finds_no_room_a_smaller_one_may(tmp_path: Path) -> None:
+    async def scene(service: ImageService) -> None:
+        await a_deleted_image(service)
+        done = await collected(service.store, before={"condemn_many": full})
+        assert done.forgotten == BLOCKS
+
+    run(tmp_path, scene)
+
+
+def test_packs_that_an_interrupted_run_left_without_rows_go_before_the_room_that_marks_need(tmp_path: Path) -> None:
+    async def scene(service: ImageService) -> None:
+        await a_deleted_image(service)
+        with pytest.raises(StoreUnavailable):
+            await collected(service.store, before={"retire_pack": interrupted})
+        assert service.store.index.size().rows == 0
+        left = [pack for pack in service.store.index.packs() if pack.state is PackState.SEALED]
+        assert left
+        kept, image = await service.pushed(OTHER), await service.pushed(DATA)
+        await service.delete(image)
+        done = await collected(service.store, before={"condemn_many": full, "condemn_many 2": full})
+        assert done.packs_dropped >= len(left)
+        assert done.forgotten == BLOCKS
+        assert await service.get(kept) == OTHER
+
+    run(tmp_path, scene)
+
+
+async def interrupted() -> None:
+    raise StoreUnavailable("killed here")
+
+
 def test_where_the_index_finds_no_room_at_all_the_collection_says_so(tmp_path: Path) -> None:
     async def scene(service: ImageService) -> None:
         await a_deleted_image(service)
         with pytest.raises(StoreFull):
-            await collected(service.store, before={"condemn_many": full})
+            await collected(service.store, before={"condemn_many": full, "condemn_many 2": full})
         assert service.store.index.size().condemned == 0
 
     run(tmp_path, scene)
