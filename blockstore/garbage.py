@@ -114,7 +114,7 @@ def collect(store: BareStore, ledger: Ledger, how: Collecting, progress: Progres
     done.awaited = run.awaited
     if not done.awaited:
         done.forgotten, done.forgotten_bytes = run.forgotten, sum(run.gone.stored.values())
-        free_packs(store, Counted(packs, run.kept), ledger.roots(), how, done, timed, pace)
+        free_packs(store, Counted(packs, run.kept), ledger, how, done, timed, pace)
     done.seconds = timed.seconds()
     return done
 

@@ -75,6 +75,13 @@ class Ledger(Protocol):
         """The files of these retired manifests are gone: so may their records."""
         ...
 
+    def expect_order(self, name: str) -> None:
+        """The blocks of the image with this manifest are about to be put in order; then a whole one is worth it.
+
+        Durable when this returns: whoever puts them in order may not live to tell what has come of it.
+        """
+        ...
+
 
 def path_of(root: Path, name: str) -> Path:
     """Where the manifest with this name lies in a data directory."""

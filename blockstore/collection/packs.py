@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from blockstore.collection.pace import Pace
     from blockstore.garbage import Collected, Collecting
     from blockstore.progress import Progress
-    from blockstore.roots import Roots
+    from blockstore.roots import Ledger
 
 
 def finish_retiring(store: BareStore, pace: Pace) -> int:
@@ -46,15 +46,15 @@ def drop_rowless(store: BareStore, pace: Pace) -> tuple[int, int]:
 def free_packs(
     store: BareStore,
     counted: Counted,
-    roots: Roots,
+    ledger: Ledger,
     how: Collecting,
     done: Collected,
     progress: Progress,
     pace: Pace,
 ) -> None:
-    """Drop what is dead and compact the rest; `roots` only give the order of images."""
+    """Drop what is dead and compact the rest; roots only give the order of images."""
     compacting = Compacting(share=how.share, slack=SLACK if how.share else 0.0, dry_run=how.dry_run)
-    packs = compact(store, counted, roots, compacting, progress, pace)
+    packs = compact(store, counted, ledger.roots(), compacting, progress, pace, ledger.expect_order)
     done.dead, done.dead_bytes, done.left = packs.dead, packs.dead_bytes, packs.left
     done.packs_dropped += packs.packs_dropped
     done.packs_rewritten, done.moved = packs.packs_rewritten, packs.moved

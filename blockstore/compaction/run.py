@@ -25,7 +25,7 @@ from blockstore.index.contract import PackState
 from blockstore.open_pack import FULL
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from blockstore.bare_store import BareStore
     from blockstore.compaction.pace import Pace
@@ -91,12 +91,22 @@ class Compacted:
     remarks: list[str] = field(default_factory=list)
 
 
+def _tell_nobody(_name: str) -> None:
+    """Where there are no records."""
+
+
 def compact(
-    store: BareStore, counted: Counted, roots: Roots, how: Compacting, progress: Progress, pace: Pace
+    store: BareStore,
+    counted: Counted,
+    roots: Roots,
+    how: Compacting,
+    progress: Progress,
+    pace: Pace,
+    expect: Callable[[str], None] = _tell_nobody,
 ) -> Compacted:
-    """Compact; `roots` only give the order of images."""
+    """Compact; `roots` only give the order of images. `expect` hears of each `split` manifest before its first copy."""
     done = Compacted()
-    run = _Run(store, counted.packs, how, progress, pace, done)
+    run = _Run(store, counted.packs, how, progress, pace, done, expect)
     usage = counted.usage
     if how.dry_run:
         run.plan(roots, usage)
@@ -128,7 +138,9 @@ class _Run:
         progress: Progress,
         pace: Pace,
         done: Compacted,
+        expect: Callable[[str], None],
     ) -> None:
+        self._expect = expect
         self._store = store
         self._how = how
         self._progress = progress
@@ -191,8 +203,10 @@ class _Run:
         if not window.reads(places).beyond(WINDOW_STREWN):
             return
         movable = [(name, place) for name, place in sited if place.pack in self._packs]
+        if window.split and window.split not in self._done.split:
+            self._expect(window.split)
+            self._done.split.add(window.split)
         self.work.copy(movable)
-        self._done.split.update([window.split] if window.split else ())
         self._passed += sum(place.end - place.offset for _, place in movable)
         for _, place in movable:
             usage.rows[place.pack] -= 1

@@ -61,6 +61,10 @@ class JobQueue(Protocol):
         """Remove the job if nobody has claimed it: True. A claimed one is marked, for its worker to see; else False."""
         ...
 
+    def hasten(self, job_id: str, *, run_at: datetime) -> None:
+        """The job, if nobody has claimed it, need not wait longer than until `run_at`."""
+        ...
+
     def claims(self) -> Sequence[HeldClaim]:
         """Every claim that is held, by any process."""
         ...
@@ -85,8 +89,8 @@ class Tasks(Protocol):
         """The tasks on an image, newest first."""
         ...
 
-    def own_is_pending(self, kind: str, image_id: str) -> bool:
-        """Whether a task that the service gave itself (`own_task`), of this kind and on this image, is pending."""
+    def own_pending(self, kind: str, image_id: str) -> str | None:
+        """The id of a pending task that the service gave itself (`own_task`), of this kind and on this image."""
         ...
 
     def page(self, owner: str | None, query: TaskQuery, after: Task | None) -> TaskPage:

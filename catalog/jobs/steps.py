@@ -34,10 +34,13 @@ It raises JobCancelled when what it was to change is gone.
 """
 
 
-def enqueue(uow: UnitOfWork, task: Task, *, lock: str | None = None) -> None:
-    """Keep a new task and its job; jobs on one image (the task's, or the one that is the `lock`) run one at a time."""
+def enqueue(uow: UnitOfWork, task: Task, *, lock: str | None = None, run_at: datetime | None = None) -> None:
+    """Keep a new task and its job; jobs on one image (the task's, or the one that is the `lock`) run one at a time.
+
+    It runs at once, or not before `run_at`.
+    """
     uow.tasks.add(task)
-    uow.jobs.add(Job(id=task.id, kind=task.type, run_at=task.created_at, lock=lock or task.image_id))
+    uow.jobs.add(Job(id=task.id, kind=task.type, run_at=run_at or task.created_at, lock=lock or task.image_id))
 
 
 def claim(

@@ -74,6 +74,11 @@ class SqlJobs:
         self._connection.execute(update(jobs).where(jobs.c.id == job_id).values(cancelled=True))
         return False
 
+    def hasten(self, job_id: str, *, run_at: datetime) -> None:
+        """Only ever sooner."""
+        later = update(jobs).where(jobs.c.id == job_id, jobs.c.claim_id.is_(None), jobs.c.run_at > to_us(run_at))
+        self._connection.execute(later.values(run_at=to_us(run_at)))
+
     def claims(self) -> Sequence[HeldClaim]:
         """Every claim."""
         return [_held(row) for row in self._connection.execute(select(jobs).where(jobs.c.claim_id.is_not(None)))]

@@ -44,12 +44,12 @@ class SqlTasks:
         rows = self._connection.execute(found.order_by(desc(tasks.c.created_at), desc(tasks.c.id)))
         return [_task_of(row) for row in rows]
 
-    def own_is_pending(self, kind: str, image_id: str) -> bool:
-        """Whether the service's own task of this kind on the image waits."""
+    def own_pending(self, kind: str, image_id: str) -> str | None:
+        """The service's own task of this kind on the image that waits."""
         own = select(tasks.c.id).where(tasks.c.status == TaskStatus.PENDING.value, tasks.c.type == kind)
         of_nobody = own.where(tasks.c.owner.is_(None), tasks.c.image_id.is_(None))
         found = of_nobody.where(tasks.c.input["image_id"].as_string() == image_id).limit(1)
-        return self._connection.execute(found).first() is not None
+        return self._connection.execute(found).scalar()
 
     def page(self, owner: str | None, query: TaskQuery, after: Task | None) -> TaskPage:
         """One page, as one statement that begins behind `after` by its values."""

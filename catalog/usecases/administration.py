@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from blockstore import garbage, harm, listing, verify
+from blockstore import clock, garbage, harm, listing, verify
 from blockstore import stats as block_stats
 from blockstore.collection import files
 from blockstore.collection.alone import only_collection
@@ -220,6 +220,10 @@ class CatalogLedger:
     def forget_retired(self, names: Sequence[str]) -> int:
         """See the contract."""
         return self.records.write(lambda uow: uow.inventory.remove_retired(names))
+
+    def expect_order(self, name: str) -> None:
+        """See the contract."""
+        self.records.write(lambda uow: coalescing.expect(uow, {name}, at=clock.now()))
 
 
 def _refuse_lost_catalog(store: BareStore, ledger: CatalogLedger, *, empty_catalog: bool) -> None:

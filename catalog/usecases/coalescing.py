@@ -6,7 +6,8 @@ of a chain reads each of its manifests. Two rules, looked at in the transaction 
 - a manifest that no image names has one child left: that child is coalesced, and then nothing needs the ancestor;
 - a new increment's ancestors without an image hold more than DEAD_SHARE of its size in blocks that it does not read.
 
-And one that a collection asks for: an image whose blocks it has just put in order (`join`).
+And one that a collection asks for: an image whose blocks it has just put in order (`join`). It says so before it begins
+(`expect`), since nothing tells afterwards that a collection which was killed has put an image in order.
 
 A manifest with many children stays, whatever became of its image: a golden image's ten thousand children must not
 become ten thousand whole manifests.
@@ -14,6 +15,7 @@ become ten thousand whole manifests.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from catalog.jobs import steps
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from catalog.ports import UnitOfWork
     from catalog.usecases.services import Services
 
+EXPECTED: Final = timedelta(hours=1)
+"""After so long a collection that was to ask for something is taken for dead, and it comes without."""
 DEAD_SHARE: Final = 0.25
 """The share of an image's size that ancestors without an image may hold in vain."""
 
@@ -74,17 +78,29 @@ def look_below(uow: UnitOfWork, image_id: str, manifest_id: str, *, at: datetime
         _enqueue(uow, image_id, at)
 
 
+def expect(uow: UnitOfWork, manifest_ids: AbstractSet[str], *, at: datetime) -> None:
+    """As `join`, but later, and only if that does not come before."""
+    _join(uow, manifest_ids, at, EXPECTED)
+
+
 def join(uow: UnitOfWork, manifest_ids: AbstractSet[str], *, at: datetime) -> int:
     """Coalesce the images that have these manifests, if they have data; gives how many."""
+    return _join(uow, manifest_ids, at, timedelta())
+
+
+def _join(uow: UnitOfWork, manifest_ids: AbstractSet[str], at: datetime, after: timedelta) -> int:
     image_ids = {held.id for held in uow.inventory.images() if held.manifest in manifest_ids}
     images = [image for image in map(uow.images.get, sorted(image_ids)) if image is not None and image.has_bytes]
     for image in images:
-        _enqueue(uow, image.id, at)
+        _enqueue(uow, image.id, at, after)
     return len(images)
 
 
-def _enqueue(uow: UnitOfWork, image_id: str, at: datetime) -> None:
+def _enqueue(uow: UnitOfWork, image_id: str, at: datetime, after: timedelta = timedelta()) -> None:
     # The service's own: an owner who saw it would learn that another image, maybe not theirs, was deleted. One that a
     # user asked for does not count: it may be cancelled.
-    if not uow.tasks.own_is_pending(COALESCE, image_id):
-        steps.enqueue(uow, own_task(COALESCE, image_id=image_id, at=at), lock=image_id)
+    pending = uow.tasks.own_pending(COALESCE, image_id)
+    if pending is None:
+        steps.enqueue(uow, own_task(COALESCE, image_id=image_id, at=at), lock=image_id, run_at=at + after)
+    else:
+        uow.jobs.hasten(pending, run_at=at + after)

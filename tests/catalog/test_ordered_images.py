@@ -6,10 +6,14 @@ import asyncio
 import random
 from typing import TYPE_CHECKING
 
+import pytest
+
 from blockstore import clock
 from blockstore.garbage import Collecting
 from blockstore.progress import Silent
+from catalog.model.task import COALESCE, TaskQuery
 from catalog.usecases import administration
+from catalog.usecases.coalescing import EXPECTED
 from tests.kit.filled_store import looked_after, verified
 from tests.kit.image_service import image_service
 from tests.kit.quiet_worker import until_quiet
@@ -69,6 +73,38 @@ def test_the_newest_image_of_a_line_has_a_whole_manifest_after_its_blocks_were_p
     assert asyncio.run(depths(tmp_path, ids, states)) == [0, 1, 2, 3, 4, 0]
     again = collected(tmp_path)
     assert (again.collected.ordered_bytes, again.coalescing) == (0, 0)
+    verified(tmp_path)
+
+
+class Killed(Exception):
+    """The process is no more."""
+
+
+class KilledAfterOrder(Silent):
+    """Ends the work when images are in order."""
+
+    def __init__(self) -> None:
+        self.ordered = False
+
+    def begin(self, what: str, total: int, unit: str = "") -> None:
+        if self.ordered and what == "packs":
+            raise Killed
+        self.ordered |= what == "order"
+
+
+def test_a_collection_that_is_killed_after_it_put_an_image_in_order_leaves_no_chain_for_ever(tmp_path: Path) -> None:
+    states = nights(5)
+    ids = asyncio.run(pushed(tmp_path, states))
+    with looked_after(tmp_path) as (store, records), pytest.raises(Killed):
+        administration.collect(store, records, Collecting(), KilledAfterOrder(), at=clock.now())
+    assert collected(tmp_path).coalescing == 0, "nothing tells any more that its blocks have been put in order"
+    with looked_after(tmp_path) as (_, records):
+        assert not records.read(lambda uow: uow.jobs.is_due({COALESCE}, at=clock.now()))
+        assert records.read(lambda uow: uow.jobs.is_due({COALESCE}, at=clock.now() + EXPECTED))
+        # An hour later.
+        [task] = records.read(lambda uow: uow.tasks.page(None, TaskQuery(), None)).tasks
+        records.write(lambda uow: uow.jobs.hasten(task.id, run_at=clock.now()))
+    assert asyncio.run(depths(tmp_path, ids, states)) == [0, 1, 2, 3, 4, 0]
     verified(tmp_path)
 
 

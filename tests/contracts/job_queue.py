@@ -56,6 +56,15 @@ class JobQueueContract:
         assert not read(database, lambda uow: uow.jobs.is_due(KINDS, at=NOON))
         assert read(database, lambda uow: uow.jobs.claims()) == []
 
+    def test_a_job_may_be_hastened_and_never_delayed(self, database: Database) -> None:
+        add(database, Job("a", "hash", NOON + 10 * SECOND, lock="image"))
+        write(database, lambda uow: uow.jobs.hasten("a", run_at=NOON + 20 * SECOND))
+        assert not read(database, lambda uow: uow.jobs.is_due(KINDS, at=NOON + 9 * SECOND))
+        assert read(database, lambda uow: uow.jobs.is_due(KINDS, at=NOON + 10 * SECOND))
+        write(database, lambda uow: uow.jobs.hasten("a", run_at=NOON))
+        write(database, lambda uow: uow.jobs.hasten("none", run_at=NOON))
+        must_claim(database)
+
     def test_a_job_is_claimed_once(self, database: Database) -> None:
         add(database, Job("a", "hash", NOON, lock="image"))
         assert read(database, lambda uow: uow.jobs.is_due(KINDS, at=NOON))

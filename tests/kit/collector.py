@@ -70,6 +70,9 @@ class WatchedLedger:
     def forget_retired(self, names: Sequence[str]) -> object:
         return self._ledger.forget_retired(names)
 
+    def expect_order(self, name: str) -> None:
+        self._ledger.expect_order(name)
+
 
 class LateDisk(Disk):
     """Does something once before a file of this kind is unlinked."""
