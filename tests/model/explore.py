@@ -1,8 +1,8 @@
 """The explorer: every state that a protocol can reach, breadth first, so that the trace to a wrong one is a shortest.
 
-A state is a tuple of parts: what all share, and one part for each actor. Parts are numbered, so a state is a tuple of
-small ints. An actor's steps depend on the parts that it sees and on nothing else. So they are worked out once for each
-combination of those, in whatever readable way a model is written, and looked up in all states that differ elsewhere.
+A state is parts: what all share, and one part for each actor. An actor's steps depend on the parts that it sees and on
+nothing else. So they are worked out once for each combination of those, in whatever readable way a model is written,
+and done in all states that differ elsewhere: those of one distance from the start are one array (`states.py`).
 
 Actors of one kind whom nothing tells apart are interchangeable: of states that differ in who is who, one is explored.
 This is sound because every step and every rule treats them alike: exchanged parts lead to exchanged runs.
@@ -10,16 +10,20 @@ This is sound because every step and every rule treats them alike: exchanged par
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
+import numpy as np
+
+from tests.model.states import Fields, Mover, Seen
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from tests.model.states import Array
 
 Parts: TypeAlias = tuple[Any, ...]
-State: TypeAlias = tuple[int, ...]
 MOST: Final = 4_000_000
 """States of one model: beyond it, it is too large to be explored at every change."""
 
@@ -46,15 +50,16 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Quiet:
-    """Where `holds`, the `cleaners` (numbers of actors) can come to a state in which nothing is `left`, all alone.
+    """Where every part is `still`, the `cleaners` (numbers of actors) can come to a state in which nothing is `left`.
 
-    `sees` has every part that cleaners see.
+    They alone. `sees` has every part that cleaners see. `holds` is asked about all of these together, if each is still.
     """
 
     sees: tuple[int, ...]
-    holds: Callable[..., bool]
+    still: Callable[[Any], bool]
     cleaners: tuple[int, ...]
     left: Callable[..., str | None]
+    holds: Callable[..., bool] = lambda *_: True
 
 
 class Model(Protocol):
@@ -90,177 +95,130 @@ class Explored:
     trace: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
-class _Numbers:
-    """Parts as numbers, and back."""
+class _Judged:
+    """What must hold, and the combinations of parts for which it was found to."""
 
-    parts: list[Hashable] = field(default_factory=list)
-    known: dict[Hashable, int] = field(default_factory=dict)
+    def __init__(self, fields: Fields, sees: tuple[int, ...], broken: Callable[[int], str | None]) -> None:
+        self.mask = fields.mask(sees)
+        self._broken = broken
+        self._held: set[int] = set()
 
-    def of(self, part: Hashable) -> int:
-        number = self.known.setdefault(part, len(self.parts))
-        if number == len(self.parts):
-            self.parts.append(part)
-        return number
-
-    def those(self, key: int | State) -> list[Any]:
-        return [self.parts[number] for number in ((key,) if isinstance(key, int) else key)]
-
-
-@dataclass(slots=True)
-class _Mover:
-    """An actor's steps in numbers; `known` is shared by all actors with the same steps."""
-
-    actor: Actor
-    numbers: _Numbers
-    known: dict[int | State, list[State]]
-    look: Callable[[State], int | State] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.look = itemgetter(*self.actor.sees)
-
-    def after(self, state: State) -> list[State]:
-        key = self.look(state)
-        found = self.known.get(key)
-        return self.work_out(key) if found is None else found
-
-    def work_out(self, key: int | State) -> list[State]:
-        found = self.known[key] = list(dict.fromkeys(after for _, after in self.in_words(key)))
-        return found
-
-    def in_words(self, key: int | State) -> Iterator[tuple[str, State]]:
-        for words, after in self.actor.steps(*self.numbers.those(key)):
-            yield words, tuple(map(self.numbers.of, after))
-
-    def moved(self, state: State, after: State) -> list[int]:
-        parts = list(state)
-        for at, number in zip(self.actor.sees, after, strict=True):
-            parts[at] = number
-        return parts
+    def broken_in(self, layer: Array) -> tuple[int, str] | None:
+        """A state that breaks it, and how."""
+        keys = layer & self.mask
+        for key in np.unique(keys).tolist():
+            if key not in self._held:
+                broken = self._broken(key)
+                if broken is not None:
+                    return int(layer[keys == key][0]), broken
+                self._held.add(key)
+        return None
 
 
-_Judged: TypeAlias = "tuple[Callable[[State], int | State], Callable[[State, int | State], str | None], dict[Any, Any]]"
-"""What a rule looks at, what it says of that, and what it has said."""
+class _Quiet(_Judged):
+    """It is judged where all stand still, which is seldom."""
+
+    def __init__(self, fields: Fields, quiet: Quiet, movers: Sequence[Mover]) -> None:
+        super().__init__(fields, quiet.sees, self._never_empty)
+        self._fields = fields
+        self._quiet = quiet
+        self._cleaners = [movers[number] for number in quiet.cleaners]
+        self._emptied: set[int] = set()
+
+    def broken_in(self, layer: Array) -> tuple[int, str] | None:
+        # The shared part last: there are most of it.
+        for at in reversed(self._quiet.sees):
+            numbers, which = np.unique(layer & self._fields.mask((at,)), return_inverse=True)
+            still = [self._quiet.still(*self._fields.unpack(number, (at,))) for number in numbers.tolist()]
+            layer = layer[np.array(still, np.bool_)[which]]
+        return super().broken_in(layer)
+
+    def _never_empty(self, state: int) -> str | None:
+        fields, quiet = self._fields, self._quiet
+        if not quiet.holds(*fields.unpack(state, quiet.sees)):
+            return None
+        came: dict[int, int | None] = {state: None}
+        todo = [state]
+        left: str | None = None
+        while todo:
+            # Depth first: a collection goes straight to its end.
+            at: int | None = todo.pop()
+            assert at is not None
+            found = quiet.left(*fields.unpack(at, quiet.sees))
+            if found is None or at in self._emptied:
+                while at is not None:
+                    self._emptied.add(at)
+                    at = came[at]
+                return None
+            left = found
+            for mover in self._cleaners:
+                for reached in mover.reached(at):
+                    if reached not in came:
+                        came[reached] = at
+                        todo.append(reached)
+        return f"all is quiet, nothing reaches a block, and however long one collects: {left}"
 
 
 class _Exploration:
     def __init__(self, model: Model) -> None:
-        self.numbers = _Numbers()
-        steps: dict[Callable[..., Any], dict[int | State, list[State]]] = {}
-        self.movers = [_Mover(actor, self.numbers, steps.setdefault(actor.steps, {})) for actor in model.actors]
-        self.rules: list[_Judged] = []
-        for rule in model.rules:
-            self.rules.append((itemgetter(*rule.sees), self._judge(rule), {}))
+        self.fields = fields = Fields(model.start, model.alike)
+        steps: dict[Callable[..., Any], dict[tuple[int, ...], list[tuple[int, ...]]]] = {}
+        self.names = [actor.name for actor in model.actors]
+        self.movers = [
+            Mover(fields, actor.sees, actor.steps, steps.setdefault(actor.steps, {})) for actor in model.actors
+        ]
+        self.rules = [_Judged(fields, rule.sees, _in_parts(fields, rule)) for rule in model.rules]
         if model.quiet is not None:
-            look: Callable[[State], int | State] = itemgetter(*model.quiet.sees)
-            self.rules.append((look, self._judge_quiet(model.quiet, look), {}))
-        self.alike = list(model.alike)
-        self.start = tuple(self.numbers.of(part) for part in model.start)
-        self.came: dict[State, State | None] = {}
+            self.rules.append(_Quiet(fields, model.quiet, self.movers))
+        self.start = fields.pack(model.start, range(len(model.start)))
+        self.layers: list[Array] = []
 
     def run(self, most: int) -> Explored:
-        first = self.settled(list(self.start))
-        self.came[first] = None
-        layer = [first]
-        while layer:
-            for state in layer:
-                for look, judge, known in self.rules:
-                    key = look(state)
-                    if key not in known:
-                        known[key] = judge(state, key)
-                    if known[key] is not None:
-                        return Explored(len(self.came), known[key], tuple(self._trace(state)))
-            layer = self._next(layer)
-            if len(self.came) > most:
+        seen = Seen()
+        layer = seen.new(self._settled(self.start))
+        while len(layer):
+            self.layers.append(layer)
+            for rule in self.rules:
+                found = rule.broken_in(layer)
+                if found is not None:
+                    last, broken = found
+                    return Explored(seen.count, broken, tuple(self._trace(last)))
+            reached = np.concatenate([mover.after(layer)[0] for mover in self.movers])
+            layer = seen.new(self.fields.settled(reached))
+            if seen.count > most:
                 raise AssertionError(f"more than {most} states: the model is too large")
-        return Explored(len(self.came))
+        return Explored(seen.count)
 
-    def _next(self, layer: list[State]) -> list[State]:
-        came, alike = self.came, self.alike
-        plans = [(mover, mover.look, mover.known, mover.actor.sees) for mover in self.movers]
-        found = []
-        for state in layer:
-            for mover, look, known, sees in plans:
-                key = look(state)
-                steps = known.get(key)
-                if steps is None:
-                    steps = mover.work_out(key)
-                for after in steps:
-                    # As `_Mover.moved` and `settled`, written out for their speed.
-                    parts = list(state)
-                    for at, number in zip(sees, after):  # noqa: B905 - as long as each other, and this is the innermost line
-                        parts[at] = number
-                    for one, other in alike:
-                        if parts[one] > parts[other]:
-                            parts[one], parts[other] = parts[other], parts[one]
-                    reached = tuple(parts)
-                    if reached not in came:
-                        came[reached] = state
-                        found.append(reached)
-        return found
+    def _settled(self, state: int) -> Array:
+        return self.fields.settled(np.array([state], np.uint64))
 
-    def settled(self, parts: list[int]) -> State:
-        """Of all states that are alike, the same one."""
-        for one, other in self.alike:
-            if parts[one] > parts[other]:
-                parts[one], parts[other] = parts[other], parts[one]
-        return tuple(parts)
-
-    def _judge(self, rule: Rule) -> Callable[[State, int | State], str | None]:
-        return lambda _state, key: rule.broken(*self.numbers.those(key))
-
-    def _judge_quiet(
-        self, quiet: Quiet, look: Callable[[State], int | State]
-    ) -> Callable[[State, int | State], str | None]:
-        cleaners = [self.movers[number] for number in quiet.cleaners]
-
-        emptied: set[State] = set()
-
-        def judge(state: State, key: int | State) -> str | None:
-            if not quiet.holds(*self.numbers.those(key)):
-                return None
-            came: dict[State, State | None] = {state: None}
-            todo = [state]
-            left: str | None = None
-            while todo:
-                # Depth first: a collection goes straight to its end.
-                at: State | None = todo.pop()
-                assert at is not None
-                found = quiet.left(*self.numbers.those(look(at)))
-                if found is None or at in emptied:
-                    while at is not None:
-                        emptied.add(at)
-                        at = came[at]
-                    return None
-                left = found
-                for mover in cleaners:
-                    for after in mover.after(at):
-                        reached = tuple(mover.moved(at, after))
-                        if reached not in came:
-                            came[reached] = at
-                            todo.append(reached)
-            return f"all is quiet, nothing reaches a block, and however long one collects: {left}"
-
-        return judge
-
-    def _trace(self, last: State) -> Iterator[str]:
+    def _trace(self, last: int) -> Iterator[str]:
         """Who did what, from the start to `last`; actors that are alike keep their names all the way."""
-        path: list[State] = []
-        state: State | None = last
-        while state is not None:
-            path.append(state)
-            state = self.came[state]
+        path = [last]
+        for layer in reversed(self.layers[:-1]):
+            path.append(self._before(layer, path[-1]))
         here = self.start
         for _, goal in pairwise(reversed(path)):
             line, here = next(self._steps_to(here, goal))
             yield line
 
-    def _steps_to(self, here: State, goal: State) -> Iterator[tuple[str, State]]:
+    def _before(self, layer: Array, goal: int) -> int:
         for mover in self.movers:
-            for words, after in mover.in_words(mover.look(here)):
-                parts = mover.moved(here, after)
-                if self.settled(list(parts)) == goal:
-                    yield f"{mover.actor.name}: {words}", tuple(parts)
+            reached, origins = mover.after(layer)
+            found = np.flatnonzero(self.fields.settled(reached) == np.uint64(goal))
+            if len(found):
+                return int(layer[origins[found[0]]])
+        raise AssertionError("every state but the first was reached from the layer before")
+
+    def _steps_to(self, here: int, goal: int) -> Iterator[tuple[str, int]]:
+        for name, mover in zip(self.names, self.movers, strict=True):
+            for words, after in mover.in_words(here):
+                if int(self._settled(after)[0]) == goal:
+                    yield f"{name}: {words}", after
+
+
+def _in_parts(fields: Fields, rule: Rule) -> Callable[[int], str | None]:
+    return lambda key: rule.broken(*fields.unpack(key, rule.sees))
 
 
 def explore(model: Model, most: int = MOST) -> Explored:

@@ -100,7 +100,7 @@ class Leases:
     @property
     def quiet(self) -> Quiet:
         """The other collector may stand anywhere: it is dead."""
-        return Quiet((0, *self._writers, self._collectors[0]), self.is_quiet, (1 + self.writers,), self.left)
+        return Quiet((0, *self._writers, self._collectors[0]), self.still, (1 + self.writers,), self.left)
 
     @property
     def alike(self) -> Sequence[tuple[int, int]]:
@@ -125,8 +125,8 @@ class Leases:
         return f"the journal of a live pin has block {lost[0]}, whose row was forgotten" if lost else None
 
     @staticmethod
-    def is_quiet(store: Store, *others: Any) -> bool:
-        return not store.roots and all(other.at == "idle" for other in others)
+    def still(part: Store | Writer | Collector) -> bool:
+        return not part.roots if isinstance(part, Store) else part.at == "idle"
 
     @staticmethod
     def left(store: Store, *_: Any) -> str | None:

@@ -60,7 +60,7 @@ class Manifests(ManifestRules):
         if not self.collectors:
             return None
         everybody = tuple(range(len(self.start)))
-        return Quiet(everybody, _is_quiet, (0, len(self.actors) - 1), _left)
+        return Quiet(everybody, _still, (0, len(self.actors) - 1), _left)
 
     @property
     def alike(self) -> Sequence[tuple[int, int]]:
@@ -73,8 +73,8 @@ class Manifests(ManifestRules):
         return range(1, first), range(first, second), range(second, second + self.collectors)
 
 
-def _is_quiet(store: Store, *others: Any) -> bool:
-    return max(store.images) < 0 and all(other in {Writer(), Coalescer(), Collector()} for other in others)
+def _still(part: Store | Writer | Coalescer | Collector) -> bool:
+    return max(part.images) < 0 if isinstance(part, Store) else part in {Writer(), Coalescer(), Collector()}
 
 
 def _left(store: Store, *_: Any) -> str | None:

@@ -48,7 +48,7 @@ class Packs(PackRules):
     def quiet(self) -> Quiet:
         everybody = (0, *self._writers, *self._collectors)
         # Of two collectors that are alike the idle one stands first; the other may be dead.
-        return Quiet(everybody, packs.is_quiet, (1, 2 if self.shared else 3), packs.left)
+        return Quiet(everybody, packs.still, (1, 2 if self.shared else 3), packs.left, packs.is_quiet)
 
     @property
     def alike(self) -> Sequence[tuple[int, int]]:

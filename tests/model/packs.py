@@ -162,10 +162,16 @@ def marks(store: Store, *writers: Writer) -> Iterator[tuple[str, Parts]]:
             yield f"forgets {name}", (store.with_row(block, None), *writers)
 
 
-def is_quiet(store: Store, *others: Writer | Collector) -> bool:
+def still(part: Store | Writer | Collector) -> bool:
     """A collector may be dead on the way from the register to the file; what else dies is one of its own steps."""
-    dead = {"unlink", "drop"} if Collector() in others else set()
-    return not store.roots and all(other in {Writer(), Collector()} or other.at in dead for other in others)
+    if isinstance(part, Store):
+        return not part.roots
+    return part in {Writer(), Collector()} or part.at in {"unlink", "drop"}
+
+
+def is_quiet(_: Store, *others: Writer | Collector) -> bool:
+    """Not all collectors are dead."""
+    return Collector() in others or all(other in {Writer(), Collector()} for other in others)
 
 
 def left(store: Store, *_: Any) -> str | None:
