@@ -97,7 +97,13 @@ class Snapshots:
                 forgotten = store._replace(rows=tuple("gone" if row == "condemned" else row for row in store.rows))
                 yield "forgets what is condemned", (forgotten, *writers, Collector())
             case _:
-                yield self._read(store, writers, me)
+                unread = [at for at, writer in enumerate(writers) if writer.listed != UNREAD]
+                if me.todo or not unread:
+                    yield self._read(store, writers, me)
+                for at in unread if not me.todo else ():
+                    # In any order: writers are alike, and which is the first must not matter.
+                    words, read, after = self._read_journal(at, writers[at], me)
+                    yield words, (store, *replaced(writers, at, read), after)
 
     def _look(self, store: Store, writers: Sequence[Writer], me: Collector) -> tuple[str, Parts]:
         live = store.live()
@@ -111,8 +117,7 @@ class Snapshots:
         return "reads the manifests", (store, *writers, me._replace(at=f"pins {me.at}"))
 
     def _read(self, store: Store, writers: tuple[Writer, ...], me: Collector) -> tuple[str, Parts]:
-        """The next file of the snapshot, or what comes after the last."""
-        verb = "marks" if me.at == "mark" else "marks again"
+        """The next manifest of the snapshot, or what comes after its last file."""
         if me.todo:
             number = (me.todo & -me.todo).bit_length() - 1
             manifest = store.manifests[number]
@@ -120,13 +125,9 @@ class Snapshots:
             known = me.known | (1 << number if me.at == "mark" else 0)
             if manifest.file and (self.retired_are_read or manifest.state == "live"):
                 me = me._replace(todo=todo, known=known, reached=me.reached | manifest.lists)
-                return f"{verb} manifest {number}", (store, *writers, me)
+                return f"{_verb(me)} manifest {number}", (store, *writers, me)
             me = me._replace(todo=todo, known=known, missing=me.missing or not manifest.file)
             return f"does not find manifest {number}", (store, *writers, me)
-        for at, writer in enumerate(writers):
-            if writer.listed != UNREAD:
-                words, read, me = self._read_journal(at, writer, me)
-                return f"{verb} {words}", (store, *replaced(writers, at, read), me)
         if me.at == "mark":
             return self._condemn(store, writers, me)
         if me.missing and self.looks_again:
@@ -143,7 +144,7 @@ class Snapshots:
 
     def _read_journal(self, at: int, writer: Writer, me: Collector) -> tuple[str, Writer, Collector]:
         counted, done = writer.listed, writer._replace(listed=UNREAD)
-        name = f"writer {at + 1}'s journal"
+        name = f"{_verb(me)} writer {at + 1}'s journal"
         if counted == GONE:
             return f"{name}: it is gone", done, me._replace(missing=True)
         if writer.at == "ended" and not self.orphans_deleted:
@@ -170,6 +171,10 @@ class Snapshots:
         awaited = (writer._replace(lease="awaited") if writer.lease == "held" else writer for writer in writers)
         words = f"condemns {names_of(sum(1 << at for at, bad in enumerate(unreached) if bad))} and lists the leases"
         return words, (store._replace(rows=rows), *awaited, Collector("wait", known=me.known, newest=me.newest))
+
+
+def _verb(me: Collector) -> str:
+    return "marks" if me.at == "mark" else "marks again"
 
 
 def _listed(writer: Writer) -> Writer:
