@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+import shutil
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 
 from blockstore.compaction.run import Compacting
 from blockstore.compaction.seen import Seen
@@ -44,14 +46,23 @@ def stored(store: BlockStore, data: bytes, base: Chain = []) -> Kept:  # noqa: B
     return Kept([link(written), *(base if written.manifest.base else [])], data)
 
 
-def a_month(root: Path, seed: int = 1) -> list[Kept]:
-    """An image and its nightly versions, the newest last; the packs of each night are sealed."""
+@pytest.fixture(scope="module")
+def thirty_nights(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Kept]]:
+    """An image and its nightly versions, the newest last; the packs of each night are sealed. To be copied."""
+    root = tmp_path_factory.mktemp("month") / "data"
     with closing(opened(root)) as store:
-        images = [stored(store, noise(BLOCKS, seed))]
+        images = [stored(store, noise(BLOCKS, 1))]
     for number in range(NIGHTS):
         with closing(opened(root)) as store:
-            images.append(night(store, images[-1], 100 * seed + number))
-    return images
+            images.append(night(store, images[-1], 100 + number))
+    return root, images
+
+
+@pytest.fixture
+def month(thirty_nights: tuple[Path, list[Kept]], tmp_path: Path) -> tuple[Path, list[Kept]]:
+    """A copy of it."""
+    shutil.copytree(thirty_nights[0], tmp_path / "data")
+    return tmp_path / "data", thirty_nights[1]
 
 
 def reads_per_gib(store: BlockStore, image: Kept, *, as_stored: bool = False) -> float:
@@ -66,15 +77,17 @@ def reads_per_gib(store: BlockStore, image: Kept, *, as_stored: bool = False) ->
     return reads.per_gib(reader.size)
 
 
-def test_after_thirty_nights_the_newest_image_is_read_nearly_as_a_fresh_upload(tmp_path: Path) -> None:
-    images = a_month(tmp_path / "data")
+def test_after_thirty_nights_the_newest_image_is_read_nearly_as_a_fresh_upload(
+    month: tuple[Path, list[Kept]], tmp_path: Path
+) -> None:
+    root, images = month
     newest = images[-1]
     with closing(opened(tmp_path / "fresh")) as store:
         stored(store, newest.data)
     with closing(opened(tmp_path / "fresh")) as store:
         again = stored(store, newest.data)
         fresh = {way: reads_per_gib(store, again, as_stored=way) for way in (False, True)}
-    with closing(opened(tmp_path / "data")) as store:
+    with closing(opened(root)) as store:
         chains = [image.chain for image in images]
         before = {way: reads_per_gib(store, newest, as_stored=way) for way in (False, True)}
         planned = compacted(store, chains, replace(HOW, dry_run=True))
@@ -110,10 +123,10 @@ def test_two_lineages_that_share_blocks_do_not_take_them_from_each_other(tmp_pat
         assert all(image.is_right(store) for image in (base, one, other))
 
 
-def test_a_run_copies_no_more_for_order_than_it_may_and_later_ones_go_on(tmp_path: Path) -> None:
-    images = a_month(tmp_path)
+def test_a_run_copies_no_more_for_order_than_it_may_and_later_ones_go_on(month: tuple[Path, list[Kept]]) -> None:
+    root, images = month
     chains = [image.chain for image in images]
-    with closing(opened(tmp_path)) as store:
+    with closing(opened(root)) as store:
         before = reads_per_gib(store, images[-1])
         gathered = [compacted(store, chains, replace(HOW, gather=4 * MIB)).gathered for _ in range(3)]
         assert all(0 < size <= 9 * MIB for size in gathered[:2]), gathered
@@ -168,9 +181,11 @@ def test_an_image_most_of_whose_blocks_are_a_newer_ones_is_put_in_order_and_stay
         assert all(image.is_right(store) for image in (golden, older, newer))
 
 
-def test_an_image_whose_manifest_is_gone_or_damaged_keeps_no_other_from_being_put_in_order(tmp_path: Path) -> None:
-    images = a_month(tmp_path)
-    with closing(opened(tmp_path)) as store:
+def test_an_image_whose_manifest_is_gone_or_damaged_keeps_no_other_from_being_put_in_order(
+    month: tuple[Path, list[Kept]],
+) -> None:
+    root, images = month
+    with closing(opened(root)) as store:
         gone = ("f" * 32, bytes(32))
         done = compacted(store, [[gone], *[image.chain for image in images]], HOW)
         assert done.gathered > 0
