@@ -5,24 +5,23 @@ from __future__ import annotations
 import tempfile
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import create_engine
 
+from catalog.sql.database import SqlDatabase
 from catalog.sql.migrate import MIGRATIONS
 from catalog.sql.open import open_catalog
-
-if TYPE_CHECKING:
-    from catalog.sql.database import SqlDatabase
 
 
 def new_catalog(path: Path, *, wait_seconds: float = 10.0) -> SqlDatabase:
     """The catalog at `path`, empty if there was none."""
-    if not path.exists():
-        path.write_bytes(_empty())
-    return open_catalog(path, wait_seconds=wait_seconds)
+    if path.exists():
+        return open_catalog(path, wait_seconds=wait_seconds)
+    # Its schema is this version's: nothing is left for `open_catalog` to do.
+    path.write_bytes(_empty())
+    return SqlDatabase(path, wait_seconds=wait_seconds)
 
 
 def older_catalog(path: Path, revision: str) -> None:

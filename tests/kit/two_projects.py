@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from httpapi.identity.basic import BasicIdentity
@@ -94,6 +95,11 @@ class TwoProjects:
         return User(self.server, name)
 
 
+@cache
+def _passwords() -> str:
+    return "".join(f"{name}:{hash_of(name, cost=4)}\n" for name in ("ann", "bob", "rea", "root"))
+
+
 @contextlib.contextmanager
 def two_projects(
     root: Path, *, block_size: int = 4096, disk: Disk | None = None, keep_deleted: float = 0.0
@@ -101,8 +107,7 @@ def two_projects(
     """The server, over the data directory `root / "data"`."""
     passwords = root / "htpasswd"
     if not passwords.exists():
-        names = ("ann", "bob", "rea", "root")
-        passwords.write_text("".join(f"{name}:{hash_of(name, cost=4)}\n" for name in names))
+        passwords.write_text(_passwords())
         (root / "accounts.toml").write_text(ACCOUNTS)
         for path in (passwords, root / "accounts.toml"):
             path.chmod(0o600)
