@@ -173,19 +173,19 @@ def locked(path: Path) -> Iterator[None]:
 
 def test_nobody_waits_for_ever_for_a_process_that_stands_still(path: Path) -> None:
     opened(path).append(data(1, 2, 3))
-    reader = SessionJournal(path, BLOCKS, Disk(), acknowledged=2, patience=0.3)
+    reader = SessionJournal(path, BLOCKS, Disk(), acknowledged=2, patience=1)
     with locked(path):
         began = time.monotonic()
-        with pytest.raises(StoreUnavailable, match=r"not free within 0 s: .* stopped or stuck"):
+        with pytest.raises(StoreUnavailable, match=r"not free within 1 s: .* stopped or stuck"):
             reader.count()
-        assert 0.3 <= time.monotonic() - began < 5
+        assert 1 <= time.monotonic() - began < 20
         # What was acknowledged is read all the same, and who comes later doesn't wait for what nobody gets.
         assert reader.records == 2
         began = time.monotonic()
         for work in (lambda: reader.append(data(4)), reader.count):
             with pytest.raises(StoreUnavailable):
                 work()
-        assert time.monotonic() - began < 0.3
+        assert time.monotonic() - began < 1
     assert ranges(reader) == [(1, 3)]
     reader.append(data(4))
     assert reader.count() == 4

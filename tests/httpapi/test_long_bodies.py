@@ -25,7 +25,7 @@ LENGTH = f"Content-Length: {len(DATA)}"
 
 @pytest.fixture
 def hasty(services: Services) -> Iterator[RunningServer]:
-    with RunningServer(services, body_timeout=0.6) as running:
+    with RunningServer(services, body_timeout=1) as running:
         yield running
 
 

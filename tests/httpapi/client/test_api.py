@@ -238,12 +238,12 @@ def test_a_slow_source_is_no_stall(small: SmallServer) -> None:
     image_id = small.add(data=None)
 
     async def source() -> AsyncIterator[memoryview]:
-        for _ in range(3):
-            await asyncio.sleep(0.5)
+        for _ in range(2):
+            await asyncio.sleep(0.9)
             yield memoryview(b"slow ")
 
-    ask(small.url, lambda api: api.upload(image_id, source(), None), stall_seconds=0.3)
-    assert small.data[image_id] == b"slow slow slow "
+    ask(small.url, lambda api: api.upload(image_id, source(), None), stall_seconds=0.6)
+    assert small.data[image_id] == b"slow slow "
 
 
 def test_a_download_begins_where_it_is_told(small: SmallServer) -> None:
