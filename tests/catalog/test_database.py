@@ -281,8 +281,6 @@ def test_a_lock_that_another_process_keeps_makes_the_catalog_unavailable_for_wri
             other.execute("BEGIN IMMEDIATE")
             with pytest.raises(CatalogUnavailable, match="locked"):
                 await images.create(services, ANNA, RAW)
-            with pytest.raises(CatalogUnavailable, match="locked"):
-                open_catalog(path, wait_seconds=0.05)
             assert await images.show(services, ANNA, made.id) == made
             other.execute("ROLLBACK")
         await images.create(services, ANNA, RAW)
@@ -371,6 +369,18 @@ def test_a_catalog_that_is_up_to_date_is_opened_while_another_process_writes(tmp
         with open_records(path, wait_seconds=0.1) as records:
             assert not records.read(lambda uow: uow.inventory.images())
         open_catalog(path, wait_seconds=0.1).close()
+
+
+def test_a_catalog_that_must_be_migrated_waits_for_another_process_that_writes(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.sqlite"
+    older_catalog(path, "0005")
+    with closing(sqlite3.connect(path, isolation_level=None)) as writing:
+        writing.execute("PRAGMA journal_mode = WAL")
+        writing.execute("BEGIN IMMEDIATE")
+        with pytest.raises(CatalogUnavailable, match="locked"):
+            bring_up(path, wait_seconds=0.05)
+        writing.execute("ROLLBACK")
+    bring_up(path)
 
 
 def test_a_newer_schema_is_refused_with_what_to_do(tmp_path: Path) -> None:
