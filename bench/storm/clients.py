@@ -19,7 +19,7 @@ from bench.images import MIB
 from bench.show import client
 from bench.show.collection.space import edit
 from bench.show.increments.delta import Pusher
-from bench.storm.oracle import Oracle, Tally, digest_of
+from bench.storm.oracle import Oracle, Tally, digest_of, is_explained
 
 if TYPE_CHECKING:
     import threading
@@ -244,7 +244,12 @@ def download(url: str, image: str) -> str:
 
 
 def alike(error: str) -> str:
-    """The last line of what a program or a server said, without the names, ports and numbers that differ."""
+    """The last line of what a program or a server said, without the names, ports and numbers that differ.
+
+    `forget` ends with a sum: of the reasons above it, one that nothing explains, or else the last.
+    """
     lines = [line for line in error.strip().splitlines() if line.strip()]
-    said = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{32,64}", "ID", lines[-1]) if lines else ""
+    whys = [line for line in lines if " is not deleted: " in line] or lines[-1:] or [""]
+    said = next((why for why in whys if not is_explained(why)), whys[-1])
+    said = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{32,64}", "ID", said)
     return re.sub(r"\d+", "N", re.sub(r"http://[^/]*/", "/", said))[:160]

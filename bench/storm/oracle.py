@@ -80,7 +80,7 @@ class Tally:
             if error:
                 self.cut[name] += 1
                 self.why[f"{name}: {error}"] += 1
-                if not _EXPLAINED.search(error):
+                if not is_explained(error):
                     self.unexplained[f"{name}: {error}"] += 1
             else:
                 self.done[name] += 1
@@ -89,6 +89,11 @@ class Tally:
         """So much was done by a run that came to its end."""
         with self._lock:
             self.work.setdefault(name, Counter()).update(work)
+
+
+def is_explained(error: str) -> bool:
+    """Whether it is what a kill or a freeze leads to."""
+    return _EXPLAINED.search(error) is not None
 
 
 def digest_of(file: Path) -> str:
