@@ -63,8 +63,8 @@ class Ledger(Protocol):
         """A snapshot of this moment."""
         ...
 
-    def certain_roots(self) -> Roots:
-        """A snapshot that no transaction which ended before it, well or not, changes afterwards.
+    def certain_roots(self) -> Roots | None:
+        """A snapshot that no transaction which ended before it, well or not, changes afterwards; None on a full disk.
 
         One that failed in its commit, or whose process died there, may be in a database's log all the same, and come
         about after a crash, as long as nothing was written after it.

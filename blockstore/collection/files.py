@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from blockstore.listing import Listed
     from blockstore.roots import Ledger, Roots
 
-    Snapshot = Callable[[], Roots]
+    Snapshot = Callable[[], Roots | None]
 
 MANIFEST: Final = manifest.SUFFIX
 BESIDE: Final = (listing.places, listing.seconds)
@@ -56,7 +56,8 @@ def remove_retired(store: BareStore, ledger: Ledger, roots: Roots) -> list[Liste
 def unnamed_manifests(store: BareStore, roots: Snapshot, certain: Snapshot) -> Iterator[Sequence[Listed]]:
     """Manifests' files that nobody ever names, some at a time; locked until the next ones are asked for.
 
-    As the `certain` snapshot says, which is read under their locks; the other one only tells which to look at.
+    As the `certain` snapshot says, which is read under their locks; the other one only tells which to look at. None of
+    them where there is no certain one.
     """
     found = listing.manifests(store.root)
     yield from _nobodys(found, roots, certain, lambda now, name: name in now.live or name in now.retired)
@@ -103,6 +104,9 @@ def _nobodys(
             free = [each for each in some if _lock(each.path, locks)]
             if free:
                 now = certain()
+                if now is None:
+                    # On a full disk they are left to the next run, which has the room that this one makes.
+                    return
                 yield [each for each in free if not is_named(now, each.name)]
 
 

@@ -21,6 +21,7 @@ from blockstore.findings import Finding
 from blockstore.roots import ManifestRoot, PinRoot, Roots
 from catalog.health import HarmedImage, Health, health_of, named
 from catalog.model.deleted import KEEP_DELETED
+from catalog.model.errors import CatalogFull
 from catalog.model.manifest import ManifestState
 from catalog.model.pin import UploadKind
 from catalog.usecases import coalescing, uploads
@@ -212,9 +213,12 @@ class CatalogLedger:
 
         return self.records.read(look)
 
-    def certain_roots(self) -> Roots:
-        """See the contract."""
-        self.records.write(lambda uow: uow.inventory.settle())
+    def certain_roots(self) -> Roots | None:
+        """See the contract: something must be written for it."""
+        try:
+            self.records.write(lambda uow: uow.inventory.settle())
+        except CatalogFull:
+            return None
         return self.roots()
 
     def forget_retired(self, names: Sequence[str]) -> int:

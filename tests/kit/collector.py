@@ -63,9 +63,8 @@ class WatchedLedger:
         self._acts.pop(self._snapshots, lambda: None)()
         return roots
 
-    def certain_roots(self) -> Roots:
-        self._ledger.certain_roots()
-        return self.roots()
+    def certain_roots(self) -> Roots | None:
+        return None if self._ledger.certain_roots() is None else self.roots()
 
     def forget_retired(self, names: Sequence[str]) -> object:
         return self._ledger.forget_retired(names)

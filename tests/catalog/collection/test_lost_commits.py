@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from blockstore import listing
-from catalog.model.errors import CatalogUnavailable
+from catalog.model.errors import CatalogFull, CatalogUnavailable
+from catalog.sql.inventory import SqlInventory
 from catalog.sql.records import open_records
 from catalog.usecases.administration import roots_of
 from tests.kit.collector import ALL, collected
@@ -90,6 +91,31 @@ def test_a_collection_takes_no_file_that_a_lost_commit_of_an_upload_names(tmp_pa
         assert (await collected(service.store, how=replace(ALL, dry_run=dry_run))).manifests_removed == 1
         assert live(after_a_crash(catalog.path, tmp_path / "crashed")) <= there(root)
         assert len(there(root)) == dry_run
+
+    with image_service(root) as service:
+        asyncio.run(scene(service))
+
+
+def test_where_the_catalog_is_full_a_collection_leaves_what_has_no_record_to_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "data"
+
+    def full(_inventory: SqlInventory) -> None:
+        raise CatalogFull("no space is left")
+
+    async def scene(service: ImageService) -> None:
+        await service.pushed(OTHER)
+        image = await service.new()
+        FailingCatalog(service, root)
+        with pytest.raises(CatalogUnavailable):
+            await service.put(image, DATA)
+        monkeypatch.setattr(SqlInventory, "settle", full)
+        assert (await collected(service.store)).manifests_removed == 0
+        assert len(there(root)) == 2
+        monkeypatch.undo()
+        assert (await collected(service.store)).manifests_removed == 1
+        assert len(there(root)) == 1
 
     with image_service(root) as service:
         asyncio.run(scene(service))
