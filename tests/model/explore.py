@@ -10,6 +10,7 @@ This is sound because every step and every rule treats them alike: exchanged par
 
 from __future__ import annotations
 
+import gc
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
@@ -223,4 +224,11 @@ def _in_parts(fields: Fields, rule: Rule) -> Callable[[int], str | None]:
 
 def explore(model: Model, most: int = MOST) -> Explored:
     """All that `model` can come to, or the shortest way to a broken rule. AssertionError beyond `most` states."""
-    return _Exploration(model).run(most)
+    # Nothing that is made has cycles: Python's collector would walk over all parts and steps, again and again.
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        return _Exploration(model).run(most)
+    finally:
+        if was_on:
+            gc.enable()
