@@ -9,7 +9,7 @@ LISTEN ?= 127.0.0.1:9292
 DATA ?= ./data
 WORKERS ?= 2
 # Where tests write that have their data to themselves: in memory if there is room, so that no sync waits for a disk and
-# the cores are busy. `make test-unit ROOM=/var/tmp` runs them on one.
+# the cores are busy. `make test-unit ROOM=/var/tmp` runs them on one. A client's files are on a disk (tests/kit/disk_room.py).
 ROOM ?= $(shell if grep -q '^[^ ]* /dev/shm [^ ]* rw' /proc/mounts && ! grep -q '^[^ ]* /dev/shm .*noexec' /proc/mounts && \
   [ "$$(df --output=avail -m /dev/shm | tail -n 1)" -ge 1024 ]; then echo /dev/shm; else echo "$${TMPDIR:-/tmp}"; fi)
 # Compiled once, not anew by each of the thousand processes that tests start.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from httpapi.cli.root import run
+from tests.kit.disk_room import disk_room
 from tests.kit.small_server import SmallServer
 
 if TYPE_CHECKING:
@@ -41,3 +42,10 @@ def drystone(server: RunningServer, capfd: pytest.CaptureFixture[str], monkeypat
         return code, out, err
 
     return call
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """On a disk: of files in memory a client remembers nothing."""
+    with disk_room() as directory:
+        yield directory
