@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 SUFFIX = ".manifest"
 SECOND: Final = ".second"
+_AT_ONCE: Final = 32
+"""Leaves that are read together by who wants them all: a megabyte."""
 log = logging.getLogger(__name__)
 
 
@@ -126,13 +128,29 @@ class ManifestFile:
         return int(np.searchsorted(self._directory["key"], offset, side="right")) - 1
 
     def digests(self) -> Iterator[NDArray[np.uint8]]:
-        """The digests of the data blocks that this manifest itself lists, leaf by leaf: shape (up to 1,024, 32).
+        """The digests of the data blocks that this manifest itself lists, some leaves at a time: shape (n, 32).
 
         In the order of the image, a block twice if it is there twice; holes and what a base has are left out.
         """
-        for at in range(len(self._directory)):
-            names = self.leaf_at(at)["digest"]
-            yield names[names.any(axis=1)] if self.header.holes else names
+        for first in range(0, len(self._directory), _AT_ONCE):
+            rows = self._directory[first : first + _AT_ONCE]
+            together = self._together(rows)
+            leaves = (self.leaf_at(first + at) for at in range(len(rows))) if together is None else (together,)
+            for leaf in leaves:
+                names = leaf["digest"]
+                yield names[names.any(axis=1)] if self.header.holes else names
+
+    def _together(self, rows: NDArray[np.void]) -> NDArray[np.void] | None:
+        """Leaves of a fixed-size image in one read, which halves what marking costs; None if that won't do."""
+        lengths = rows["count"].astype(np.int64) * self._row.itemsize
+        offsets = rows["offset"].astype(np.int64)
+        if not self.header.is_fixed or (offsets[1:] != (offsets + lengths)[:-1]).any():
+            return None
+        try:
+            data = os.pread(self._fd, int(lengths.sum()), int(offsets[0]))
+        except OSError:
+            return None
+        return manifest_leaf.decode_leaves(data, rows, self.header)
 
     def keys(self) -> list[int]:
         """The keys of all leaves, ascending: block numbers / 1,024, or the offsets of content-defined ones."""

@@ -62,6 +62,25 @@ def decode_leaf(data: bytes, row: np.void, header: Header, what: str) -> NDArray
     return leaf
 
 
+def decode_leaves(data: bytes, rows: NDArray[np.void], header: Header) -> NDArray[np.void] | None:
+    """Leaves that follow one another, as one array of LEAF_ROW; None if one is not as `decode_leaf` wants it."""
+    counts = rows["count"].astype(np.int64)
+    ends = np.cumsum(counts) * LEAF_ROW.itemsize
+    if not counts.all() or len(data) != ends[-1]:
+        return None
+    begins = ends - counts * LEAF_ROW.itemsize
+    whole = memoryview(data)
+    for begin, end, name in zip(begins.tolist(), ends.tolist(), rows["digest"], strict=True):
+        if digest.digest(whole[begin:end]) != name.tobytes():
+            return None
+    leaves = np.frombuffer(data, dtype=LEAF_ROW)
+    numbers = leaves["number"]
+    own = numbers // LEAF_BLOCKS == np.repeat(rows["key"], counts)
+    if not own.all() or not (numbers[1:] > numbers[:-1]).all() or numbers[-1] >= header.blocks:
+        return None
+    return leaves
+
+
 def decode_content_leaf(data: bytes, row: np.void, end: int, header: Header, what: str) -> NDArray[np.void]:
     """A leaf as an array of CONTENT_ROW whose blocks lie without a gap from its key to `end`, in bytes; else Damaged.
 

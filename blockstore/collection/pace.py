@@ -1,7 +1,7 @@
 """How a collection shares the machine with those who serve.
 
 It reads at most so fast. Beside others it rests as long as a change of the index took, and stays off the processor
-twice as long as on it: then uploads keep four fifths of two cores, whatever the system makes of priorities.
+more than twice as long as on it: then uploads keep four fifths of two cores, whatever the system makes of priorities.
 Where others kept it waiting, for a processor, the disk or the index's lock, they had their turn: that counts as rest.
 """
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 LONGEST_REST: Final = 1.0
 SLICE: Final = 0.05
 """Seconds of processor time between two rests."""
-REST: Final = 2.0
+REST: Final = 2.2
 """Seconds off the processor for a second on it."""
 LOOK_AGAIN: Final = 5.0
 """Seconds between two looks at who else is there."""

@@ -14,6 +14,7 @@ from blockstore.disk import Disk
 from blockstore.errors import Damaged, Missing, StoreFull
 from blockstore.manifest import ManifestFile, second_of
 from blockstore.manifest_copies import HALF_MADE, check_copy, copies_of, mend, remove_half_made
+from blockstore.manifest_format import HEADER_SIZE
 from blockstore.store import BlockStore
 from chunker.cutting import Cutting
 from tests.kit.filled_store import MAP, flip
@@ -87,6 +88,28 @@ def test_a_copy_that_is_gone_or_short_is_made_again(store: BlockStore, tmp_path:
         assert read_image(store, [link(result)]) == DATA
         mend(first, result.manifest.digest, copy, Disk())
         assert copy.read_bytes() == right
+
+
+def names_in(path: Path, digest: bytes) -> bytes:
+    with closing(ManifestFile(path, digest, lambda *_: None)) as manifest:
+        return b"".join(names.tobytes() for names in manifest.digests())
+
+
+@pytest.mark.parametrize("byte", [0, 1, 3, 20], ids=["number", "number, too", "number beyond all", "name"])
+def test_all_names_come_out_though_a_leaf_among_those_read_at_once_is_damaged(
+    store: BlockStore, tmp_path: Path, byte: int
+) -> None:
+    result = write_image(store, [DATA], block_size=BLOCK)
+    path, digest = manifest_in(tmp_path), result.manifest.digest
+    right = names_in(path, digest)
+    assert len(right) == 1501 * 32
+    for row in (0, 1023, 1024, 1500):
+        at = 8 * (HEADER_SIZE + 36 * row + byte)
+        flip(path, at)
+        assert names_in(path, digest) == right
+        flip(path, at)
+    path.write_bytes(path.read_bytes()[:HEADER_SIZE])
+    assert names_in(path, digest) == right
 
 
 def test_a_leaf_of_each_copy_may_be_damaged(store: BlockStore, tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ _ROUNDS = 3
 _IN_SHORT = 0.25  # of a bound is asked for: the start of a program is a good part of so small a scan
 _UPLOAD, _UPLOAD_IN_SHORT = 128 * MIB, 16 * MIB
 _BLOCK: Final = 65536
-_USUAL = 6.0  # seconds of uploads with nothing beside them, in each round
+_USUAL = 8.0  # seconds of uploads with nothing beside them, before and after each collection
 _WAITED_IN_VAIN: Final = 3  # the exit code
 _LEAST = 2  # uploads that were under way from their beginning to their end beside the collector
 
@@ -147,10 +147,8 @@ def _beside_uploads(room: Room, store: _Store, rounds: int) -> Generator[Figure,
     compressible_image(image, _UPLOAD_IN_SHORT if room.short else _UPLOAD, seed=1)
     usual, beside, collecting = [], [], []
     with Server(store.data) as server:
+        usual += _usual(server, image)
         for _ in range(rounds):
-            with Uploads(server.url, image) as uploads:
-                uploads.wait(_USUAL)
-            usual += uploads.speeds()
             with Uploads(server.url, image) as uploads:
                 uploads.wait(0)
                 began = time.monotonic()
@@ -158,6 +156,8 @@ def _beside_uploads(room: Room, store: _Store, rounds: int) -> Generator[Figure,
                 collecting.append(seconds["mark"] + seconds["condemn"])
                 ended = time.monotonic()
             beside += uploads.speeds(began, ended)
+            # Before and after each: the machine is not as fast in one minute as in the next.
+            usual += _usual(server, image)
     scan = statistics.median(store.scans)
     slower = Ratio("beside uploads", statistics.median(collecting), scan, "plain scan, alone", "s")
     what, detail = "mark and condemn beside uploads", (_exact(slower),)
@@ -170,6 +170,12 @@ def _beside_uploads(room: Room, store: _Store, rounds: int) -> Generator[Figure,
     counts = f"medians of {len(beside)} and {len(usual)} uploads of {image.stat().st_size / MIB:.0f} MiB of new bytes"
     bound = asked(room, UPLOADS, 0.5)
     yield at_least("uploads beside it, of their usual speed", kept.value, bound, "times", (str(kept), counts))
+
+
+def _usual(server: Server, image: Path) -> list[float]:
+    with Uploads(server.url, image) as uploads:
+        uploads.wait(_USUAL)
+    return uploads.speeds()
 
 
 class Uploads:
