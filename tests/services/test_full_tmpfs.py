@@ -53,14 +53,19 @@ def test_a_full_disk_is_413_or_503_and_the_server_goes_on_when_there_is_space(sm
         assert server.call("GET", f"/v2/images/{held}/file") == (200, HELD)
 
 
-def test_on_a_full_disk_an_image_is_deleted_and_its_space_comes_back(small_disk: Path) -> None:
-    data, filler = small_disk / "data", small_disk / "filler"
+def two_images(data: Path) -> list[str]:
+    """HELD and FITS, each in a pack of its own, which is sealed when its dead writer's is adopted."""
     images = []
-    # Each in a pack of its own, which is sealed when its dead writer's is adopted.
     for bytes_of in (HELD, FITS):
         with ServeProcess(data) as server:
             images.append(server.new_image())
             assert server.call("PUT", f"/v2/images/{images[-1]}/file", bytes_of)[0] == 204
+    return images
+
+
+def test_on_a_full_disk_an_image_is_deleted_and_its_space_comes_back(small_disk: Path) -> None:
+    data, filler = small_disk / "data", small_disk / "filler"
+    images = two_images(data)
     with ServeProcess(data) as server:
         fill(filler)
         assert server.call("DELETE", f"/v2/images/{images[0]}")[0] == 204
@@ -73,11 +78,7 @@ def test_on_a_full_disk_an_image_is_deleted_and_its_space_comes_back(small_disk:
 
 def test_what_a_deletion_was_given_of_a_full_disk_may_be_gone_before_it_is_collected(small_disk: Path) -> None:
     data = small_disk / "data"
-    images = []
-    for bytes_of in (HELD, FITS):
-        with ServeProcess(data) as server:
-            images.append(server.new_image())
-            assert server.call("PUT", f"/v2/images/{images[-1]}/file", bytes_of)[0] == 204
+    images = two_images(data)
     with ServeProcess(data) as server:
         fill(small_disk / "filler")
         assert server.call("DELETE", f"/v2/images/{images[0]}")[0] == 204
