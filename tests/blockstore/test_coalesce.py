@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,9 +15,11 @@ from catalog.model.manifest import StoredManifest
 from catalog.stores.blocks import StoredBlocks
 from tests.kit.faulty_disk import FailingDisk
 from tests.kit.images_in_store import link, read_image, write_image
+from tests.kit.open_files import none_left_open
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from blockstore.block import Place
 
@@ -54,10 +55,9 @@ def files(tmp_path: Path) -> set[Path]:
 
 def test_a_flat_manifest_is_the_image_without_its_ancestors(store: BlockStore, tmp_path: Path) -> None:
     chain, data = a_chain(store)
-    before = len(list(Path("/proc/self/fd").iterdir()))
-    built = store.flattening(chain).run()
-    built.hold.release()
-    assert len(list(Path("/proc/self/fd").iterdir())) <= before
+    with none_left_open():
+        built = store.flattening(chain).run()
+        built.hold.release()
     assert (built.base, built.depth) == (None, 0)
     for path in files(tmp_path):
         if path.stem != built.name:

@@ -7,7 +7,6 @@ import errno
 import os
 import random
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,10 +20,12 @@ from blockstore.store import BlockStore, StoreOptions
 from catalog.stores.blocks import StoredBlocks
 from chunker.cutting import CutKind, Cutting
 from tests.kit.images_in_store import acquire, link, read_image, write_image
+from tests.kit.open_files import none_left_open
 from tests.kit.pieces_source import PiecesSource
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from blockstore.manifest_writer import ManifestWriter
 
@@ -193,10 +194,11 @@ def test_a_damaged_block_is_stored_anew_with_the_next_upload_and_heals_the_first
 def test_an_increment_gives_back_every_file_it_opened(tmp_path: Path) -> None:
     store = BlockStore.open(tmp_path, OPTIONS)
     chain = [link(write_image(store, [DATA]))]
-    before = len(list(Path("/proc/self/fd").iterdir()))
-    for number in range(10):
-        chain = [link(write_image(store, [DATA[:-1] + bytes([number])], base=chain)), *chain]
-    assert len(list(Path("/proc/self/fd").iterdir())) <= before
+    with none_left_open():
+        for number in range(10):
+            child = write_image(store, [DATA[:-1] + bytes([number])], base=chain)
+            child.manifest.hold.release()
+            chain = [link(child), *chain]
     store.close()
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,9 +25,11 @@ from blockstore.manifest_format import (
 from blockstore.manifest_leaf import LEAF_ROW
 from chunker.cutting import CutKind, Cutting
 from tests.blockstore.shelf import BASE_HEADER, BLOCK, STORE, Shelf, forge, name
+from tests.kit.open_files import none_left_open
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 CUTTING = Cutting(CutKind.FIXED, BLOCK)
 u32, u64 = st.integers(0, (1 << 32) - 1), st.integers(0, (1 << 64) - 1)
@@ -103,7 +104,9 @@ def test_a_whole_image_gives_its_blocks_and_holes_between_them(
 def test_an_empty_image_has_no_leaves(shelf: Shelf) -> None:
     path, its_digest = shelf.write(0, {})
     assert path.stat().st_size == HEADER_SIZE
-    assert ManifestFile(path, its_digest).keys() == []
+    manifest = ManifestFile(path, its_digest)
+    assert manifest.keys() == []
+    manifest.close()
     assert shelf.blocks((path, its_digest)) == []
 
 
@@ -212,11 +215,8 @@ def test_rows_have_no_padding() -> None:
 
 @pytest.fixture(autouse=True)
 def _no_descriptor_is_left_open() -> Iterator[None]:
-    descriptors = Path("/proc/self/fd")
-    before = {path.name for path in descriptors.iterdir()}
-    yield
-    # One is that of the listing itself.
-    assert len({path.name for path in descriptors.iterdir()} - before) <= 1
+    with none_left_open():
+        yield
 
 
 def test_a_sum_does_not_replace_the_digest(shelf: Shelf) -> None:

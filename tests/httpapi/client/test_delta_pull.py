@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,10 +18,12 @@ from httpapi.client.update_target import UpdatedDevice, UpdatedFile, make_zeros,
 from tests.kit.changing_disk import BLOCK, ChangingDisk
 from tests.kit.image_service import image_service
 from tests.kit.kept_report import KeptReport
+from tests.kit.open_files import none_left_open
 from tests.kit.running_server import RunningServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from httpapi.client.pull import PullResult
 
@@ -213,24 +214,19 @@ def test_zeros_become_holes(tmp_path: Path) -> None:
 
 def test_what_is_complete_is_left_as_it_is_after_an_interruption(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"old")
-    before = descriptors()
-    target = open_update(str(tmp_path / "file"), [], force=True)
-    assert target is not None
-    target.prepare(3)
-    target.put(0, memoryview(b"new"))
-    target.finish()
-    assert "was complete already" in target.leave()
-    assert (tmp_path / "file").read_bytes() == b"new"
-    assert descriptors() == before
+    with none_left_open():
+        target = open_update(str(tmp_path / "file"), [], force=True)
+        assert target is not None
+        target.prepare(3)
+        target.put(0, memoryview(b"new"))
+        target.finish()
+        assert "was complete already" in target.leave()
+        assert (tmp_path / "file").read_bytes() == b"new"
     device = UpdatedDevice(str(tmp_path / "file"), [])
     device.prepare(3)
     device.put(0, memoryview(b"all"))
     device.finish()
     assert device.leave().endswith("was complete already")
-
-
-def descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def test_a_file_that_cannot_be_read_may_be_replaced(

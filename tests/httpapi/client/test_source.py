@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import os
 import threading
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from httpapi.client.errors import SourceRefused
 from httpapi.client.source import PIECE, ZEROS, FileSource, Source, StreamSource, open_source
+from tests.kit.open_files import none_left_open
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def read_all(source: Source, piece: int = PIECE) -> bytes:
@@ -80,10 +84,8 @@ def test_what_cannot_be_pushed_is_refused_with_a_reason(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", ["/proc/cpuinfo", "/proc/self/environ", "/proc/version"])
 def test_what_the_kernel_makes_up_is_refused_by_name_and_with_a_way(path: str) -> None:
-    before = len(list(Path("/proc/self/fd").iterdir()))
-    with pytest.raises(SourceRefused, match=rf"{path}.*`cat {path} \| drystone push - --name NAME`"):
+    with none_left_open(), pytest.raises(SourceRefused, match=rf"{path}.*`cat {path} \| drystone push - --name NAME`"):
         open_source(path)
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_a_read_that_fails_names_the_file_and_the_byte(tmp_path: Path) -> None:

@@ -7,13 +7,17 @@ import select
 import socket
 import stat
 import threading
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from httpapi.client.errors import TargetRefused
 from httpapi.client.file_target import HOLE
 from httpapi.client.target import PIECE, DeviceTarget, NamedStreamTarget, open_target
+from tests.kit.open_files import none_left_open
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def names_in(directory: Path) -> list[str]:
@@ -31,10 +35,6 @@ def test_an_existing_file_is_kept_unless_forced(tmp_path: Path) -> None:
     assert path.read_bytes() == b"precious"
     target.finish()
     assert path.read_bytes() == b"new"
-
-
-def descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def leftover(directory: Path, name: str, content: bytes = b"old") -> Path:
@@ -183,16 +183,17 @@ def test_what_became_a_directory_meanwhile_is_refused(tmp_path: Path) -> None:
 
 
 def test_refusals_name_the_file_and_leave_no_descriptor(tmp_path: Path) -> None:
-    before = descriptors()
-    target = open_target(str(tmp_path / "disk"))
-    with pytest.raises(TargetRefused, match=rf"cannot make {tmp_path / 'disk'} {2**63 - 1} bytes long: File too large"):
-        target.begin(2**63 - 1)
-    assert target.discard() == f"the incomplete {tmp_path / 'disk'} is removed"
-    first = open_target(str(tmp_path / "disk"))
-    with pytest.raises(TargetRefused, match="another pull is writing"):
-        open_target(str(tmp_path / "disk"))
-    first.discard()
-    assert descriptors() == before
+    with none_left_open():
+        target = open_target(str(tmp_path / "disk"))
+        with pytest.raises(
+            TargetRefused, match=rf"cannot make {tmp_path / 'disk'} {2**63 - 1} bytes long: File too large"
+        ):
+            target.begin(2**63 - 1)
+        assert target.discard() == f"the incomplete {tmp_path / 'disk'} is removed"
+        first = open_target(str(tmp_path / "disk"))
+        with pytest.raises(TargetRefused, match="another pull is writing"):
+            open_target(str(tmp_path / "disk"))
+        first.discard()
     assert names_in(tmp_path) == []
 
 
@@ -238,14 +239,13 @@ def test_holes_lie_between_the_runs_of_data(tmp_path: Path) -> None:
 
 
 def test_what_is_neither_file_nor_device_gets_a_stream() -> None:
-    before = descriptors()
-    target = open_target(os.devnull)
-    assert isinstance(target, NamedStreamTarget)
-    target.begin(4)
-    target.write(0, memoryview(b"gone"))
-    target.finish()
-    assert "got it all" in target.discard()
-    assert descriptors() == before
+    with none_left_open():
+        target = open_target(os.devnull)
+        assert isinstance(target, NamedStreamTarget)
+        target.begin(4)
+        target.write(0, memoryview(b"gone"))
+        target.finish()
+        assert "got it all" in target.discard()
 
 
 def test_a_full_device_is_named() -> None:
