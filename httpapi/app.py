@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from httpapi.middlewares import IDENTITY, IN_FLIGHT, InFlight, admit, answer_errors, observe, stamp
+from httpapi.middlewares import IDENTITY, IN_FLIGHT, InFlight, admit, answer_errors, observe, show_errors, stamp
 from httpapi.proxies import WAY_IN, WayIn
 from httpapi.routes import add_routes, tables
 
@@ -25,7 +25,7 @@ def build_app(
     probes: ProbeHandlers | None = None,
 ) -> web.Application:
     """The application over these services; `body_timeout` in seconds. Call it inside a running loop."""
-    app = web.Application(middlewares=[observe, answer_errors, admit])
+    app = web.Application(middlewares=[observe, show_errors, answer_errors, admit])
     app[IN_FLIGHT] = InFlight()
     app[IDENTITY] = identity
     app[WAY_IN] = way_in or WayIn()

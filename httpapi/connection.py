@@ -98,7 +98,7 @@ class Connection(TimedConnection):
         """The answer to a request that no handler answered: unreadable, or a defect of ours, which is logged."""
         if status >= 500:
             super().handle_error(request, status, exc, message)
-            response = error_response(
+            response: web.Response = error_response(
                 status, "The server met a defect of its own; its log has the trace.", "internal-error"
             )
         elif self._unknown_method is not None:

@@ -70,10 +70,27 @@ def status_of(error: Exception) -> HTTPStatus:
     )
 
 
-def error_response(status: int, message: str, code: str) -> web.Response:
+class ErrorResponse(web.Response):
+    """An error answer: JSON in the reference's shape, until `become_page` is called."""
+
+    def __init__(self, status: int, message: str, code: str) -> None:
+        body = json.dumps(wire.error_document(status, message)).encode()
+        headers = {ERROR_HEADER: code, "Vary": "Accept"}
+        super().__init__(status=status, body=body, content_type="application/json", headers=headers)
+        self._message = message
+
+    def become_page(self) -> None:
+        """Say the same in HTML, in which nothing may run and nothing is loaded."""
+        self.body = wire.error_page(self.status, self._message).encode(errors="backslashreplace")
+        self.content_type = "text/html"
+        self.charset = "utf-8"
+        self.headers["Content-Security-Policy"] = "default-src 'none'; frame-ancestors 'none'"
+        self.headers["X-Content-Type-Options"] = "nosniff"
+
+
+def error_response(status: int, message: str, code: str) -> ErrorResponse:
     """An error answer in the reference's shape."""
-    body = json.dumps(wire.error_document(status, message)).encode()
-    return web.Response(status=status, body=body, content_type="application/json", headers={ERROR_HEADER: code})
+    return ErrorResponse(status, message, code)
 
 
 def response_for(error: catalog.CatalogError | blocks.BlockstoreError | wire.WireError) -> web.Response:

@@ -14,11 +14,12 @@ from httpapi import admission
 from httpapi.access_log import ACCESS_LINE, AccessLine, logged_path
 from httpapi.caller import CALLER, arrival_of
 from httpapi.cause import CAUSE, Cause
-from httpapi.error_table import KNOWN_ERRORS, SERVER_NAME, error_response, response_for
+from httpapi.error_table import KNOWN_ERRORS, SERVER_NAME, ErrorResponse, error_response, response_for
 from httpapi.metrics.requests import REQUEST_METER
 from httpapi.proxies import client_of
 from httpapi.request_id import REQUEST_ID, REQUEST_ID_HEADER, global_id_of, new_request_id
 from httpapi.wire.errors import WireError
+from httpapi.wire.reading import prefers_page
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -94,6 +95,15 @@ async def _by_name(request: web.Request, handler: Handler, line: AccessLine) -> 
     finally:
         if (caller := request.get(CALLER)) is not None:
             line.user, line.project = caller.user, caller.project
+
+
+@web.middleware
+async def show_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give errors as a page to whoever prefers one."""
+    response = await handler(request)
+    if isinstance(response, ErrorResponse) and prefers_page(",".join(request.headers.getall("Accept", []))):
+        response.become_page()
+    return response
 
 
 @web.middleware

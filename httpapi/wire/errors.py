@@ -22,6 +22,7 @@ WireError
 
 from __future__ import annotations
 
+from html import escape
 from http import HTTPStatus
 from typing import ClassVar
 
@@ -150,3 +151,12 @@ def error_document(status: int, message: str) -> dict[str, str]:
     """The JSON body of an error: exactly the three keys that the reference's clients read."""
     phrase = HTTPStatus(status).phrase
     return {"message": message, "code": f"{status} {phrase}", "title": phrase}
+
+
+def error_page(status: int, message: str) -> str:
+    """The same as a page for people. What others wrote stands in it as text, whatever it is."""
+    title = escape(f"{status} {HTTPStatus(status).phrase}")
+    return (
+        f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{title}</title></head>\n'
+        f"<body>\n<h1>{title}</h1>\n<p>{escape(message)}</p>\n</body>\n</html>\n"
+    )

@@ -28,6 +28,12 @@ def wants_stored(accept: str | None) -> bool:
     return prefers(accept, STORED, "application/octet-stream")
 
 
+def prefers_page(accept: str | None) -> bool:
+    """Whether an Accept header ranks HTML above JSON, as browsers do; equals, wildcards and none mean JSON."""
+    page, usual = "text/html", "application/json"
+    return prefers(accept, page, usual) and not prefers(accept, usual, page)
+
+
 def prefers(accept: str | None, kind: str, usual: str) -> bool:
     """Whether an Accept header names this type itself, and not with q=0 or below the usual one.
 

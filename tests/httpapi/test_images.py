@@ -249,6 +249,6 @@ def test_a_caller_without_the_role_is_403_and_the_invisible_is_404(server: Runni
         assert put.status == 403
 
 
-@pytest.mark.parametrize("accept", ["*/*", "", "text/html", "application/json"])
-def test_errors_are_json_whatever_is_accepted(server: RunningServer, accept: str) -> None:
+@pytest.mark.parametrize("accept", ["*/*", "", "application/json", "text/plain"])
+def test_errors_are_json_for_who_does_not_prefer_a_page(server: RunningServer, accept: str) -> None:
     assert server.call("GET", f"/v2/images/{UNKNOWN}", headers={"Accept": accept}).json["title"] == "Not Found"
