@@ -14,11 +14,14 @@ from httpapi.handlers.deltas import DeltasHandlers
 from httpapi.handlers.image_blocks import ImageBlocksHandlers
 from httpapi.handlers.image_data import ImageDataHandlers
 from httpapi.handlers.images import ImagesHandlers
+from httpapi.handlers.info import InfoHandlers
 from httpapi.handlers.lineage import LineageHandlers
 from httpapi.handlers.probes import ProbeHandlers
+from httpapi.handlers.schemas import schema_handlers
 from httpapi.handlers.tasks import TasksHandlers
 from httpapi.health import Health
 from httpapi.metrics.scrape import Scrape
+from httpapi.wire.versions import advertised
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,6 +56,7 @@ def tables(services: Services, *, body_timeout: float, probes: ProbeHandlers | N
     tasks = TasksHandlers(services)
     lineage = LineageHandlers(services)
     deleted = DeletedHandlers(services)
+    info = InfoHandlers(services)
     discovery: Mapping[str, Handler] = {"GET": versions.versions, "HEAD": versions.versions}
     return RouteTables(
         open={
@@ -83,6 +87,11 @@ def tables(services: Services, *, body_timeout: float, probes: ProbeHandlers | N
             # Ours: to the reference a deleted image is gone.
             f"{V2}/images/{{image_id}}/actions/undelete": {"POST": deleted.undelete},
             f"{V2}/deleted": {"GET": deleted.list},
+            **{f"{V2}/schemas/{name}": {"GET": show} for name, show in schema_handlers(services.limits).items()},
+            f"{V2}/info/import": {"GET": info.imports},
+            f"{V2}/info/stores": {"GET": info.stores},
+            f"{V2}/info/stores/detail": {"GET": info.stores},
+            f"{V2}/info/usage": {"GET": info.usage},
             f"{V2}/tasks": {"GET": tasks.list},
             f"{V2}/tasks/{{id}}": {"GET": tasks.show},
             # Ours: the reference has no way to end a task.
@@ -93,6 +102,7 @@ def tables(services: Services, *, body_timeout: float, probes: ProbeHandlers | N
 
 def add_routes(app: web.Application, found: RouteTables, identity: Identity) -> None:
     """Put both tables into the application, with 405 for their other verbs and 404 for all other paths."""
+    app[versions.MINORS] = advertised(_below_v2(found.identified))
     for path, verbs in found.open.items():
         _add(app, path, verbs)
     for path, verbs in found.identified.items():
@@ -100,6 +110,10 @@ def add_routes(app: web.Application, found: RouteTables, identity: Identity) -> 
     for path in (UNKNOWN_VERSION, UNKNOWN_VERSION + "/{tail:.*}"):
         app.router.add_route("*", path, versions.choices, expect_handler=later)
     app.router.add_route("*", "/{tail:.*}", _nothing_here, expect_handler=later)
+
+
+def _below_v2(routes: Mapping[str, Mapping[str, Handler]]) -> set[str]:
+    return {f"{verb} {path.removeprefix(V2)}" for path, verbs in routes.items() for verb in verbs}
 
 
 def _add(app: web.Application, path: str, verbs: Mapping[str, Handler]) -> None:

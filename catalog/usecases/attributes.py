@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from catalog.model.errors import Invalid, ReadOnlyAttribute, ReservedAttribute
 from catalog.model.image import Visibility
+from catalog.model.known_properties import property_value
 from catalog.model.new_image import NewImage
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ def new_image(attributes: Mapping[str, object]) -> NewImage:
         check_settable(key)
         if key in _BASE:
             base[key] = _BASE[key](key, value)
-        else:
-            properties[key] = _text(key, value)
+        elif (kept := property_value(key, value)) is not None:
+            properties[key] = kept
     return NewImage(**base, properties=properties)
 
 

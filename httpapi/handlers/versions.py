@@ -7,6 +7,9 @@ from aiohttp import web
 from httpapi.proxies import base_url
 from httpapi.wire.versions import version_document
 
+MINORS: web.AppKey[tuple[int, ...]] = web.AppKey("minors", tuple)
+"""The minor versions that are told."""
+
 
 async def choices(request: web.Request) -> web.Response:
     """`/` and every unknown version: 300, so that clients choose from the list."""
@@ -24,4 +27,5 @@ async def healthcheck(_request: web.Request) -> web.Response:
 
 
 def _document(request: web.Request, *, status: int) -> web.Response:
-    return web.json_response(version_document(base_url(request)), status=status)
+    minors = request.app[MINORS]
+    return web.json_response(version_document(base_url(request), minors), status=status)

@@ -1,18 +1,55 @@
-"""The version document: what discovery reads at `/`, `/versions` and `/v2`."""
+"""The version document: what discovery reads at `/`, `/versions` and `/v2`, and the rule of what it says.
+
+A minor number changes no behaviour, every `v2.N` path is served alike: it advertises what came with it. Clients look
+for the very number before they try that, so a number is told if all that came with it is served, and not otherwise;
+gaps are nothing new to them, the reference has some by default.
+"""
 
 from __future__ import annotations
 
-# Newest first, as clients expect it. A minor number advertises what came with it and changes no behaviour: every
-# `v2.N` path is served alike. Clients try what is advertised, so a number stands here only once all of it is served.
-MINORS = (0,)
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+_IMAGE = "/images/{image_id}"
+_MEMBERS = frozenset(
+    {
+        f"GET {_IMAGE}/members", f"POST {_IMAGE}/members", f"GET {_IMAGE}/members/{{member_id}}",
+        f"PUT {_IMAGE}/members/{{member_id}}", f"DELETE {_IMAGE}/members/{{member_id}}",
+    }
+)  # fmt: skip
+_UPLOADS = frozenset({f"GET {_IMAGE}/file", f"PUT {_IMAGE}/file"})
+
+CAME_WITH: Final[Mapping[int, frozenset[str]]] = {
+    0: frozenset({"GET /images", "POST /images", f"GET {_IMAGE}", f"DELETE {_IMAGE}"}) | _UPLOADS,
+    1: frozenset({f"PATCH {_IMAGE}"}) | _MEMBERS,
+    2: frozenset({"GET /tasks", "POST /tasks", "GET /tasks/{id}", "GET /metadefs/namespaces"}),
+    3: frozenset({f"POST {_IMAGE}/actions/deactivate", f"POST {_IMAGE}/actions/reactivate"}),
+    5: _MEMBERS,  # visibility community, and shared for what has members
+    6: frozenset({"GET /info/import", f"PUT {_IMAGE}/stage", f"POST {_IMAGE}/import"}),
+    7: frozenset(),  # os_hidden, os_hash_algo and os_hash_value: attributes that every image here has
+    12: frozenset({f"GET {_IMAGE}/tasks"}),
+    17: frozenset({f"GET {_IMAGE}/locations", f"POST {_IMAGE}/locations"}),
+}
+"""Each minor number that could be told, with the routes below `/v2` that came with it.
+
+Those that are missing came with what no route tells: locations in a PATCH (4, 9), several stores (8, 10, 11, 15),
+quotas (13), the cache (14, 16, 18).
+"""
 
 
-def version_document(base_url: str) -> dict[str, list[dict[str, object]]]:
-    """The versions under `base_url` (scheme and host, no slash at the end); the newest one is CURRENT."""
+def advertised(served: Collection[str]) -> tuple[int, ...]:
+    """The minor numbers to tell of a service with these routes (`GET /images`, …), the newest first."""
+    return tuple(sorted((minor for minor, routes in CAME_WITH.items() if routes <= set(served)), reverse=True))
+
+
+def version_document(base_url: str, minors: Sequence[int]) -> dict[str, list[dict[str, object]]]:
+    """These versions under `base_url` (scheme and host, no slash at the end); the first, the newest, is CURRENT."""
     links = [{"rel": "self", "href": f"{base_url}/v2/"}]
     return {
         "versions": [
-            {"id": f"v2.{minor}", "status": "CURRENT" if minor == MINORS[0] else "SUPPORTED", "links": links}
-            for minor in MINORS
+            {"id": f"v2.{minor}", "status": "CURRENT" if minor == minors[0] else "SUPPORTED", "links": links}
+            for minor in minors
         ]
     }

@@ -109,3 +109,13 @@ def test_too_many_tags_or_properties_exceed_a_limit() -> None:
         Limits().check_new_image(NewImage(tags=frozenset(str(number) for number in range(129))))
     with pytest.raises(LimitExceeded, match="3 properties"):
         Limits(properties=2).check_new_image(NewImage(properties={"a": "", "b": "", "c": ""}))
+
+
+def test_a_property_that_names_an_image_is_an_id_or_none() -> None:
+    image_id = "6e0acd3c-0001-4fff-8fff-0123456789ab"
+    assert new_image({"kernel_id": image_id, "ramdisk_id": None}).properties == {"kernel_id": image_id}
+    for value in ("", "vmlinuz", image_id + "0", 7, [image_id]):
+        with pytest.raises(Invalid, match="ramdisk_id"):
+            new_image({"ramdisk_id": value})
+    with pytest.raises(Invalid, match="'architecture' must be a string"):
+        new_image({"architecture": None})

@@ -14,7 +14,7 @@ from httpapi.wire.errors import BadRequest, error_document
 from httpapi.wire.images import ImageRecord, list_links, parse_image
 from httpapi.wire.json_body import parse_json, parse_object
 from httpapi.wire.sizes import announced
-from httpapi.wire.versions import version_document
+from httpapi.wire.versions import CAME_WITH, advertised, version_document
 
 REFERENCE_KEYS = {
     "id", "name", "status", "visibility", "protected", "os_hidden", "checksum", "os_hash_algo", "os_hash_value",
@@ -64,11 +64,19 @@ def test_the_last_page_has_no_next_link() -> None:
 
 
 def test_the_version_document_lists_the_newest_first_as_current() -> None:
-    versions = version_document("http://h:1")["versions"]
+    versions = version_document("http://h:1", (7, 0))["versions"]
     assert [each["status"] for each in versions].count("CURRENT") == 1
     assert versions[0]["status"] == "CURRENT"
     assert all(each["links"] == [{"rel": "self", "href": "http://h:1/v2/"}] for each in versions)
-    assert [each["id"] for each in versions] == ["v2.0"]
+    assert [each["id"] for each in versions] == ["v2.7", "v2.0"]
+
+
+def test_a_version_is_told_once_all_that_came_with_it_is_served() -> None:
+    every = frozenset().union(*CAME_WITH.values())
+    assert advertised(every) == tuple(sorted(CAME_WITH, reverse=True))
+    for route in every:
+        told = advertised(every - {route})
+        assert set(CAME_WITH) - set(told) == {minor for minor, routes in CAME_WITH.items() if route in routes}
 
 
 def test_an_error_document_has_three_keys() -> None:

@@ -1,0 +1,40 @@
+"""What this service has to offer beside images: ways of import, stores, and what a project uses of its limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+
+from catalog.model.errors import NotFound
+from httpapi.body import refuse_body
+
+if TYPE_CHECKING:
+    from catalog.usecases.services import Services
+
+IMPORT_METHODS: Final[tuple[str, ...]] = ()
+"""The ways of import that are served, by their names in this API."""
+
+
+@dataclass(frozen=True, slots=True)
+class InfoHandlers:
+    """The paths below `/v2/info`."""
+
+    services: Services
+
+    async def imports(self, request: web.Request) -> web.Response:
+        """The ways of import; clients ask before they try one."""
+        refuse_body(request)
+        told = {"description": "Ways of import that this service has.", "type": "array", "value": [*IMPORT_METHODS]}
+        return web.json_response({"import-methods": told})
+
+    async def stores(self, request: web.Request) -> web.Response:
+        """404, as the reference has it where stores are not told apart."""
+        refuse_body(request)
+        raise NotFound("This service does not tell stores apart: there is one, and it has no name.")
+
+    async def usage(self, request: web.Request) -> web.Response:
+        """What the caller's project uses of each limit that it has: nothing, while projects have none here."""
+        refuse_body(request)
+        return web.json_response({"usage": {}})
