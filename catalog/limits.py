@@ -28,6 +28,7 @@ class Limits:
 
     properties: int = 128
     tags: int = 128
+    members: int = 128
     tag_length: int = 255
     key_length: int = 255
     value_length: int = 65535
@@ -59,6 +60,10 @@ class Limits:
             check_text(f"property {key[:40]!r}", value, self.value_length)
         _check_count("properties", len(new.properties), self.properties)
         self._check_text_bytes(new)
+
+    def check_members(self, number: int) -> None:
+        """Refuse so many members of an image: LimitExceeded."""
+        _check_count("members", number, self.members)
 
     def check_size(self, size: int) -> None:
         """Refuse bytes beyond the cap: LimitExceeded."""

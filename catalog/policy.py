@@ -2,13 +2,15 @@
 
 | act | who |
 |---|---|
-| see, list | admin; a reader: own images, public and community ones |
+| see, list | admin; a reader: own images, public and community ones, and those that are shared with the project |
 | download | whoever sees it, as a member; a deactivated image: admin only |
 | create | admin; a member, for the own project; as a child: of an image that the caller sees |
 | inherit blocks of a parent | whoever may download it, while it is active; an admin for others: if they see it, too |
 | modify, upload, delete, undelete | admin; a member of the project that owns the image |
 | see that a deleted image can be brought back | admin; a reader of the project that owned it |
-| make community, coalesce | as modify |
+| make community, coalesce, share with a project, take it from one | as modify |
+| see that an image is shared with a project | admin; a reader of the image's owner, or of that project |
+| say what a project thinks of an image that is shared with it | admin; a member of that project |
 | make public | admin |
 | know how much a child changed | whoever sees it and its parent; admin; a reader of the project that owns it |
 | see a task | admin; a reader of the project that owns it (an image's tasks: whoever sees the image) |
@@ -38,7 +40,7 @@ def visible(caller: Caller, image: Image) -> bool:
     """Whether the image exists, as far as the caller is told."""
     if caller.is_admin:
         return True
-    return caller.has("reader") and (_owns(caller, image.owner) or image.visibility in _SHOWN_BY_ID)
+    return caller.has("reader") and (_owns(caller, image.owner) or _shown_to(caller.project, image))
 
 
 def may_list(caller: Caller) -> bool:
@@ -87,7 +89,7 @@ def may_inherit(caller: Caller, image: Image, parent: Image) -> bool:
     if not may_download(caller, parent):
         return False
     own = not caller.is_admin and _owns(caller, image.owner)
-    return own or parent.owner == image.owner or parent.visibility in _SHOWN_BY_ID
+    return own or parent.owner == image.owner or _shown_to(image.owner, parent)
 
 
 def may_know_change(caller: Caller, image: Image, *, parent_visible: bool) -> bool:
@@ -109,18 +111,49 @@ def may_cancel(caller: Caller, task: Task) -> bool:
 
 
 def listing_scope(caller: Caller, query: ImageQuery) -> Scope:
-    """Whose images a listing reaches: the own and the public ones, community ones only when asked for."""
+    """Whose images a listing reaches: the own, the public, what is shared; community ones only when asked for."""
     if query.every_visibility:
         others = _SHOWN_BY_ID
     elif query.visibility is None:
         others = frozenset({Visibility.PUBLIC})
     else:
         others = _SHOWN_BY_ID & {query.visibility}
-    return Scope(everything=caller.is_admin, project=caller.project, others=others)
+    shared = query.every_visibility or query.visibility in {None, Visibility.SHARED}
+    return Scope(
+        everything=caller.is_admin,
+        project=caller.project,
+        others=others,
+        answers=query.answers if shared else frozenset(),
+    )
+
+
+def may_add_member(caller: Caller, image: Image) -> bool:
+    """Whether the caller may share the image with another project."""
+    return may_modify(caller, image)
+
+
+def may_delete_member(caller: Caller, image: Image) -> bool:
+    """Whether the caller may take the image from a project that it is shared with: not the project itself."""
+    return may_modify(caller, image)
+
+
+def may_see_member(caller: Caller, image: Image, project: str) -> bool:
+    """Whether the caller, who sees the image, may know that it is shared with the project: owner, and itself."""
+    return caller.is_admin or (caller.has("reader") and (_owns(caller, image.owner) or _owns(caller, project)))
+
+
+def may_answer(caller: Caller, image: Image, project: str) -> bool:  # noqa: ARG001 - the image's owner has no say
+    """Whether the caller may say what the project thinks of the image: not the image's owner."""
+    return caller.is_admin or (caller.has("member") and _owns(caller, project))
 
 
 def _may_change(caller: Caller, owner: str | None) -> bool:
     return caller.is_admin or (caller.has("member") and _owns(caller, owner))
+
+
+def _shown_to(project: str | None, image: Image) -> bool:
+    """Whether a project that does not own the image sees it by its id."""
+    return image.visibility in _SHOWN_BY_ID or image.is_shared_with(project)
 
 
 def _owns(caller: Caller, owner: str | None) -> bool:

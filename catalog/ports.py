@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from catalog.delta_ports import DeltaBlocks, Deltas
     from catalog.inventory import Inventory
     from catalog.jobs.contract import JobQueue, Tasks
+    from catalog.manifest_ports import Manifests, Pins
+    from catalog.member_ports import Members
     from catalog.model.image import Image, Status, Upload
-    from catalog.model.manifest import Ancestor, Manifest
-    from catalog.model.pin import Pin
     from catalog.model.query import ImagePage, ImageQuery, Scope
     from chunker.cutting import Cutting
 
-__all__ = ["Blocks", "Database", "Images", "Manifests", "Pins", "StoredManifest", "UnitOfWork", "Written"]
+__all__ = ["Blocks", "Database", "Images", "StoredManifest", "UnitOfWork", "Written"]
 
 T = TypeVar("T")
 
@@ -156,15 +156,18 @@ class Images(Protocol):
         """The image, or None."""
         ...
 
-    def bare(self, image_ids: Collection[str]) -> Mapping[str, Image]:
-        """Those of these images that there are, by id, without properties, tags and locations: to judge rights by.
+    def bare(self, image_ids: Collection[str], *, project: str) -> Mapping[str, Image]:
+        """Those of these images that there are, by id, without properties, tags, locations: to judge rights by.
 
-        As many as a page has, at most.
+        As many as a page has, at most. Of their members, `project` alone is told.
         """
         ...
 
     def page(self, scope: Scope, query: ImageQuery, after: Image | None) -> ImagePage:
-        """The images in scope that fit the query, in its order, behind `after`; a fixed number of statements."""
+        """The images in scope that fit the query, in its order, behind `after`; a fixed number of statements.
+
+        Of their members, the scope's project alone is told.
+        """
         ...
 
     def save(self, image: Image, *, expect: Status, upload: str | None = None) -> None:
@@ -180,66 +183,17 @@ class Images(Protocol):
         ...
 
 
-class Manifests(Protocol):
-    """Manifests in one transaction."""
-
-    def add(self, manifest: Manifest) -> None:
-        """Keep a live manifest; its base, if it names one, must be known."""
-        ...
-
-    def get(self, manifest_id: str) -> Manifest | None:
-        """The manifest, or None."""
-        ...
-
-    def chain(self, manifest_id: str) -> Sequence[StoredManifest]:
-        """The manifest and those below it, newest first; empty when it is unknown."""
-        ...
-
-    def ancestry(self, manifest_id: str) -> Sequence[Ancestor]:
-        """The manifest and those below it, newest first, and which of them images have."""
-        ...
-
-    def retire_unnamed(self, manifest_id: str) -> str | None:
-        """Retire the manifest if no image, kept or not, no pin and no live child names it; then its base likewise.
-
-        Gives the first of them that stays live, None when none does.
-        """
-        ...
-
-    def last_heirs(self, manifest_id: str) -> Sequence[str]:
-        """The images that have the one live child of this manifest, while no image and no pin names that one itself.
-
-        A child that nothing but its own only child names is passed over for that one. Empty otherwise.
-        """
-        ...
-
-
-class Pins(Protocol):
-    """Pins in one transaction."""
-
-    def add(self, pin: Pin, *, bases: Sequence[str] = ()) -> None:
-        """Keep a pin, which also holds the manifests `bases`."""
-        ...
-
-    def of_image(self, image_id: str) -> Sequence[Pin]:
-        """The pins of uploads into this image."""
-        ...
-
-    def bases(self, pin_id: str) -> Sequence[str]:
-        """The manifests that the pin holds."""
-        ...
-
-    def remove(self, pin_id: str) -> bool:
-        """Delete the pin and its hold on its bases; False when it was gone already."""
-        ...
-
-
 class UnitOfWork(Protocol):
     """All that one step may touch, in one transaction."""
 
     @property
     def images(self) -> Images:
         """Images."""
+        ...
+
+    @property
+    def members(self) -> Members:
+        """Projects that images are shared with."""
         ...
 
     @property

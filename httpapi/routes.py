@@ -16,6 +16,7 @@ from httpapi.handlers.image_data import ImageDataHandlers
 from httpapi.handlers.images import ImagesHandlers
 from httpapi.handlers.info import InfoHandlers
 from httpapi.handlers.lineage import LineageHandlers
+from httpapi.handlers.members import MembersHandlers
 from httpapi.handlers.probes import ProbeHandlers
 from httpapi.handlers.schemas import schema_handlers
 from httpapi.handlers.tasks import TasksHandlers
@@ -55,6 +56,7 @@ def tables(services: Services, *, body_timeout: float, probes: ProbeHandlers | N
     blocks = ImageBlocksHandlers(services, body_timeout)
     tasks = TasksHandlers(services)
     lineage = LineageHandlers(services)
+    members = MembersHandlers(services, body_timeout)
     deleted = DeletedHandlers(services)
     info = InfoHandlers(services)
     discovery: Mapping[str, Handler] = {"GET": versions.versions, "HEAD": versions.versions}
@@ -73,6 +75,12 @@ def tables(services: Services, *, body_timeout: float, probes: ProbeHandlers | N
             f"{V2}/images": {"GET": images.list, "POST": images.create},
             f"{V2}/images/{{image_id}}": {"GET": images.show, "DELETE": images.delete},
             f"{V2}/images/{{image_id}}/file": {"GET": data.get, "HEAD": data.head, "PUT": data.put},
+            f"{V2}/images/{{image_id}}/members": {"GET": members.list, "POST": members.add},
+            f"{V2}/images/{{image_id}}/members/{{member_id}}": {
+                "GET": members.show,
+                "PUT": members.answer,
+                "DELETE": members.remove,
+            },
             f"{V2}/images/{{image_id}}/manifest": {"GET": blocks.manifest},
             f"{V2}/images/{{image_id}}/changes": {"GET": blocks.changes},
             f"{V2}/images/{{image_id}}/blocks": {"POST": blocks.blocks},

@@ -107,7 +107,8 @@ class Image:
     """One image; sizes in bytes, `min_disk` in GB, `min_ram` in MB, times in UTC.
 
     `upload` stays after its commit, so that the same commit can be asked for again. `parent_image_ref` is said when the
-    image is made and never changes; it is an id that may be anybody's, or nobody's any more.
+    image is made and never changes; it is an id that may be anybody's, or nobody's any more. `members` are the projects
+    that it is shared with; they count while it is `shared`, and the port `Members` changes them.
     """
 
     id: str
@@ -132,6 +133,7 @@ class Image:
     os_hash_value: str | None = None
     properties: dict[str, str] = field(default_factory=dict)
     tags: frozenset[str] = frozenset()
+    members: frozenset[str] = frozenset()
     locations: tuple[Location, ...] = ()
     upload: Upload | None = None
 
@@ -188,6 +190,10 @@ class Image:
             return self.parent_image_ref
         named = self.properties.get(NOVAS_PARENT, "")
         return canonical_id(named) if is_image_id(named) else None
+
+    def is_shared_with(self, project: str | None) -> bool:
+        """Whether the project sees the image because it is a member, whatever it said to that."""
+        return self.visibility is Visibility.SHARED and project in self.members
 
     @property
     def has_bytes(self) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from catalog.model.member import MemberStatus
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -66,14 +68,15 @@ class ImageQuery:
     """A listing's question.
 
     `visibility` None asks for what a caller sees by default; `every_visibility` for other projects' community images
-    too. `sort` is never empty and its keys are distinct; `marker` is the id of the last image of the page before.
+    too. `answers` says which images are meant of those that are shared with the caller's project. `sort` is never empty
+    and its keys are distinct; `marker` is the id of the last image of the page before.
     A page ends after `limit` images, or earlier, when their text exceeds `page_bytes`; one image always fits.
     """
 
     filters: tuple[Filter, ...] = ()
     visibility: Visibility | None = None
     every_visibility: bool = False
-    member_status: str = "accepted"
+    answers: frozenset[MemberStatus] = frozenset({MemberStatus.ACCEPTED})
     os_hidden: bool = False
     sort: tuple[Sort, ...] = (Sort("created_at"), Sort("id"))
     marker: str | None = None
@@ -85,12 +88,14 @@ class ImageQuery:
 class Scope:
     """Whose images a listing reaches.
 
-    `everything`: all. Otherwise those that `project` owns, and other owners' images under the visibilities `others`.
+    `everything`: all. Otherwise those that `project` owns, other owners' images under the visibilities `others`, and
+    those that are shared with it and of which it said one of `answers`.
     """
 
     everything: bool
     project: str
     others: frozenset[Visibility]
+    answers: frozenset[MemberStatus] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from catalog.model.pin import UploadKind
 from catalog.sql.times import from_us, to_us
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from sqlalchemy import Row
 
@@ -76,6 +76,7 @@ def image_of(
     properties: Mapping[str, str],
     tags: Sequence[str],
     locations: Sequence[Location],
+    members: Collection[str],
 ) -> Image:
     """The image of a row of `images`, with what the tables beside it say."""
     return Image(
@@ -101,6 +102,7 @@ def image_of(
         updated_at=from_us(row.updated_at),
         properties=dict(properties),
         tags=frozenset(tags),
+        members=frozenset(members),
         locations=tuple(locations),
         upload=None if row.upload_id is None else upload_of(row),
     )

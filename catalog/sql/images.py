@@ -22,7 +22,7 @@ from catalog.sql.image_rows import (
     upload_of,
 )
 from catalog.sql.listing import page_statement, text_weights
-from catalog.sql.tables import deleted_images, image_locations, image_properties, image_tags, images
+from catalog.sql.tables import deleted_images, image_locations, image_members, image_properties, image_tags, images
 from catalog.sql.times import to_us
 
 if TYPE_CHECKING:
@@ -58,21 +58,22 @@ class SqlImages:
     def get(self, image_id: str) -> Image | None:
         """The image, or None."""
         rows = self._connection.execute(select(images).where(images.c.id == image_id)).all()
-        found = self._whole(rows)
+        found = self._whole(rows, project=None)
         return found[0] if found else None
 
-    def bare(self, image_ids: Collection[str]) -> Mapping[str, Image]:
-        """Those that there are, by one statement."""
-        rows = self._connection.execute(select(images).where(images.c.id.in_(sorted(image_ids))))
-        return {row.id: image_of(row, {}, (), ()) for row in rows}
+    def bare(self, image_ids: Collection[str], *, project: str) -> Mapping[str, Image]:
+        """Those that there are, by two statements."""
+        rows = self._connection.execute(select(images).where(images.c.id.in_(sorted(image_ids)))).all()
+        members = self._members([row.id for row in rows], project)
+        return {row.id: image_of(row, {}, (), (), members[row.id]) for row in rows}
 
     def page(self, scope: Scope, query: ImageQuery, after: Image | None) -> ImagePage:
-        """One page, by five statements whatever its length: the images, how much of them fits, then their parts."""
+        """One page, by six statements whatever its length: the images, how much of them fits, then their parts."""
         if query.limit == 0:
             return ImagePage(images=(), more=False)
         rows = self._connection.execute(page_statement(scope, query, after)).all()
         fitting = self._fitting(rows[: query.limit], query.page_bytes)
-        return ImagePage(images=self._whole(fitting), more=len(rows) > len(fitting))
+        return ImagePage(images=self._whole(fitting, project=scope.project), more=len(rows) > len(fitting))
 
     def save(self, image: Image, *, expect: Status, upload: str | None = None) -> None:
         """Write back by compare-and-set on the status, and on the upload when it is named; Conflict when it lost."""
@@ -121,8 +122,8 @@ class SqlImages:
                 return rows[:number]
         return rows
 
-    def _whole(self, rows: Sequence[Row[*tuple[Any, ...]]]) -> tuple[Image, ...]:
-        """The images of these rows, in their order, with properties, tags and locations."""
+    def _whole(self, rows: Sequence[Row[*tuple[Any, ...]]], *, project: str | None) -> tuple[Image, ...]:
+        """The images of these rows, in their order, with properties, tags, locations, and `project` as a member."""
         if not rows:
             return ()
         properties: defaultdict[str, dict[str, str]] = defaultdict(dict)
@@ -135,7 +136,20 @@ class SqlImages:
             tags[part.image_id].append(part.tag)
         for part in self._parts(image_locations, ids):
             locations[part.image_id].append(location_of(part))
-        return tuple(image_of(row, properties[row.id], tags[row.id], locations[row.id]) for row in rows)
+        members = self._members(ids, project)
+        return tuple(
+            image_of(row, properties[row.id], tags[row.id], locations[row.id], members[row.id]) for row in rows
+        )
+
+    def _members(self, ids: Sequence[str], project: str | None) -> Mapping[str, Collection[str]]:
+        """The members of these images: all, or only the project, of which each image has one at most."""
+        found = select(image_members.c.image_id, image_members.c.member).where(image_members.c.image_id.in_(ids))
+        if project is not None:
+            found = found.where(image_members.c.member == project)
+        members: defaultdict[str, list[str]] = defaultdict(list)
+        for row in self._connection.execute(found):
+            members[row.image_id].append(row.member)
+        return members
 
     def _parts(self, table: Table, ids: Sequence[str]) -> Iterable[Row[*tuple[Any, ...]]]:
         # By primary key: within an image, locations come by position.

@@ -1,27 +1,33 @@
 """A listing's page as one statement, read off the indexes in order: no sort, no OFFSET, no scan of what is skipped.
 
-A caller who sees a part asks for several disjoint parts (the own images, others' public ones), each with an index that
-is in order already; the database merges them and stops at the page's end. The next page begins behind the last image
-of the one before, by its values: so the hundredth page costs what the first does, and images that come and go
-meanwhile neither repeat nor hide others.
+A caller who sees a part asks for several disjoint parts (the own images, others' public ones, those that are shared
+with the caller), each with an index that is in order already; the database merges them and stops at the page's end.
+What is shared is in order of age; in another order as many images are sorted as are shared with the caller. The next
+page begins behind the last image of the one before, by its values: so the hundredth page costs what the first does,
+and images that come and go meanwhile neither repeat nor hide others.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from sqlalchemy import LargeBinary, and_, asc, cast, desc, false, func, not_, or_, select, true, union_all
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.selectable import Join
 
+from catalog.model.image import Visibility
 from catalog.model.query import Between, HasTag, OneOf, PropertyIs
 from catalog.sql.image_rows import image_row
-from catalog.sql.tables import image_properties, image_tags, images
+from catalog.sql.tables import image_members, image_properties, image_tags, images
 from catalog.sql.times import to_us
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sqlalchemy import Column, ColumnElement, CompoundSelect, Select, UnaryExpression
+    from sqlalchemy.sql.compiler import SQLCompiler
 
     from catalog.model.image import Image
     from catalog.model.query import Filter, ImageQuery, Scope, Sort
@@ -34,9 +40,11 @@ def page_statement(scope: Scope, query: ImageQuery, after: Image | None) -> Stat
     conditions = [images.c.os_hidden == query.os_hidden, *(_holds(each) for each in query.filters)]
     if query.visibility is not None:
         conditions.append(images.c.visibility == query.visibility.value)
-    if after is not None:
-        conditions.append(_behind(image_row(after), query.sort))
-    parts = [select(images).where(part, *conditions) for part in _parts(scope)]
+    behind = None if after is None else image_row(after)
+    parts = [
+        part.rows.where(*conditions, *(() if behind is None else (_behind(behind, query.sort, part.columns),)))
+        for part in _parts(scope)
+    ]
     whole: Statement = parts[0] if len(parts) == 1 else union_all(*parts)
     order: list[UnaryExpression[Any]] = [desc(sort.key) if sort.descending else asc(sort.key) for sort in query.sort]
     return whole.order_by(*order).limit(query.limit + 1)
@@ -62,13 +70,55 @@ def _bytes(column: Column[str]) -> ColumnElement[int]:
     return func.length(cast(column, LargeBinary))
 
 
-def _parts(scope: Scope) -> Iterator[ColumnElement[bool]]:
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Images of one kind, and the columns by which they are in order."""
+
+    rows: Select[*tuple[Any, ...]]
+    columns: Mapping[str, Column[Any]]
+
+
+_OF_IMAGES: Final[Mapping[str, Column[Any]]] = {column.name: column for column in images.c}
+# Where memberships lead to the images, their own index has the order of age.
+_OF_MEMBERSHIPS: Final[Mapping[str, Column[Any]]] = {
+    **_OF_IMAGES,
+    "id": image_members.c.image_id,
+    "created_at": image_members.c.image_created_at,
+}
+
+
+class _LeftFirst(Join):
+    """A join in which SQLite goes from the left table to the right one.
+
+    It would else walk over all images that are shared with anybody, which are nearly all there are, where one of their
+    indexes has the order that was asked for.
+    """
+
+    inherit_cache = True
+
+
+@compiles(_LeftFirst, "sqlite")
+def _left_first(join: _LeftFirst, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 - the compiler's own
+    assert join.onclause is not None, "it is made with one"
+    left, right = (compiler.process(table, **options | {"asfrom": True}) for table in (join.left, join.right))
+    return f"{left} CROSS JOIN {right} ON {compiler.process(join.onclause, **options | {'asfrom': False})}"
+
+
+def _parts(scope: Scope) -> Iterator[_Part]:
     if scope.everything:
-        yield true()
+        yield _Part(select(images), _OF_IMAGES)
         return
-    yield images.c.owner == scope.project
+    yield _Part(select(images).where(images.c.owner == scope.project), _OF_IMAGES)
+    others = images.c.owner.is_distinct_from(scope.project)
     for visibility in sorted(scope.others):
-        yield and_(images.c.visibility == visibility.value, images.c.owner.is_distinct_from(scope.project))
+        yield _Part(select(images).where(images.c.visibility == visibility.value, others), _OF_IMAGES)
+    for status in sorted(scope.answers):
+        columns = (column.label(name) for name, column in _OF_MEMBERSHIPS.items())
+        shared = select(*columns).select_from(
+            _LeftFirst(image_members, images, image_members.c.image_id == images.c.id)
+        )
+        mine = image_members.c.member == scope.project, image_members.c.status == status.value
+        yield _Part(shared.where(*mine, images.c.visibility == Visibility.SHARED.value, others), _OF_MEMBERSHIPS)
 
 
 def _holds(condition: Filter) -> ColumnElement[bool]:
@@ -101,7 +151,7 @@ def _bound(value: int | datetime) -> int:
     return to_us(value) if isinstance(value, datetime) else value
 
 
-def _behind(last: dict[str, Any], order: Sequence[Sort]) -> ColumnElement[bool]:
+def _behind(last: dict[str, Any], order: Sequence[Sort], columns: Mapping[str, Column[Any]]) -> ColumnElement[bool]:
     """Whether a row comes after the row `last`: beyond it by the first key, or equal there and beyond by the next.
 
     The first key's bound stands alone too, where an index can use it.
@@ -110,14 +160,13 @@ def _behind(last: dict[str, Any], order: Sequence[Sort]) -> ColumnElement[bool]:
     equal: list[ColumnElement[bool]] = []
     for sort in order:
         value = last[sort.key]
-        beyond.append(and_(*equal, _beyond(sort, value)))
-        equal.append(images.c[sort.key] == value)
-    return and_(_not_before(order[0], last[order[0].key]), or_(*beyond))
+        beyond.append(and_(*equal, _beyond(columns[sort.key], sort, value)))
+        equal.append(columns[sort.key] == value)
+    return and_(_not_before(columns[order[0].key], order[0], last[order[0].key]), or_(*beyond))
 
 
-def _beyond(sort: Sort, value: Any) -> ColumnElement[bool]:  # noqa: ANN401 - any column's value
+def _beyond(column: Column[Any], sort: Sort, value: Any) -> ColumnElement[bool]:  # noqa: ANN401 - any column's value
     # No value comes before all others when ascending, as SQLite sorts; PostgreSQL is told so with NULLS FIRST.
-    column: Column[Any] = images.c[sort.key]
     if value is None:
         return false() if sort.descending else column.is_not(None)
     if not sort.descending:
@@ -125,8 +174,7 @@ def _beyond(sort: Sort, value: Any) -> ColumnElement[bool]:  # noqa: ANN401 - an
     return or_(column < value, column.is_(None)) if column.nullable else and_(column < value)
 
 
-def _not_before(sort: Sort, value: Any) -> ColumnElement[bool]:  # noqa: ANN401 - any column's value
-    column: Column[Any] = images.c[sort.key]
+def _not_before(column: Column[Any], sort: Sort, value: Any) -> ColumnElement[bool]:  # noqa: ANN401 - the same
     if value is None:
         return column.is_(None) if sort.descending else true()
     if not sort.descending:

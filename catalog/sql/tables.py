@@ -73,6 +73,8 @@ for _name in (
 for _whose in ("owner", "visibility"):
     for _name in ("name", "status"):
         Index(None, images.c[_whose], images.c[_name], images.c.created_at, images.c.id)
+# The own ones of one visibility: nearly all images are `shared`, which is what none was chosen for.
+Index(None, images.c.owner, images.c.visibility, images.c.created_at, images.c.id)
 
 deleted_images: Final = Table(
     "deleted_images",
@@ -121,6 +123,25 @@ image_tags: Final = Table(
     Column("tag", String(255), primary_key=True),
 )
 Index(None, image_tags.c.tag)
+
+image_members: Final = Table(
+    "image_members",
+    metadata,
+    _of_image(),
+    Column("member", String(255), primary_key=True),
+    Column("status", String(16), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    # The image's, which never changes: so what is shared with a project is read off one index in order of age.
+    Column("image_created_at", BigInteger, nullable=False),
+)
+Index(
+    None,
+    image_members.c.member,
+    image_members.c.status,
+    image_members.c.image_created_at,
+    image_members.c.image_id,
+)
 
 manifests: Final = Table(
     "manifests",

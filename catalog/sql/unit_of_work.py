@@ -10,6 +10,7 @@ from catalog.sql.images import SqlImages
 from catalog.sql.inventory import SqlInventory
 from catalog.sql.jobs import SqlJobs
 from catalog.sql.manifests import SqlManifests
+from catalog.sql.members import SqlMembers
 from catalog.sql.pins import SqlPins
 from catalog.sql.tasks import SqlTasks
 
@@ -23,6 +24,7 @@ class SqlUnitOfWork:
     def __init__(self, connection: Connection) -> None:
         self.images = SqlImages(connection)
         self.deleted = SqlDeletedImages(connection)
+        self.members = SqlMembers(connection)
         self.manifests = SqlManifests(connection)
         self.pins = SqlPins(connection)
         self.inventory = SqlInventory(connection)

@@ -41,7 +41,8 @@ async def list_lineage(services: Services, caller: Caller, query: ImageQuery) ->
 
     def page(uow: UnitOfWork) -> LineagePage:
         found = page_of(uow, caller, query)
-        parents = uow.images.bare({image.parent for image in found.images if image.parent is not None})
+        named = {image.parent for image in found.images if image.parent is not None}
+        parents = uow.images.bare(named, project=caller.project)
         return LineagePage(
             tuple(_descent(caller, image, parents.get(image.parent or "")) for image in found.images), found.more
         )

@@ -5,6 +5,7 @@
 | `limit`, `marker` | page size (0 to the most allowed, which caps it) and the last id of the page before |
 | `sort=name:asc,size` or `sort_key`, `sort_dir` (repeated) | order; ties fall to `created_at`, then `id` |
 | `visibility` | one visibility, or `all` |
+| `member_status` | of what is shared with the caller's project: what it said to it, by default `accepted`, or `all` |
 | `os_hidden`, `protected` | `true` or `false` |
 | `tag` (repeated) | all of them |
 | `name`, `id`, `parent_image_ref`, `status`, `container_format`, `disk_format` | equality, or `in:a,"b,c"` |
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Final
 from catalog.limits import Limits, can_be_stored
 from catalog.model.errors import Invalid
 from catalog.model.image import Visibility, canonical_id
+from catalog.model.member import MemberStatus
 from catalog.model.query import SORT_KEYS, Between, HasTag, ImageQuery, OneOf, PropertyIs, Sort
 
 if TYPE_CHECKING:
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
 _DEFAULT_LIMITS: Final = Limits()
 _NUMBERS: Final = ("size", "virtual_size", "min_disk", "min_ram")
 _LARGEST: Final = 2**63 - 1
-_MEMBER_STATUSES: Final = frozenset({"pending", "accepted", "rejected", "all"})
 _PAGING: Final = frozenset({"limit", "marker", "sort", "sort_key", "sort_dir"})
 _SECOND: Final = timedelta(seconds=1)
 _TICK: Final = timedelta(microseconds=1)
@@ -52,7 +53,7 @@ def parse_query(pairs: Sequence[tuple[str, str]], limits: Limits = _DEFAULT_LIMI
         filters=tuple(dict.fromkeys(_filter(name, value) for name, value in pairs if name not in _NOT_FILTERS)),
         visibility=_visibility(last.get("visibility")),
         every_visibility=last.get("visibility") == "all",
-        member_status=_member_status(last.get("member_status", "accepted")),
+        answers=_answers(last.get("member_status", "accepted")),
         os_hidden=_truth("os_hidden", last.get("os_hidden", "false").lower()),
         sort=_sort(pairs),
         marker=last.get("marker"),
@@ -182,10 +183,15 @@ def _visibility(value: str | None) -> Visibility | None:
         ) from None
 
 
-def _member_status(value: str) -> str:
-    if value not in _MEMBER_STATUSES:
-        raise Invalid(f"Invalid member_status {value[:40]!r}; it is one of {', '.join(sorted(_MEMBER_STATUSES))}.")
-    return value
+def _answers(value: str) -> frozenset[MemberStatus]:
+    if value == "all":
+        return frozenset(MemberStatus)
+    try:
+        return frozenset({MemberStatus(value)})
+    except ValueError:
+        raise Invalid(
+            f"Invalid member_status {value[:40]!r}; it is all or one of {', '.join(sorted(MemberStatus))}."
+        ) from None
 
 
 def _truth(name: str, value: str) -> bool:
