@@ -15,7 +15,7 @@ ROOM ?= $(shell if grep -q '^[^ ]* /dev/shm [^ ]* rw' /proc/mounts && ! grep -q 
 # Compiled once, not anew by each of the thousand processes that tests start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help serve test test-unit test-crashes test-serial test-clients lint format show show-main-job show-bound show-increments show-collection bench clients wheel clean
+.PHONY: help serve test test-unit test-crashes test-serial test-clients lint format show show-main-job show-bound show-increments show-collection show-images-api bench clients wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -36,7 +36,7 @@ $(STAMPS)/dev: $(STAMPS)/runtime
 $(STAMPS)/clients: pyproject.toml .ci/constraints-clients.txt
 	@mkdir -p $(STAMPS)
 	$(PYTHON) -m venv .clients
-	.clients/bin/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints-clients.txt python-openstackclient openstacksdk
+	.clients/bin/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints-clients.txt python-openstackclient openstacksdk python-glanceclient
 	@touch $@
 
 # e2fsprogs makes the disk images, zstd reads packs, curl uploads: small, and usually there.
@@ -99,6 +99,9 @@ show-increments: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients $(STAMPS)/mach
 
 show-collection: $(STAMPS)/dev $(STAMPS)/system ## space comes back while uploads run, nothing acknowledged is ever collected
 	$(VENV)/bin/python -m bench.show collection
+
+show-images-api: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients ## the Images API: today's clients work unchanged
+	$(VENV)/bin/python -m bench.show images-api
 
 bench: $(STAMPS)/dev $(STAMPS)/system ## the benchmarks, with their share of this machine's limit
 	$(VENV)/bin/python -m pytest bench --benchmark-only -p no:cacheprovider -o python_files='bench_*.py' -s
