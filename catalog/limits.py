@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from catalog.model.errors import Invalid, LimitExceeded
+from catalog.model.new_image import NewImage
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from catalog.model.delta import UnderWay
-    from catalog.model.new_image import NewImage
+    from catalog.model.image import Image
 
 LARGEST_MINIMUM: Final = 2**31 - 1
 """The largest `min_disk` and `min_ram` that the API's integers hold."""
@@ -41,6 +42,7 @@ class Limits:
     page_max: int = 1000
     page_bytes: int = 4 << 20
     query_parameters: int = 128
+    changes: int = 1000
     disk_formats: frozenset[str] = frozenset(
         {"ami", "ari", "aki", "vhd", "vhdx", "vmdk", "raw", "qcow2", "vdi", "iso", "ploop"}
     )
@@ -48,18 +50,32 @@ class Limits:
 
     def check_new_image(self, new: NewImage) -> None:
         """Refuse attributes of a new image that are out of bounds: Invalid by value, LimitExceeded by number."""
+        self._check(_NOTHING, new)
+
+    def check_changed_image(self, before: Image, after: Image) -> None:
+        """The same of an image that changes; what was there already may stay, also above a bound that came later."""
+        self._check(before, after)
+
+    def check_changes(self, number: int) -> None:
+        """Refuse more changes in one request than an image has attributes, by far: LimitExceeded."""
+        if number > self.changes:
+            raise LimitExceeded(f"The request has {number} changes; {self.changes} are the most.")
+
+    def _check(self, old: NewImage | Image, new: NewImage | Image) -> None:
         check_text("name", new.name, self.name_length)
         check_text("owner", new.owner, self.name_length)
         _check_choice("disk_format", new.disk_format, self.disk_formats)
         _check_choice("container_format", new.container_format, self.container_formats)
         _check_minimum("min_disk", new.min_disk)
         _check_minimum("min_ram", new.min_ram)
-        self._check_tags(new.tags)
-        for key, value in new.properties.items():
+        for tag in new.tags - old.tags:
+            check_text("tag", tag, self.tag_length)
+        for key, value in new.properties.items() - old.properties.items():
             check_text("property name", key, self.key_length)
             check_text(f"property {key[:40]!r}", value, self.value_length)
-        _check_count("properties", len(new.properties), self.properties)
-        self._check_text_bytes(new)
+        _check_count("tags", len(new.tags), self.tags, before=len(old.tags))
+        _check_count("properties", len(new.properties), self.properties, before=len(old.properties))
+        self._check_text_bytes(_text_bytes(new), before=_text_bytes(old))
 
     def check_members(self, number: int) -> None:
         """Refuse so many members of an image: LimitExceeded."""
@@ -94,19 +110,20 @@ class Limits:
         if number > self.query_parameters:
             raise Invalid(f"The query has {number} parameters; {self.query_parameters} are the most.")
 
-    def _check_text_bytes(self, new: NewImage) -> None:
-        texts = (new.name or "", *new.tags, *new.properties, *new.properties.values())
-        total = sum(len(text.encode()) for text in texts)
-        if total > self.text_bytes:
+    def _check_text_bytes(self, total: int, *, before: int) -> None:
+        if total > max(self.text_bytes, before):
             raise LimitExceeded(
                 f"The image's name, tags and properties have {total} bytes together; {self.text_bytes} are the most. "
                 "Keep long texts elsewhere."
             )
 
-    def _check_tags(self, tags: Collection[str]) -> None:
-        for tag in tags:
-            check_text("tag", tag, self.tag_length)
-        _check_count("tags", len(tags), self.tags)
+
+_NOTHING: Final = NewImage()
+
+
+def _text_bytes(image: NewImage | Image) -> int:
+    texts = (image.name or "", *image.tags, *image.properties, *image.properties.values())
+    return sum(len(text.encode()) for text in texts)
 
 
 def check_text(what: str, text: str | None, longest: int) -> None:
@@ -138,6 +155,6 @@ def _check_minimum(what: str, value: int) -> None:
         raise Invalid(f"Invalid {what} {value}; it lies between 0 and {LARGEST_MINIMUM}.")
 
 
-def _check_count(what: str, number: int, most: int) -> None:
-    if number > most:
+def _check_count(what: str, number: int, most: int, *, before: int = 0) -> None:
+    if number > max(most, before):
         raise LimitExceeded(f"The image would have {number} {what}; {most} are the most.")

@@ -8,10 +8,10 @@
 | inherit blocks of a parent | whoever may download it, while it is active; an admin for others: if they see it, too |
 | modify, upload, delete, undelete | admin; a member of the project that owns the image |
 | see that a deleted image can be brought back | admin; a reader of the project that owned it |
-| make community, coalesce, share with a project, take it from one | as modify |
+| make community, coalesce, deactivate, reactivate, share with a project, take it from one | as modify |
 | see that an image is shared with a project | admin; a reader of the image's owner, or of that project |
 | say what a project thinks of an image that is shared with it | admin; a member of that project |
-| make public | admin |
+| make public, give to another project | admin |
 | know how much a child changed | whoever sees it and its parent; admin; a reader of the project that owns it |
 | see a task | admin; a reader of the project that owns it (an image's tasks: whoever sees the image) |
 | cancel a task | admin; a member of the project that owns it |
@@ -66,6 +66,26 @@ def kept_visible(caller: Caller, owner: str | None) -> bool:
 def may_undelete(caller: Caller, owner: str | None) -> bool:
     """Whether the caller may bring back an image of this owner's: whoever might delete it."""
     return _may_change(caller, owner)
+
+
+def may_communitize(caller: Caller, owner: str | None) -> bool:
+    """Whether the caller may show an image of this owner's to everybody who knows its id."""
+    return _may_change(caller, owner)
+
+
+def may_give_away(caller: Caller) -> bool:
+    """Whether the caller may make an image another project's."""
+    return caller.is_admin
+
+
+def may_deactivate(caller: Caller, image: Image) -> bool:
+    """Whether the caller may keep the image's bytes from everybody but admins."""
+    return _may_change(caller, image.owner)
+
+
+def may_reactivate(caller: Caller, image: Image) -> bool:
+    """Whether the caller may undo that."""
+    return _may_change(caller, image.owner)
 
 
 def may_publicize(caller: Caller) -> bool:

@@ -174,6 +174,10 @@ class Images(Protocol):
         """Write the image back if it is still in the status `expect` (and of this upload); else Conflict."""
         ...
 
+    def change(self, before: Image, after: Image) -> None:
+        """Write what differs, locations apart; Conflict unless status, upload and time of change are as `before`."""
+        ...
+
     def remove(self, image: Image) -> None:
         """Forget the image; its id stays taken."""
         ...

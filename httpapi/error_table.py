@@ -103,6 +103,8 @@ def response_for(error: catalog.CatalogError | blocks.BlockstoreError | wire.Wir
         response.headers["Content-Range"] = unsatisfied(error.size)
     if isinstance(error, blocks.BlockRefused) and error.numbers:
         response.headers[BLOCKS_HEADER] = blocks_header(error.numbers)
+    if isinstance(error, wire.UnsupportedBody) and error.accept_patch:
+        response.headers["Accept-Patch"] = error.accept_patch
     if isinstance(error, wire.Unauthenticated):
         response.headers["WWW-Authenticate"] = error.challenge
     if isinstance(error, wire.TooManyLogins):

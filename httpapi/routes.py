@@ -73,7 +73,7 @@ def tables(services: Services, *, body_timeout: float, probes: ProbeHandlers | N
         identified={
             **({"/metrics": {"GET": probes.figures}} if probes.metrics == "admin" else {}),
             f"{V2}/images": {"GET": images.list, "POST": images.create},
-            f"{V2}/images/{{image_id}}": {"GET": images.show, "DELETE": images.delete},
+            f"{V2}/images/{{image_id}}": {"GET": images.show, "PATCH": images.patch, "DELETE": images.delete},
             f"{V2}/images/{{image_id}}/file": {"GET": data.get, "HEAD": data.head, "PUT": data.put},
             f"{V2}/images/{{image_id}}/members": {"GET": members.list, "POST": members.add},
             f"{V2}/images/{{image_id}}/members/{{member_id}}": {

@@ -8,7 +8,7 @@ never touches its successor.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -137,13 +137,17 @@ class Image:
     locations: tuple[Location, ...] = ()
     upload: Upload | None = None
 
+    def copy(self) -> Image:
+        """The image as it is now, which what happens to this one does not change."""
+        return replace(self, properties=dict(self.properties))
+
     def is_saving(self, upload_id: str) -> bool:
         """Whether this upload is the one that is writing now."""
         return self.status is Status.SAVING and self._is_of(upload_id)
 
     def was_saved(self, upload_id: str) -> bool:
         """Whether this upload is the one whose bytes the image has."""
-        return self.status is Status.ACTIVE and self._is_of(upload_id)
+        return self.has_bytes and self._is_of(upload_id)
 
     def begin_saving(self, upload: Upload, *, at: datetime) -> None:
         """An upload begins: queued → saving. Raises Conflict in another state, Invalid while the formats are unset."""
@@ -214,6 +218,10 @@ class Image:
         if self.protected:
             raise Forbidden(f"Image {self.id} is protected and cannot be deleted; set protected to false first.")
         self._move(Status.DELETED, at)
+
+    def be_changed(self, *, at: datetime) -> None:
+        """Something that callers say of it is different."""
+        self.updated_at = at
 
     def be_undeleted(self, *, at: datetime) -> None:
         """The image, as it was kept, is there again."""

@@ -28,7 +28,7 @@ from catalog.sql.times import to_us
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from sqlalchemy import Connection, Row, Table
+    from sqlalchemy import Column, Connection, Row, Table
 
     from catalog.model.image import Image, Upload
     from catalog.model.location import Location
@@ -81,10 +81,21 @@ class SqlImages:
         if upload is not None:
             change = change.where(images.c.upload_id == upload)
         if self._connection.execute(change.values(image_row(image))).rowcount == 0:
-            raise Conflict(f"Image {image.id} was changed by another request; look at it and try again.")
+            raise _lost(image)
         for table in (image_properties, image_tags, image_locations):
             self._connection.execute(delete(table).where(table.c.image_id == image.id))
         self._add_parts(image)
+
+    def change(self, before: Image, after: Image) -> None:
+        """Write the differences alone: of 128 properties those that changed, of the row its changed columns."""
+        old, new = image_row(before), image_row(after)
+        same = [images.c[name].is_not_distinct_from(old[name]) for name in ("id", "status", "updated_at", "upload_id")]
+        differing = {name: value for name, value in new.items() if name == "updated_at" or value != old[name]}
+        if self._connection.execute(update(images).where(*same).values(differing)).rowcount == 0:
+            raise _lost(after)
+        changed = {name for name, value in before.properties.items() if after.properties.get(name) != value}
+        self._exchange(image_properties.c.name, after.id, changed, property_rows(after), before.properties.keys())
+        self._exchange(image_tags.c.tag, after.id, before.tags - after.tags, tag_rows(after), before.tags)
 
     def remove(self, image: Image) -> None:
         """Delete the rows, and remember that the id was used, and by whom."""
@@ -109,6 +120,21 @@ class SqlImages:
         for table, rows in parts:
             if values := list(rows):
                 self._connection.execute(insert(table), values)
+
+    def _exchange(
+        self,
+        key: Column[str],
+        image_id: str,
+        gone: Collection[str],
+        rows: Iterable[dict[str, object]],
+        before: Collection[str],
+    ) -> None:
+        """Of an image's rows delete those whose key is `gone`, and insert those of `rows` that then are not there."""
+        table = key.table
+        if gone:
+            self._connection.execute(delete(table).where(table.c.image_id == image_id, key.in_(sorted(gone))))
+        if come := [row for row in rows if row[key.name] in gone or row[key.name] not in before]:
+            self._connection.execute(insert(table), come)
 
     def _fitting(self, rows: Sequence[Row[*tuple[Any, ...]]], most: int) -> Sequence[Row[*tuple[Any, ...]]]:
         """The first of these rows, whose images have at most so many bytes of text; one at least, if there is one."""
@@ -155,3 +181,7 @@ class SqlImages:
         # By primary key: within an image, locations come by position.
         parts = select(table).where(table.c.image_id.in_(ids)).order_by(*table.primary_key.columns)
         return self._connection.execute(parts)
+
+
+def _lost(image: Image) -> Conflict:
+    return Conflict(f"Image {image.id} was changed by another request; look at it and try again.")

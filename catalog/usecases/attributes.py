@@ -1,19 +1,21 @@
-"""From the keys and values that a caller sends to a typed NewImage: which keys may be set, and of which type.
+"""From the keys and values that a caller sends to a typed NewImage, or to typed changes of an image.
 
-Values are bounded later, by `limits`; whose they may be is `policy`'s matter.
+Which keys may be set, and of which type, is said here. Values are bounded later, by `limits`; whose they may be is
+`policy`'s matter.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from catalog.model.change import Act, Change
 from catalog.model.errors import Invalid, ReadOnlyAttribute, ReservedAttribute
 from catalog.model.image import Visibility
 from catalog.model.known_properties import property_value
 from catalog.model.new_image import NewImage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 READ_ONLY: Final = frozenset(
     {
@@ -47,6 +49,24 @@ def new_image(attributes: Mapping[str, object]) -> NewImage:
         elif (kept := property_value(key, value)) is not None:
             properties[key] = kept
     return NewImage(**base, properties=properties)
+
+
+def typed_changes(changes: Sequence[Change]) -> tuple[Change, ...]:
+    """The same changes with values of their attributes' types.
+
+    Raises ReadOnlyAttribute, ReservedAttribute or Invalid, naming the attribute.
+    """
+    return tuple(_typed(each) for each in changes)
+
+
+def _typed(change: Change) -> Change:
+    if change.name in ONLY_AT_CREATION:
+        raise ReadOnlyAttribute(f"Attribute '{change.name}' is read-only: it is set when an image is created.")
+    check_settable(change.name)
+    if change.act is Act.REMOVE:
+        return Change(change.act, change.name)
+    read = _BASE.get(change.name, property_value)
+    return Change(change.act, change.name, read(change.name, change.value))
 
 
 def check_settable(key: str) -> None:

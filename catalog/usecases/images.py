@@ -120,8 +120,15 @@ async def _with_room(services: Services, step: Callable[[UnitOfWork], T]) -> T:
 def _check_may_create(caller: Caller, owner: str, visibility: Visibility) -> None:
     if not policy.may_create(caller, owner):
         raise Forbidden(f"You are not permitted to create images owned by {owner[:255]!r}.")
+    check_may_show(caller, owner, visibility)
+
+
+def check_may_show(caller: Caller, owner: str | None, visibility: Visibility) -> None:
+    """Refuse a visibility that the caller may not give to an image of this owner's: Forbidden."""
     if visibility is Visibility.PUBLIC and not policy.may_publicize(caller):
         raise Forbidden("You are not permitted to make an image public; an admin is.")
+    if visibility is Visibility.COMMUNITY and not policy.may_communitize(caller, owner):
+        raise Forbidden("You are not permitted to make this image a community image.")
 
 
 def _check_parent(uow: UnitOfWork, caller: Caller, parent: str | None) -> None:

@@ -1,4 +1,4 @@
-"""Images: create, list, show, delete."""
+"""Images: create, list, show, change, delete."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from catalog.usecases import images
+from catalog.model.change import Act, Change
+from catalog.usecases import changing, images
 from catalog.usecases.attributes import new_image
 from catalog.usecases.queries import parse_query
 from httpapi.body import read_json, refuse_body
@@ -17,7 +18,8 @@ from httpapi.caller import CALLER
 from httpapi.handlers.image_record import record_of
 from httpapi.proxies import base_url
 from httpapi.wire.images import list_links
-from httpapi.wire.json_body import parse_object
+from httpapi.wire.json_body import parse_json, parse_object
+from httpapi.wire.patches import dialect_of, parse_patch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -61,6 +63,14 @@ class ImagesHandlers:
         """One image."""
         refuse_body(request)
         return _json(_json_of(await images.show(self.services, request[CALLER], request.match_info["image_id"])), 200)
+
+    async def patch(self, request: web.Request) -> web.Response:
+        """The image as it is then; all that is asked for is done, or nothing."""
+        dialect = dialect_of(request.content_type)
+        document = parse_json(await read_json(request, idle_seconds=self.body_timeout))
+        changes = [Change(Act(each.act), each.name, each.value) for each in parse_patch(document, dialect)]
+        image = await changing.change(self.services, request[CALLER], request.match_info["image_id"], changes)
+        return _json(_json_of(image), status=200)
 
     async def delete(self, request: web.Request) -> web.Response:
         """The image goes away at once: 204; a second time it is unknown."""

@@ -114,9 +114,13 @@ class BodyTooLarge(WireError):
 
 
 class UnsupportedBody(WireError):
-    """The body's type or encoding is not the one this route takes."""
+    """The body's type or encoding is not the one this route takes; `accept_patch` is what a PATCH takes (RFC 5789)."""
 
     code = "unsupported-media-type"
+
+    def __init__(self, message: str, *, accept_patch: str = "") -> None:
+        super().__init__(message)
+        self.accept_patch = accept_patch
 
 
 class ExpectationFailed(WireError):

@@ -1,0 +1,70 @@
+"""Changing what is said of an image: attributes, all of a request's or none.
+
+Read, changed and written in one transaction, so two requests at once come one after the other, and neither's change is
+lost; nor is it by an upload under way, whose commit reads the image in its own transaction.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from catalog import policy
+from catalog.cutting import PROPERTY, check_cutting
+from catalog.model.change import apply
+from catalog.model.errors import Forbidden
+from catalog.model.image import Visibility
+from catalog.usecases.access import load_modifiable
+from catalog.usecases.attributes import typed_changes
+from catalog.usecases.images import check_may_show
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from catalog.model.caller import Caller
+    from catalog.model.change import Change
+    from catalog.model.image import Image
+    from catalog.ports import UnitOfWork
+    from catalog.usecases.services import Services
+
+
+async def change(services: Services, caller: Caller, image_id: str, changes: Sequence[Change]) -> Image:
+    """Make these changes, each on what the one before left; gives the image.
+
+    Raises Invalid, NotFound, Forbidden, Conflict (a property is not there, or is), LimitExceeded. Then nothing changed.
+    """
+    services.limits.check_changes(len(changes))
+    asked = typed_changes(changes)
+
+    def make(image: Image) -> None:
+        for each in asked:
+            _check_may(caller, image, each)
+            apply(image, each)
+        if any(each.name == PROPERTY for each in asked):
+            check_cutting(image.properties)
+
+    if not asked:
+        return await services.database.read(lambda uow: load_modifiable(uow, caller, image_id))
+    return await services.database.write(lambda uow: changed(services, uow, caller, image_id, make))
+
+
+def changed(services: Services, uow: UnitOfWork, caller: Caller, image_id: str, make: Callable[[Image], None]) -> Image:
+    """The image after `make`, which is written if it made a difference; then the time of the last change is now.
+
+    Raises what `make` does, and NotFound, Forbidden, LimitExceeded, Invalid.
+    """
+    image = load_modifiable(uow, caller, image_id)
+    before = image.copy()
+    make(image)
+    if image == before:
+        return image
+    services.limits.check_changed_image(before, image)
+    image.be_changed(at=services.clock())
+    uow.images.change(before, image)
+    return image
+
+
+def _check_may(caller: Caller, image: Image, change: Change) -> None:
+    if change.name == "owner" and not policy.may_give_away(caller):
+        raise Forbidden("You are not permitted to change the owner of an image; an admin is.")
+    if isinstance(change.value, Visibility):
+        check_may_show(caller, image.owner, change.value)
