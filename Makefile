@@ -15,7 +15,7 @@ ROOM ?= $(shell if grep -q '^[^ ]* /dev/shm [^ ]* rw' /proc/mounts && ! grep -q 
 # Compiled once, not anew by each of the thousand processes that tests start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help serve test test-unit test-crashes test-serial test-clients lint format show show-main-job show-bound show-increments show-collection show-images-api bench clients wheel clean
+.PHONY: help serve test test-unit test-crashes test-serial test-clients lint format show show-main-job show-bound show-increments show-collection show-images-api bench clients openapi wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -37,6 +37,13 @@ $(STAMPS)/clients: pyproject.toml .ci/constraints-clients.txt
 	@mkdir -p $(STAMPS)
 	$(PYTHON) -m venv .clients
 	.clients/bin/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints-clients.txt python-openstackclient openstacksdk python-glanceclient
+	@touch $@
+
+# It sends requests of its own making to what /openapi.json describes.
+$(STAMPS)/openapi: .ci/constraints-openapi.txt
+	@mkdir -p $(STAMPS)
+	$(PYTHON) -m venv .openapi
+	.openapi/bin/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints-openapi.txt schemathesis
 	@touch $@
 
 # e2fsprogs makes the disk images, zstd reads packs, curl uploads: small, and usually there.
@@ -85,7 +92,7 @@ format: $(STAMPS)/dev ## let ruff mend what it can
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-show: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients $(STAMPS)/machines ## every claim with its figure and its bound
+show: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients $(STAMPS)/openapi $(STAMPS)/machines ## every claim with its figure and its bound
 	$(VENV)/bin/python -m bench.show
 
 show-main-job: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients ## a disk image in, its next version for almost nothing, both back out
@@ -100,11 +107,13 @@ show-increments: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients $(STAMPS)/mach
 show-collection: $(STAMPS)/dev $(STAMPS)/system ## space comes back while uploads run, nothing acknowledged is ever collected
 	$(VENV)/bin/python -m bench.show collection
 
-show-images-api: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients ## the Images API: today's clients work unchanged
+show-images-api: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients $(STAMPS)/openapi ## the Images API: today's clients work unchanged
 	$(VENV)/bin/python -m bench.show images-api
 
 bench: $(STAMPS)/dev $(STAMPS)/system ## the benchmarks, with their share of this machine's limit
 	$(VENV)/bin/python -m pytest bench --benchmark-only -p no:cacheprovider -o python_files='bench_*.py' -s
+
+openapi: $(STAMPS)/openapi ## schemathesis, in an environment of its own
 
 clients: $(STAMPS)/clients ## the stock clients, in an environment of their own
 
@@ -112,4 +121,4 @@ wheel: $(STAMPS)/dev ## dist/drystone-*.whl
 	$(VENV)/bin/python -m build --wheel --outdir dist
 
 clean: ## remove what make made, never DATA
-	rm -rf $(VENV) .clients $(STAMPS) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) .clients .openapi $(STAMPS) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -18,7 +18,7 @@ from aiohttp.web_protocol import _ErrInfo
 from httpapi.access_log import ACCESS_LINE, AccessLine
 from httpapi.admission import check_method
 from httpapi.cause import CAUSE, Cause
-from httpapi.error_table import SERVER_NAME, error_response, response_for
+from httpapi.error_table import INTERNAL_ERROR, SERVER_NAME, error_response, response_for
 from httpapi.request_id import REQUEST_ID_HEADER, new_request_id
 from httpapi.time_limits import BODY_SECONDS, HEADER_SECONDS, TimedConnection
 from httpapi.wire.errors import HeaderTimeout, UnknownMethod
@@ -99,7 +99,7 @@ class Connection(TimedConnection):
         if status >= 500:
             super().handle_error(request, status, exc, message)
             response: web.Response = error_response(
-                status, "The server met a defect of its own; its log has the trace.", "internal-error"
+                status, "The server met a defect of its own; its log has the trace.", INTERNAL_ERROR
             )
         elif self._unknown_method is not None:
             response = response_for(self._unknown_method)

@@ -43,6 +43,7 @@ STATUS_OF: dict[type[Exception], HTTPStatus] = {
     blocks.BlockConflict: HTTPStatus.CONFLICT,
     blocks.BlockNotHeld: HTTPStatus.CONFLICT,
     blocks.BlocksMissing: HTTPStatus.CONFLICT,
+    wire.WireError: HTTPStatus.INTERNAL_SERVER_ERROR,
     wire.BadRequest: HTTPStatus.BAD_REQUEST,
     wire.Unauthenticated: HTTPStatus.UNAUTHORIZED,
     wire.HostRefused: HTTPStatus.FORBIDDEN,
@@ -60,6 +61,12 @@ STATUS_OF: dict[type[Exception], HTTPStatus] = {
     wire.UnknownCoding: HTTPStatus.NOT_IMPLEMENTED,
 }
 
+# Answers that no class of error stands behind: what no route takes, defects, and what aiohttp refuses by itself.
+METHOD_NOT_ALLOWED = "method-not-allowed"
+NO_SUCH_ROUTE = "no-such-route"
+INTERNAL_ERROR = "internal-error"
+HTTP_ERROR = "http-error"
+
 KNOWN_ERRORS = (catalog.CatalogError, blocks.BlockstoreError, wire.WireError)
 
 
@@ -68,6 +75,25 @@ def status_of(error: Exception) -> HTTPStatus:
     return next(
         (STATUS_OF[each] for each in type(error).__mro__ if each in STATUS_OF), HTTPStatus.INTERNAL_SERVER_ERROR
     )
+
+
+def _documented() -> dict[str, HTTPStatus]:
+    statuses = {
+        METHOD_NOT_ALLOWED: HTTPStatus.METHOD_NOT_ALLOWED,
+        NO_SUCH_ROUTE: HTTPStatus.NOT_FOUND,
+        INTERNAL_ERROR: HTTPStatus.INTERNAL_SERVER_ERROR,
+        HTTP_ERROR: HTTPStatus.BAD_REQUEST,
+    }
+    waiting: list[type[catalog.CatalogError | blocks.BlockstoreError | wire.WireError]] = [*KNOWN_ERRORS]
+    while waiting:
+        each = waiting.pop()
+        statuses[each.code] = next(STATUS_OF[above] for above in each.__mro__ if above in STATUS_OF)
+        waiting += each.__subclasses__()
+    return statuses
+
+
+DOCUMENTED = _documented()
+"""The status of each documented name; of `http-error`, which has any of 4xx, the usual one."""
 
 
 class ErrorResponse(web.Response):

@@ -14,7 +14,7 @@ from httpapi import admission
 from httpapi.access_log import ACCESS_LINE, AccessLine, logged_path
 from httpapi.caller import CALLER, arrival_of
 from httpapi.cause import CAUSE, Cause
-from httpapi.error_table import KNOWN_ERRORS, SERVER_NAME, ErrorResponse, error_response, response_for
+from httpapi.error_table import HTTP_ERROR, KNOWN_ERRORS, SERVER_NAME, ErrorResponse, error_response, response_for
 from httpapi.metrics.requests import REQUEST_METER
 from httpapi.proxies import client_of
 from httpapi.request_id import REQUEST_ID, REQUEST_ID_HEADER, global_id_of, new_request_id
@@ -119,7 +119,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
             _errors.error("%s: %s", error.code, error, exc_info=trace)
         return response
     except web.HTTPException as error:
-        return error_response(error.status, error.text or error.reason, "http-error")
+        return error_response(error.status, error.text or error.reason, HTTP_ERROR)
 
 
 @web.middleware

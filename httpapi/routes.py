@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from httpapi.body import later
 from httpapi.caller import with_caller
-from httpapi.error_table import error_response
+from httpapi.error_table import METHOD_NOT_ALLOWED, NO_SUCH_ROUTE, error_response
 from httpapi.handlers import versions
 from httpapi.handlers.deleted import DeletedHandlers
 from httpapi.handlers.deltas import DeltasHandlers
@@ -17,6 +17,7 @@ from httpapi.handlers.images import ImagesHandlers
 from httpapi.handlers.info import InfoHandlers
 from httpapi.handlers.lineage import LineageHandlers
 from httpapi.handlers.members import MembersHandlers
+from httpapi.handlers.openapi import OpenApiHandlers
 from httpapi.handlers.probes import ProbeHandlers
 from httpapi.handlers.schemas import schema_handlers
 from httpapi.handlers.tasks import TasksHandlers
@@ -60,12 +61,14 @@ def tables(services: Services, *, body_timeout: float, probes: ProbeHandlers | N
     deleted = DeletedHandlers(services)
     info = InfoHandlers(services)
     discovery: Mapping[str, Handler] = {"GET": versions.versions, "HEAD": versions.versions}
-    return RouteTables(
+    openapi = OpenApiHandlers()
+    found = RouteTables(
         open={
             "/": {"GET": versions.choices, "HEAD": versions.choices},
             "/versions": discovery,
             V2: discovery,
             f"{V2}/": discovery,
+            "/openapi.json": {"GET": openapi.show, "HEAD": openapi.show},
             "/healthcheck": {"GET": versions.healthcheck, "HEAD": versions.healthcheck},
             "/ready": {"GET": probes.ready, "HEAD": probes.ready},
             **({"/metrics": {"GET": probes.figures}} if probes.metrics == "open" else {}),
@@ -106,6 +109,8 @@ def tables(services: Services, *, body_timeout: float, probes: ProbeHandlers | N
             f"{V2}/tasks/{{id}}/actions/cancel": {"POST": tasks.cancel},
         },
     )
+    openapi.describe(found, services.limits)
+    return found
 
 
 def add_routes(app: web.Application, found: RouteTables, identity: Identity) -> None:
@@ -136,7 +141,7 @@ def _only(verbs: list[str]) -> Handler:
 
     async def refuse(request: web.Request) -> web.Response:
         message = f"{request.method} is not possible here; allowed: {allowed}."
-        response = error_response(405, message, "method-not-allowed")
+        response = error_response(405, message, METHOD_NOT_ALLOWED)
         response.headers["Allow"] = allowed
         return response
 
@@ -144,4 +149,4 @@ def _only(verbs: list[str]) -> Handler:
 
 
 async def _nothing_here(request: web.Request) -> web.Response:
-    return error_response(404, f"There is nothing at {request.path}.", "no-such-route")
+    return error_response(404, f"There is nothing at {request.path}.", NO_SUCH_ROUTE)

@@ -1,0 +1,120 @@
+"""schemathesis on the document at `/openapi.json`, against a real server: no 5xx, no hang, no memory that is kept."""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+import subprocess
+import urllib.request
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+from bench.places import ROOT
+from bench.show.registry import Figure, Room, at_least, at_most, check, holds, told
+from bench.show.server import Memory, Server, environment
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+_PROGRAM: Final = ROOT / ".openapi" / "bin" / "schemathesis"
+_SECONDS: Final = 600.0
+_SHORT_SECONDS: Final = 120.0
+# Minute two of ten, and as much of a shorter run: by then every route was asked, and what is made once is there.
+_FIRST_READING: Final = 0.2
+_MOST: Final = 1.1
+_HANG: Final = 30.0
+# What an answer must be; what is left out asks that a server take all that the schema allows, or nothing else.
+_CHECKS: Final = (
+    "not_a_server_error", "status_code_conformance", "content_type_conformance", "response_headers_conformance",
+    "response_schema_conformance", "use_after_free", "ensure_resource_availability",
+)  # fmt: skip
+_ANSWERED: Final = re.compile(r"\] ([A-Z]+) (\S+) (\d{3}) ")
+_NOT_DONE: Final = "501"
+
+
+@check("images-api", "openapi", "schemathesis on /openapi.json: no 5xx, no hang, no memory that is kept.")
+def openapi(room: Room) -> Generator[Figure, None, None]:
+    seconds = _SHORT_SECONDS if room.short else _SECONDS
+    if not _PROGRAM.exists():
+        yield holds("schemathesis is there: make .stamps/openapi", ok=False)
+        return
+    with Server(room.work / "data") as server, Memory(server.pid) as memory:
+        images = _some_images(server)
+        begins = len(memory.samples)
+        report, said = _asked(server, room.work, images, seconds)
+        taken = memory.samples[begins:]
+        yield holds("the server is ready afterwards", _call(server, "GET", "/ready")["ready"] is True)
+        statuses, routes = _answers(server.log)
+    failed_so = bool(report["failures"] or report["errors"])
+    failures = tuple(line for line in said.splitlines() if line.strip())[-60:] if failed_so else ()
+    yield at_least(f"requests in {seconds:.0f} s", sum(statuses.values()), 10 * seconds, "")
+    yield told("routes and verbs that were reached", str(len(routes)))
+    yield told("answers", ", ".join(f"{status}: {count}" for status, count in sorted(statuses.items()))[:60])
+    failed = {status: count for status, count in statuses.items() if status >= "500" and status != _NOT_DONE}
+    yield at_most("answers of 500 and more in its log", sum(failed.values()), 0, "")
+    yield at_most("answers that the document does not have, or none", len(report["failures"]), 0, "", failures)
+    yield holds("schemathesis came to its end", not report["errors"], failures)
+    first, last = _read_at(taken, _FIRST_READING), _read_at(taken, 1.0)
+    what = f"its memory at the end, of that after {seconds * _FIRST_READING:.0f} s"
+    yield at_most(what, last / first, _MOST, "", (f"{first / 1e6:.1f} MB, then {last / 1e6:.1f} MB",))
+
+
+def _read_at(samples: list[int], share: float) -> float:
+    """What was taken at this share of the time: the median of five seconds that end there."""
+    end = int(len(samples) * share)
+    return statistics.median(samples[max(0, end - 50) : end])
+
+
+def _some_images(server: Server) -> list[str]:
+    """Images that stay, for what is deleted is soon all that is known: three with data, one a child, three queued."""
+    images: list[str] = []
+    for number in range(6):
+        attributes: dict[str, object] = {
+            "name": f"image-{number}", "disk_format": "raw", "container_format": "bare", "protected": True,
+        }  # fmt: skip
+        if number == 1:
+            attributes["parent_image_ref"] = images[0]
+        images.append(_call(server, "POST", "/v2/images", json.dumps(attributes).encode())["id"])
+        if number < 3:
+            _call(server, "PUT", f"/v2/images/{images[-1]}/file", b"%d" % number * (1 << 20))
+    return images
+
+
+def _call(server: Server, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
+    headers = {"Content-Type": "application/octet-stream"}
+    request = urllib.request.Request(f"{server.url}{path}", body, headers, method=method)
+    with urllib.request.urlopen(request, timeout=_HANG) as answer:
+        found: dict[str, Any] = json.loads(answer.read() or b"{}")
+        return found
+
+
+def _asked(server: Server, work: Path, images: list[str], seconds: float) -> tuple[dict[str, Any], str]:
+    """What it reports, and what it says."""
+    report = work / "report.json"
+    command: list[str | Path] = [
+        _PROGRAM, "--no-color", "--config-file", ROOT / "bench" / "schemathesis.toml", "run",
+        f"{server.url}/openapi.json", "--max-time", f"{seconds:.0f}", "--request-timeout", f"{_HANG:.0f}",
+        "--no-shrink", "--continue-on-failure", "--checks", ",".join(_CHECKS), "--report", "json",
+        "--report-json-path", report,
+    ]  # fmt: skip
+    variables = {
+        "SCHEMATHESIS_HOOKS": "schemathesis_hooks",
+        "PYTHONPATH": str(ROOT / "bench"),
+        "DRYSTONE_BENCH_IMAGES": ",".join(images),
+    }
+    done = subprocess.run(
+        command, cwd=work, env=environment(variables), capture_output=True, text=True, check=False, timeout=seconds * 3
+    )
+    if not report.exists():
+        raise RuntimeError(f"schemathesis reported nothing:\n{done.stdout}\n{done.stderr}")
+    found: dict[str, Any] = json.loads(report.read_text())
+    return found, done.stdout
+
+
+def _answers(log: Path) -> tuple[Counter[str], set[tuple[str, str]]]:
+    """How often the server's own log has each status, and which routes got beyond their ids."""
+    found = _ANSWERED.findall(log.read_text(errors="replace"))
+    routes = {(verb, re.sub(r"[0-9a-f-]{32,}", "ID", path)) for verb, path, status in found if status < "400"}
+    return Counter(status for _, _, status in found), routes
