@@ -20,6 +20,7 @@ from httpapi.handlers.members import MembersHandlers
 from httpapi.handlers.openapi import OpenApiHandlers
 from httpapi.handlers.probes import ProbeHandlers
 from httpapi.handlers.schemas import schema_handlers
+from httpapi.handlers.tags import TagsHandlers
 from httpapi.handlers.tasks import TasksHandlers
 from httpapi.health import Health
 from httpapi.metrics.scrape import Scrape
@@ -56,6 +57,7 @@ def tables(services: Services, *, body_timeout: float, probes: ProbeHandlers | N
     deltas = DeltasHandlers(services, body_timeout)
     blocks = ImageBlocksHandlers(services, body_timeout)
     tasks = TasksHandlers(services)
+    tags = TagsHandlers(services)
     lineage = LineageHandlers(services)
     members = MembersHandlers(services, body_timeout)
     deleted = DeletedHandlers(services)
@@ -84,6 +86,9 @@ def tables(services: Services, *, body_timeout: float, probes: ProbeHandlers | N
                 "PUT": members.answer,
                 "DELETE": members.remove,
             },
+            f"{V2}/images/{{image_id}}/tags/{{tag}}": {"PUT": tags.put, "DELETE": tags.delete},
+            f"{V2}/images/{{image_id}}/actions/deactivate": {"POST": images.deactivate},
+            f"{V2}/images/{{image_id}}/actions/reactivate": {"POST": images.reactivate},
             f"{V2}/images/{{image_id}}/manifest": {"GET": blocks.manifest},
             f"{V2}/images/{{image_id}}/changes": {"GET": blocks.changes},
             f"{V2}/images/{{image_id}}/blocks": {"POST": blocks.blocks},

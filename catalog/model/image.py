@@ -213,6 +213,20 @@ class Image:
         self.virtual_size = None
         self.upload = None
 
+    def deactivate(self, *, at: datetime) -> None:
+        """Keep the bytes from all but admins: active → deactivated. Raises Forbidden while there are none."""
+        if not self.has_bytes:
+            raise Forbidden(f"Not allowed to deactivate image in status '{self.status.value}'")
+        if self.status is Status.ACTIVE:
+            self._move(Status.DEACTIVATED, at)
+
+    def reactivate(self, *, at: datetime) -> None:
+        """Undo that: deactivated → active. Raises Forbidden while there are no bytes."""
+        if not self.has_bytes:
+            raise Forbidden(f"Not allowed to reactivate image in status '{self.status.value}'")
+        if self.status is Status.DEACTIVATED:
+            self._move(Status.ACTIVE, at)
+
     def be_deleted(self, *, at: datetime) -> None:
         """The image goes away, from any state. Raises Forbidden when it is protected."""
         if self.protected:

@@ -44,15 +44,16 @@ async def change(services: Services, caller: Caller, image_id: str, changes: Seq
 
     if not asked:
         return await services.database.read(lambda uow: load_modifiable(uow, caller, image_id))
-    return await services.database.write(lambda uow: changed(services, uow, caller, image_id, make))
+    return await services.database.write(
+        lambda uow: changed(services, uow, load_modifiable(uow, caller, image_id), make)
+    )
 
 
-def changed(services: Services, uow: UnitOfWork, caller: Caller, image_id: str, make: Callable[[Image], None]) -> Image:
+def changed(services: Services, uow: UnitOfWork, image: Image, make: Callable[[Image], None]) -> Image:
     """The image after `make`, which is written if it made a difference; then the time of the last change is now.
 
-    Raises what `make` does, and NotFound, Forbidden, LimitExceeded, Invalid.
+    `image` was loaded in this transaction. Raises what `make` does, and LimitExceeded, Invalid.
     """
-    image = load_modifiable(uow, caller, image_id)
     before = image.copy()
     make(image)
     if image == before:

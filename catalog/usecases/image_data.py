@@ -12,7 +12,7 @@ from catalog import policy
 from catalog.blocking import to_its_end
 from catalog.cutting import cutting_of
 from catalog.model.errors import CatalogError, Forbidden, NoData
-from catalog.model.image import CHECKSUM, Upload
+from catalog.model.image import CHECKSUM, Status, Upload
 from catalog.model.pin import UploadKind
 from catalog.model.task import Requester
 from catalog.usecases import uploads
@@ -125,7 +125,10 @@ def readable(uow: UnitOfWork, caller: Caller, image_id: str, store: str) -> tupl
     """An image whose bytes the caller may have now, and its chain. Raises NotFound, Forbidden, NoData."""
     image = load_visible(uow, caller, image_id)
     if not policy.may_download(caller, image):
-        raise Forbidden(f"You are not permitted to download image {image_id}.")
+        asleep = " It is deactivated: until it is reactivated, only admins are."
+        raise Forbidden(
+            f"You are not permitted to download image {image_id}.{asleep if image.status is Status.DEACTIVATED else ''}"
+        )
     if not image.has_bytes:
         raise NoData(f"Image {image_id} is {image.status.value} and has no data yet.")
     return image, our_manifests(uow, image, store)

@@ -1,4 +1,4 @@
-"""Images: create, list, show, change, delete."""
+"""Images: create, list, show, change, delete, deactivate and reactivate."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from catalog.model.change import Act, Change
-from catalog.usecases import changing, images
+from catalog.usecases import activation, changing, images
 from catalog.usecases.attributes import new_image
 from catalog.usecases.queries import parse_query
 from httpapi.body import read_json, refuse_body
@@ -76,6 +76,18 @@ class ImagesHandlers:
         """The image goes away at once: 204; a second time it is unknown."""
         refuse_body(request)
         await images.delete(self.services, request[CALLER], request.match_info["image_id"])
+        return web.Response(status=204)
+
+    async def deactivate(self, request: web.Request) -> web.Response:
+        """204; the bytes are for admins alone, now or already."""
+        refuse_body(request)
+        await activation.deactivate(self.services, request[CALLER], request.match_info["image_id"])
+        return web.Response(status=204)
+
+    async def reactivate(self, request: web.Request) -> web.Response:
+        """204; the bytes are as before, now or already."""
+        refuse_body(request)
+        await activation.reactivate(self.services, request[CALLER], request.match_info["image_id"])
         return web.Response(status=204)
 
 

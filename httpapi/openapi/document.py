@@ -46,6 +46,7 @@ _PATH_PARAMETERS: Final = {
     "image_id": ("the image", UUID),
     "upload_id": ("the delta upload", TEXT),
     "member_id": ("the project that is a member", TEXT),
+    "tag": ("the tag", TEXT),
     "id": ("the task", UUID),
 }
 _HEADERS: Final = {

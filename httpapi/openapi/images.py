@@ -133,6 +133,36 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
             ),
         ),
     },
+    "/v2/images/{image_id}/tags/{tag}": {
+        "PUT": Operation(
+            name="add-tag",
+            summary="Puts a tag on an image, if it has it not already",
+            answers={204: Answer("the image has the tag")},
+            errors=(*OF_AN_IMAGE, *WRITES, "invalid", "conflict", "limit-exceeded"),
+        ),
+        "DELETE": Operation(
+            name="remove-tag",
+            summary="Takes a tag off an image",
+            answers={204: Answer("the image has the tag no more")},
+            errors=(*OF_AN_IMAGE, *WRITES, "conflict"),
+        ),
+    },
+    "/v2/images/{image_id}/actions/deactivate": {
+        "POST": Operation(
+            name="deactivate-image",
+            summary="Keeps an image's bytes from everybody but admins",
+            answers={204: Answer("it is deactivated")},
+            errors=(*OF_AN_IMAGE, *WRITES, "conflict"),
+        )
+    },
+    "/v2/images/{image_id}/actions/reactivate": {
+        "POST": Operation(
+            name="reactivate-image",
+            summary="Gives an image's bytes to whoever had them before",
+            answers={204: Answer("it is active")},
+            errors=(*OF_AN_IMAGE, *WRITES, "conflict"),
+        )
+    },
     "/v2/images/{image_id}/actions/undelete": {
         "POST": Operation(
             name="undelete-image",

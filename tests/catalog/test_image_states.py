@@ -30,6 +30,8 @@ def test_an_upload_takes_a_queued_image_through_saving_to_active() -> None:
     assert image.locations == (CONTENTS.location,)
     assert image.upload == FIRST
     assert image.was_saved("first")
+    image.deactivate(at=THEN)
+    assert image.was_saved("first")
 
 
 def test_only_a_raw_image_has_its_bytes_as_its_virtual_size() -> None:
