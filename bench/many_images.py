@@ -3,8 +3,8 @@
     python -m bench.many_images DATA [--images 100000]      a data directory whose catalog has so many images
 
 Ten properties each, three of them of its own value; a fifth belongs to the project `LAB`, twenty images to `SMALL`, the
-rest to a thousand others. `MANY`, `FEW` and `NONE` are values that half of the images have, thirty, and none. Their
-bytes are nowhere.
+rest to a thousand others, which share some with these two. `MANY`, `FEW` and `NONE` are values that half of the images
+have, thirty, and none. Their bytes are nowhere.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ from typing import TYPE_CHECKING, Any, Final
 from blockstore.store import BlockStore
 from catalog.model.image import Image, Status, Visibility
 from catalog.model.location import Location
+from catalog.model.member import MemberStatus
 from catalog.sql.image_rows import image_row, location_rows, property_rows, tag_rows
 from catalog.sql.open import SCHEMA, open_catalog
+from catalog.sql.times import to_us
 from httpapi.settings import CATALOG_FILE
 
 if TYPE_CHECKING:
@@ -39,8 +41,8 @@ MIDDLE: Final = datetime(2025, 6, 1, tzinfo=UTC)
 _EVERY: Final = timedelta(minutes=5)
 _FEW: Final = 30
 _PROJECTS: Final = 1000
-_RECIPE: Final = 1  # part of the cache's name
-_TABLES: Final = ("images", "image_properties", "image_tags", "image_locations")
+_RECIPE: Final = 2  # part of the cache's name
+_TABLES: Final = ("images", "image_properties", "image_tags", "image_locations", "image_members")
 _VISIBILITIES: Final = (
     [Visibility.SHARED] * 60 + [Visibility.PRIVATE] * 30 + [Visibility.COMMUNITY] * 7 + [Visibility.PUBLIC] * 3
 )
@@ -146,6 +148,24 @@ def _insert(connection: sqlite3.Connection, image: Image) -> None:
     _rows(connection, "image_properties", property_rows(image))
     _rows(connection, "image_tags", tag_rows(image))
     _rows(connection, "image_locations", ({**row, "metadata": "{}"} for row in location_rows(image)))
+
+    _rows(connection, "image_members", _member_rows(image))
+
+
+def _member_rows(image: Image) -> Iterator[dict[str, Any]]:
+    """One image of eight is shared with `LAB`, one of thousands with `SMALL`; each answer comes."""
+    number = int(image.id[:8], 16)
+    for project, one_of in ((LAB, 8), (SMALL, 4000)):
+        if number % one_of == 1 and image.visibility is Visibility.SHARED and image.owner != project:
+            moment = to_us(image.created_at)
+            yield {
+                "image_id": image.id,
+                "member": project,
+                "status": list(MemberStatus)[number // one_of % 3].value,
+                "created_at": moment,
+                "updated_at": moment,
+                "image_created_at": moment,
+            }
 
 
 def _rows(connection: sqlite3.Connection, table: str, rows: Iterable[dict[str, Any]]) -> None:

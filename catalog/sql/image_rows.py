@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from catalog.model.image import Image, Status, Upload, Visibility
-from catalog.model.location import Location
 from catalog.model.pin import UploadKind
 from catalog.sql.times import from_us, to_us
 
@@ -13,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from sqlalchemy import Row
+
+    from catalog.model.location import Location
 
 
 def image_row(image: Image) -> dict[str, object]:
@@ -111,8 +112,3 @@ def image_of(
 def upload_of(row: Row[*tuple[Any, ...]]) -> Upload:
     """The upload that a row of `images` names."""
     return Upload(id=row.upload_id, kind=UploadKind(row.upload_kind), process=row.upload_process)
-
-
-def location_of(row: Row[*tuple[Any, ...]]) -> Location:
-    """The location of a row of `image_locations`."""
-    return Location(url=row.url, store=row.store, metadata=row.metadata, manifest=row.manifest, status=row.status)

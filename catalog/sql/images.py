@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import delete, insert, select, update
@@ -12,16 +13,16 @@ from catalog.model.errors import Conflict
 from catalog.model.image import Status
 from catalog.model.pin import UploadKind
 from catalog.model.query import ImagePage
+from catalog.sql.image_parts import parts_of
 from catalog.sql.image_rows import (
     image_of,
     image_row,
-    location_of,
     location_rows,
     property_rows,
     tag_rows,
     upload_of,
 )
-from catalog.sql.listing import page_statement, text_weights
+from catalog.sql.listing import page_statement
 from catalog.sql.tables import deleted_images, image_locations, image_members, image_properties, image_tags, images
 from catalog.sql.times import to_us
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Column, Connection, Row, Table
 
     from catalog.model.image import Image, Upload
-    from catalog.model.location import Location
     from catalog.model.query import ImageQuery, Scope
 
 # About what an image's own row amounts to, and what a listing writes of it beside properties and tags.
@@ -68,12 +68,12 @@ class SqlImages:
         return {row.id: image_of(row, {}, (), (), members[row.id]) for row in rows}
 
     def page(self, scope: Scope, query: ImageQuery, after: Image | None) -> ImagePage:
-        """One page, by six statements whatever its length: the images, how much of them fits, then their parts."""
+        """One page, by two statements whatever its length: the images, then what belongs to them while it fits."""
         if query.limit == 0:
             return ImagePage(images=(), more=False)
         rows = self._connection.execute(page_statement(scope, query, after)).all()
-        fitting = self._fitting(rows[: query.limit], query.page_bytes)
-        return ImagePage(images=self._whole(fitting, project=scope.project), more=len(rows) > len(fitting))
+        found = self._whole(rows[: query.limit], project=scope.project, most=query.page_bytes)
+        return ImagePage(images=found, more=len(rows) > len(found))
 
     def save(self, image: Image, *, expect: Status, upload: str | None = None) -> None:
         """Write back by compare-and-set on the status, and on the upload when it is named; Conflict when it lost."""
@@ -136,36 +136,25 @@ class SqlImages:
         if come := [row for row in rows if row[key.name] in gone or row[key.name] not in before]:
             self._connection.execute(insert(table), come)
 
-    def _fitting(self, rows: Sequence[Row[*tuple[Any, ...]]], most: int) -> Sequence[Row[*tuple[Any, ...]]]:
-        """The first of these rows, whose images have at most so many bytes of text; one at least, if there is one."""
-        if not rows:
-            return rows
-        weights = {row[0]: row[1] for row in self._connection.execute(text_weights([row.id for row in rows]))}
-        taken = 0
-        for number, row in enumerate(rows):
-            taken += _BASE_BYTES + weights.get(row.id, 0)
-            if number and taken > most:
-                return rows[:number]
-        return rows
+    def _whole(
+        self, rows: Sequence[Row[*tuple[Any, ...]]], *, project: str | None, most: int | None = None
+    ) -> tuple[Image, ...]:
+        """The images of these rows, in their order, with what belongs to them, and `project` as a member.
 
-    def _whole(self, rows: Sequence[Row[*tuple[Any, ...]]], *, project: str | None) -> tuple[Image, ...]:
-        """The images of these rows, in their order, with properties, tags, locations, and `project` as a member."""
+        Only the first ones, if they have more than `most` bytes of text, and one at least.
+        """
         if not rows:
             return ()
-        properties: defaultdict[str, dict[str, str]] = defaultdict(dict)
-        tags: defaultdict[str, list[str]] = defaultdict(list)
-        locations: defaultdict[str, list[Location]] = defaultdict(list)
+        found: list[Image] = []
+        taken = 0
         ids = [row.id for row in rows]
-        for part in self._parts(image_properties, ids):
-            properties[part.image_id][part.name] = part.value
-        for part in self._parts(image_tags, ids):
-            tags[part.image_id].append(part.tag)
-        for part in self._parts(image_locations, ids):
-            locations[part.image_id].append(location_of(part))
-        members = self._members(ids, project)
-        return tuple(
-            image_of(row, properties[row.id], tags[row.id], locations[row.id], members[row.id]) for row in rows
-        )
+        with closing(parts_of(self._connection, ids, project=project)) as gathered:
+            for row, parts in zip(rows, gathered, strict=False):
+                taken += _BASE_BYTES + parts.text_bytes
+                if most is not None and found and taken > most:
+                    break
+                found.append(image_of(row, parts.properties, parts.tags, parts.locations, parts.members))
+        return tuple(found)
 
     def _members(self, ids: Sequence[str], project: str | None) -> Mapping[str, Collection[str]]:
         """The members of these images: all, or only the project, of which each image has one at most."""
@@ -176,11 +165,6 @@ class SqlImages:
         for row in self._connection.execute(found):
             members[row.image_id].append(row.member)
         return members
-
-    def _parts(self, table: Table, ids: Sequence[str]) -> Iterable[Row[*tuple[Any, ...]]]:
-        # By primary key: within an image, locations come by position.
-        parts = select(table).where(table.c.image_id.in_(ids)).order_by(*table.primary_key.columns)
-        return self._connection.execute(parts)
 
 
 def _lost(image: Image) -> Conflict:

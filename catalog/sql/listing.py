@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from sqlalchemy import LargeBinary, and_, asc, cast, desc, false, func, not_, or_, select, true, union_all
+from sqlalchemy import and_, asc, desc, false, not_, or_, select, true, union_all
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.selectable import Join
 
@@ -48,26 +48,6 @@ def page_statement(scope: Scope, query: ImageQuery, after: Image | None) -> Stat
     whole: Statement = parts[0] if len(parts) == 1 else union_all(*parts)
     order: list[UnaryExpression[Any]] = [desc(sort.key) if sort.descending else asc(sort.key) for sort in query.sort]
     return whole.order_by(*order).limit(query.limit + 1)
-
-
-def text_weights(ids: Sequence[str]) -> Select[str, int]:
-    """How many bytes of UTF-8 the properties and tags of each image have; an image without any has no row.
-
-    Measured by the database, so that what does not fit on a page never gets into memory.
-    """
-    properties = select(
-        image_properties.c.image_id, (_bytes(image_properties.c.name) + _bytes(image_properties.c.value)).label("bytes")
-    )
-    tags = select(image_tags.c.image_id, _bytes(image_tags.c.tag).label("bytes"))
-    texts = union_all(
-        properties.where(image_properties.c.image_id.in_(ids)), tags.where(image_tags.c.image_id.in_(ids))
-    ).subquery()
-    return select(texts.c.image_id, func.sum(texts.c.bytes)).group_by(texts.c.image_id)
-
-
-def _bytes(column: Column[str]) -> ColumnElement[int]:
-    # The length of a text counts characters.
-    return func.length(cast(column, LargeBinary))
 
 
 @dataclass(frozen=True, slots=True)
