@@ -37,6 +37,7 @@ from httpapi.metrics.sampling import sampling
 from httpapi.metrics.scrape import Scrape
 from httpapi.metrics.uploads import uploaded
 from httpapi.middlewares import IN_FLIGHT
+from httpapi.protection_file import protection_of
 from httpapi.proxies import WayIn
 from httpapi.scrubbing import Watched as ToScrub
 from httpapi.scrubbing import scrubbing
@@ -153,6 +154,7 @@ def _open_parts(settings: Settings) -> Iterator[tuple[BlockStore, Services]]:
                     uploads=settings.project_uploads,
                     journal_bytes=settings.project_journals,
                 ),
+                protection=protection_of(settings),
                 block_size=settings.block_size,
                 hashes_later=settings.hashes == "background",
                 delta_expiry=settings.delta_expiry,

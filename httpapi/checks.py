@@ -16,6 +16,7 @@ from blockstore.data_dir import check_root
 from blockstore.errors import BlockstoreError
 from httpapi import tls
 from httpapi.lifecycle import check_listen
+from httpapi.protection_file import describe, protection_of
 from httpapi.settings import SettingsRefused
 from httpapi.wire.hosts import is_loopback
 
@@ -80,12 +81,21 @@ def check(settings: Settings, identity_of: Callable[[Settings], Identity]) -> Ch
         "jobs": _jobs(settings),
         "collection": _collection(settings),
         "scrubbing": _scrubbing(settings),
+        "properties": _properties(settings, notes),
         "metrics": {"admin": "for administrators", "open": "for everybody", "off": "off"}[settings.metrics],
         "log": f"{settings.log_level} and worse, as {settings.log_format}, on standard error",
     }
     for warning in _odd_addresses(settings):
         notes.warnings.append(warning)
     return Checked(identity, tuple(notes.problems), tuple(notes.warnings), plan)
+
+
+def _properties(settings: Settings, notes: _Notes) -> str:
+    try:
+        return describe(settings, protection_of(settings))
+    except SettingsRefused as refusal:
+        notes.problems.append(str(refusal))
+        return "not usable yet"
 
 
 def _collection(settings: Settings) -> str:

@@ -79,6 +79,8 @@ class Settings:
     jobs: int = 1
     scrub_every: float = 30 * 86400.0
     scrub_rate: int = 32 << 20
+    property_protection_file: Path | None = None
+    property_protection_rule_format: str = "roles"
     metrics: str = "admin"
     log_level: str = "info"
     log_format: str = "text"
@@ -265,6 +267,8 @@ _READERS: dict[str, Callable[[object], object]] = {
     "jobs": values.count(0, 64),
     "scrub_every": values.duration,
     "scrub_rate": values.size_of_at_least(1),
+    "property_protection_file": values.path,
+    "property_protection_rule_format": values.one_of("roles"),
     "metrics": values.one_of("admin", "open", "off"),
     "log_level": values.one_of("debug", "info", "warning", "error"),
     "log_format": values.one_of("text", "json"),

@@ -14,11 +14,15 @@ _IMPLIED_BY: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A user of one project, with the lower-case names of the roles held there."""
+    """A user of one project, with the lower-case names of the roles held there.
+
+    `service_roles` are those of a service that asks for this user, where an identity knows such.
+    """
 
     user: str
     project: str
     roles: frozenset[str]
+    service_roles: frozenset[str] = frozenset()
 
     @property
     def is_admin(self) -> bool:

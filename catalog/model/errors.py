@@ -7,6 +7,7 @@
     ├── Forbidden                403  the image is visible, the act is not permitted
     │   ├── ReadOnlyAttribute    403  the service alone sets this attribute
     │   └── ReservedAttribute    403  no caller may use this name
+    │       └── ProtectedProperty 403  the operator's rules keep this property from the caller
     ├── NotFound                 404  there is no such image, or none that this caller may see
     ├── Conflict                 409  the wrong state, an id that is taken, something in use
     ├── NoData                   204  the image is there, its bytes are not (yet)
@@ -64,6 +65,12 @@ class ReservedAttribute(Forbidden):
     """A name that callers may not use for an attribute."""
 
     code = "reserved-attribute"
+
+
+class ProtectedProperty(ReservedAttribute):
+    """The operator's rules let others do this with a property of that name."""
+
+    code = "protected-property"
 
 
 class NotFound(CatalogError):

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+RESERVED_PREFIX: Final = "os_glance"
+"""Names that begin so belong to the service: callers read them, and set none."""
+
+
 @dataclass(frozen=True, slots=True)
 class KnownProperty:
     """What a property says; whether its value is an image's id, which may then also be null: none."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from catalog.model.change import Act, Change
 from catalog.model.errors import Invalid, ReadOnlyAttribute, ReservedAttribute
 from catalog.model.image import Visibility
-from catalog.model.known_properties import property_value
+from catalog.model.known_properties import RESERVED_PREFIX, property_value
 from catalog.model.new_image import NewImage
 
 if TYPE_CHECKING:
@@ -30,9 +30,6 @@ ONLY_AT_CREATION: Final = frozenset({"id", "parent_image_ref"})
 
 RESERVED: Final = frozenset({"locations", "location", "deleted", "deleted_at"})
 """Names that nobody may use for an attribute."""
-
-RESERVED_PREFIX: Final = "os_glance"
-"""Names that begin so belong to the service."""
 
 
 def new_image(attributes: Mapping[str, object]) -> NewImage:

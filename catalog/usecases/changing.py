@@ -16,6 +16,7 @@ from catalog.model.image import Visibility
 from catalog.usecases.access import load_modifiable
 from catalog.usecases.attributes import typed_changes
 from catalog.usecases.images import check_may_show
+from catalog.usecases.protected import is_hidden, permitted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,29 +35,35 @@ async def change(services: Services, caller: Caller, image_id: str, changes: Seq
     """
     services.limits.check_changes(len(changes))
     asked = typed_changes(changes)
+    rights = services.protection.rights(caller)
 
     def make(image: Image) -> None:
         for each in asked:
             _check_may(caller, image, each)
-            apply(image, each)
+            apply(image, permitted(rights, image, each))
         if any(each.name == PROPERTY for each in asked):
             check_cutting(image.properties)
 
     if not asked:
         return await services.database.read(lambda uow: load_modifiable(uow, caller, image_id))
+    # Whether that made a difference to a property that the caller may not read, the time would tell.
+    blindly = any(is_hidden(rights, each.name) for each in asked)
     return await services.database.write(
-        lambda uow: changed(services, uow, load_modifiable(uow, caller, image_id), make)
+        lambda uow: changed(services, uow, load_modifiable(uow, caller, image_id), make, always=blindly)
     )
 
 
-def changed(services: Services, uow: UnitOfWork, image: Image, make: Callable[[Image], None]) -> Image:
+def changed(
+    services: Services, uow: UnitOfWork, image: Image, make: Callable[[Image], None], *, always: bool = False
+) -> Image:
     """The image after `make`, which is written if it made a difference; then the time of the last change is now.
 
-    `image` was loaded in this transaction. Raises what `make` does, and LimitExceeded, Invalid.
+    `always`: as if it had made one. `image` was loaded in this transaction. Raises what `make` does, and LimitExceeded,
+    Invalid.
     """
     before = image.copy()
     make(image)
-    if image == before:
+    if image == before and not always:
         return image
     services.limits.check_changed_image(before, image)
     image.be_changed(at=services.clock())

@@ -10,9 +10,11 @@ from catalog.cutting import check_cutting
 from catalog.jobs import steps
 from catalog.model.errors import CatalogFull, Forbidden, Invalid
 from catalog.model.image import Image, Visibility, canonical_id, is_image_id
+from catalog.model.query import ImagePage
 from catalog.usecases import uploads
 from catalog.usecases.access import find_visible, load_modifiable, load_visible
 from catalog.usecases.coalescing import let_go
+from catalog.usecases.protected import asks_for_hidden, check_may_create
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from catalog.model.caller import Caller
     from catalog.model.new_image import NewImage
     from catalog.model.pin import Pin
-    from catalog.model.query import ImagePage, ImageQuery
+    from catalog.model.query import ImageQuery
     from catalog.ports import UnitOfWork
     from catalog.usecases.services import Services
 
@@ -35,6 +37,7 @@ async def create(services: Services, caller: Caller, new: NewImage) -> Image:
         raise Invalid(f"Invalid id {new.id[:80]!r}; it is a UUID such as {uuid.uuid4()}.")
     services.limits.check_new_image(new)
     check_cutting(new.properties)
+    check_may_create(services.protection.rights(caller), new.properties)
     now = services.clock()
     image = Image(
         id=str(uuid.uuid4()) if new.id is None else canonical_id(new.id),
@@ -69,14 +72,16 @@ async def show(services: Services, caller: Caller, image_id: str) -> Image:
 
 async def list_images(services: Services, caller: Caller, query: ImageQuery) -> ImagePage:
     """One page of the images that the caller may list. Raises Forbidden, or Invalid when the marker is unknown."""
-    return await services.database.read(lambda uow: page_of(uow, caller, query))
+    return await services.database.read(lambda uow: page_of(services, uow, caller, query))
 
 
-def page_of(uow: UnitOfWork, caller: Caller, query: ImageQuery) -> ImagePage:
+def page_of(services: Services, uow: UnitOfWork, caller: Caller, query: ImageQuery) -> ImagePage:
     """The same in a transaction that is open."""
     if not policy.may_list(caller):
         raise Forbidden("You are not permitted to list images; the role reader is needed.")
     after = None if query.marker is None else _marker(uow, caller, query.marker)
+    if asks_for_hidden(services.protection.rights(caller), query):
+        return ImagePage(images=(), more=False)
     return uow.images.page(policy.listing_scope(caller, query), query, after)
 
 

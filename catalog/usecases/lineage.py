@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from catalog import policy
+from catalog.model.image import NOVAS_PARENT
+from catalog.property_protection import Operation
 from catalog.usecases.images import page_of
 
 if TYPE_CHECKING:
@@ -18,12 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Descent:
-    """An image, whether the caller sees its parent (None: it has none), and the bytes that it changed, or None.
+    """An image, its parent, whether the caller sees that (None: there is none), and the bytes that it changed, or None.
 
-    A parent that was deleted and one that the caller may not see look the same.
+    A parent that was deleted and one that the caller may not see look the same. One that only a property names which
+    the caller may not read is none.
     """
 
     image: Image
+    parent: str | None
     parent_visible: bool | None
     changed_size: int | None
 
@@ -40,21 +44,24 @@ async def list_lineage(services: Services, caller: Caller, query: ImageQuery) ->
     """One page of the images that `list_images` would give, with their descent. Raises as it does."""
 
     def page(uow: UnitOfWork) -> LineagePage:
-        found = page_of(uow, caller, query)
+        found = page_of(services, uow, caller, query)
+        told = services.protection.rights(caller).may(Operation.READ, NOVAS_PARENT)
         named = {image.parent for image in found.images if image.parent is not None}
         parents = uow.images.bare(named, project=caller.project)
         return LineagePage(
-            tuple(_descent(caller, image, parents.get(image.parent or "")) for image in found.images), found.more
+            tuple(_descent(caller, image, parents.get(image.parent or ""), told=told) for image in found.images),
+            found.more,
         )
 
     return await services.database.read(page)
 
 
-def _descent(caller: Caller, image: Image, parent: Image | None) -> Descent:
+def _descent(caller: Caller, image: Image, parent: Image | None, *, told: bool) -> Descent:
     seen = parent is not None and policy.visible(caller, parent)
-    told = policy.may_know_change(caller, image, parent_visible=seen)
+    named = image.parent if told else image.parent_image_ref
     return Descent(
         image=image,
-        parent_visible=None if image.parent is None else seen,
-        changed_size=image.changed_size if told else None,
+        parent=named,
+        parent_visible=None if named is None else seen,
+        changed_size=image.changed_size if policy.may_know_change(caller, image, parent_visible=seen) else None,
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from blockstore import clock
 from catalog.jobs.bell import Bell
 from catalog.limits import Limits
+from catalog.property_protection import Protection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,7 @@ def _tell_nobody(_written: Written) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Database, blocks, limits and settings.
+    """Database, blocks, limits, the protection of properties, and settings.
 
     `hashing` names the hashlib algorithm of `os_hash_value`; `block_size` in bytes is that of fixed blocks where
     nobody says another. `running` holds the ids of the uploads that this process is writing now, from before they are
@@ -42,6 +43,7 @@ class Services:
     database: Database
     blocks: Blocks
     limits: Limits = field(default_factory=Limits)
+    protection: Protection = field(default_factory=Protection)
     hashing: str = "sha512"
     block_size: int = 65536
     clock: Callable[[], datetime] = clock.now

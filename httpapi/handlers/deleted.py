@@ -41,7 +41,7 @@ class DeletedHandlers:
         refuse_body(request)
         image_id, request_id = request.match_info["image_id"], request[REQUEST_ID]
         image = await undelete(self.services, request[CALLER], image_id, request_id=request_id)
-        return _json(record_of(image).to_json())
+        return _json(record_of(image, self.services.protection.rights(request[CALLER])).to_json())
 
     def _record_of(self, kept: KeptImage) -> DeletedRecord:
         until = kept.until(timedelta(seconds=self.services.keep_deleted))

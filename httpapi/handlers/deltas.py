@@ -82,7 +82,7 @@ class DeltasHandlers:
         image = await delta_commit.commit(
             self.services, _named(request), expected=expected, request_id=request[REQUEST_ID]
         )
-        return _json(record_of(image).to_json())
+        return _json(record_of(image, self.services.protection.rights(request[CALLER])).to_json())
 
     async def delete(self, request: web.Request) -> web.Response:
         """204; the image is queued again."""

@@ -10,10 +10,11 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from catalog.model.image import Image
+    from catalog.property_protection import PropertyRights
 
 
-def record_of(image: Image) -> ImageRecord:
-    """The record of an image; locations and uploads stay inside."""
+def record_of(image: Image, rights: PropertyRights) -> ImageRecord:
+    """What a caller with these rights is told of an image; locations and uploads stay inside."""
     return ImageRecord(
         id=image.id,
         name=image.name,
@@ -35,7 +36,7 @@ def record_of(image: Image) -> ImageRecord:
         created_at=wire_time(image.created_at),
         updated_at=wire_time(image.updated_at),
         tags=tuple(sorted(image.tags)),
-        properties=image.properties,
+        properties=rights.seen(image.properties),
     )
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from catalog.model.image import Image
+    from catalog.property_protection import PropertyRights
     from catalog.usecases.services import Services
 
 # So many bytes of a list are made before other requests have a turn: some fifty images of the usual kind.
@@ -46,7 +47,7 @@ class ImagesHandlers:
         """201 with the new image; Location is absolute."""
         attributes = parse_object(await read_json(request, idle_seconds=self.body_timeout))
         image = await images.create(self.services, request[CALLER], new_image(attributes))
-        response = _json(_json_of(image), status=201)
+        response = _json(_json_of(image, self._rights(request)), status=201)
         response.headers["Location"] = f"{base_url(request)}/v2/images/{image.id}"
         return response
 
@@ -56,13 +57,15 @@ class ImagesHandlers:
         pairs = list(request.query.items())
         page = await images.list_images(self.services, request[CALLER], parse_query(pairs, self.services.limits))
         links = list_links(pairs, last_id=page.images[-1].id if page.more and page.images else None)
-        listed = b", ".join(await _pieces(page.images, rest=_REST if self.services.running else 0))
+        rest = _REST if self.services.running else 0
+        listed = b", ".join(await _pieces(page.images, self._rights(request), rest=rest))
         return _json(b'{"images": [%b], %b' % (listed, json.dumps(links).encode()[1:]), status=200)
 
     async def show(self, request: web.Request) -> web.Response:
         """One image."""
         refuse_body(request)
-        return _json(_json_of(await images.show(self.services, request[CALLER], request.match_info["image_id"])), 200)
+        image = await images.show(self.services, request[CALLER], request.match_info["image_id"])
+        return _json(_json_of(image, self._rights(request)), status=200)
 
     async def patch(self, request: web.Request) -> web.Response:
         """The image as it is then; all that is asked for is done, or nothing."""
@@ -70,7 +73,7 @@ class ImagesHandlers:
         document = parse_json(await read_json(request, idle_seconds=self.body_timeout))
         changes = [Change(Act(each.act), each.name, each.value) for each in parse_patch(document, dialect)]
         image = await changing.change(self.services, request[CALLER], request.match_info["image_id"], changes)
-        return _json(_json_of(image), status=200)
+        return _json(_json_of(image, self._rights(request)), status=200)
 
     async def delete(self, request: web.Request) -> web.Response:
         """The image goes away at once: 204; a second time it is unknown."""
@@ -90,12 +93,15 @@ class ImagesHandlers:
         await activation.reactivate(self.services, request[CALLER], request.match_info["image_id"])
         return web.Response(status=204)
 
+    def _rights(self, request: web.Request) -> PropertyRights:
+        return self.services.protection.rights(request[CALLER])
 
-async def _pieces(listed: Iterable[Image], *, rest: float) -> list[bytes]:
+
+async def _pieces(listed: Iterable[Image], rights: PropertyRights, *, rest: float) -> list[bytes]:
     pieces: list[bytes] = []
     held = 0
     for image in listed:
-        pieces.append(_json_of(image))
+        pieces.append(_json_of(image, rights))
         held += len(pieces[-1])
         if held >= _AT_ONCE:
             await asyncio.sleep(rest)
@@ -103,8 +109,8 @@ async def _pieces(listed: Iterable[Image], *, rest: float) -> list[bytes]:
     return pieces
 
 
-def _json_of(image: Image) -> bytes:
-    return _ENCODER.encode(record_of(image).to_json()).encode()
+def _json_of(image: Image, rights: PropertyRights) -> bytes:
+    return _ENCODER.encode(record_of(image, rights).to_json()).encode()
 
 
 def _json(body: bytes, status: int) -> web.Response:

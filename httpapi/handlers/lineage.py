@@ -50,5 +50,5 @@ def record_of(descent: Descent) -> LineageRecord:
         created_at=wire_time(image.created_at),
         size=image.size,
         changed_size=descent.changed_size,
-        parent=None if image.parent is None else ParentRecord(image.parent, visible=bool(seen)),
+        parent=None if descent.parent is None else ParentRecord(descent.parent, visible=bool(seen)),
     )

@@ -34,7 +34,8 @@ _NO_BYTES: Final = Answer("the image has no bytes yet")
 _ONE_OR_LIST: Final = "this, or one of in:A,B"
 _INTEGER: Final = {"type": "integer", "minimum": -(2**63) + 1, "maximum": 2**63 - 1}
 CHANGES_AN_IMAGE: Final = (
-    *READS_JSON, *WRITES, "invalid", "read-only-attribute", "reserved-attribute", "conflict", "limit-exceeded",
+    *READS_JSON, *WRITES, "invalid", "read-only-attribute", "reserved-attribute", "protected-property", "conflict",
+    "limit-exceeded",
 )  # fmt: skip
 """Errors of what a caller says of an image."""
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
+from catalog.property_protection import Protection
 from httpapi.identity.basic import BasicIdentity
 from httpapi.identity.passwords import hash_of
 from httpapi.identity.users import UserFiles
@@ -102,7 +103,12 @@ def _passwords() -> str:
 
 @contextlib.contextmanager
 def two_projects(
-    root: Path, *, block_size: int = 4096, disk: Disk | None = None, keep_deleted: float = 0.0
+    root: Path,
+    *,
+    block_size: int = 4096,
+    disk: Disk | None = None,
+    keep_deleted: float = 0.0,
+    protection: Protection | None = None,
 ) -> Iterator[TwoProjects]:
     """The server, over the data directory `root / "data"`."""
     passwords = root / "htpasswd"
@@ -113,6 +119,9 @@ def two_projects(
             path.chmod(0o600)
     with (
         image_service(root / "data", block_size=block_size, disk=disk, keep_deleted=keep_deleted) as service,
-        RunningServer(service.services, identity=BasicIdentity(UserFiles(passwords))) as server,
+        RunningServer(
+            replace(service.services, protection=protection or Protection()),
+            identity=BasicIdentity(UserFiles(passwords)),
+        ) as server,
     ):
         yield TwoProjects(server, service.store)
