@@ -1,23 +1,16 @@
 """Who may do what; the whole of it, to be read in one go.
 
-| act | who |
-|---|---|
-| see, list | admin; a reader: own images, public and community ones, and those that are shared with the project |
-| download | whoever sees it, as a member; a deactivated image: admin only |
-| create | admin; a member, for the own project; as a child: of an image that the caller sees |
-| inherit blocks of a parent | whoever may download it, while it is active; an admin for others: if they see it, too |
-| modify, upload, delete, undelete | admin; a member of the project that owns the image |
-| see that a deleted image can be brought back | admin; a reader of the project that owned it |
-| make community, coalesce, deactivate, reactivate, share with a project, take it from one | as modify |
-| see that an image is shared with a project | admin; a reader of the image's owner, or of that project |
-| say what a project thinks of an image that is shared with it | admin; a member of that project |
-| make public, give to another project | admin |
-| know how much a child changed | whoever sees it and its parent; admin; a reader of the project that owns it |
-| see a task | admin; a reader of the project that owns it (an image's tasks: whoever sees the image) |
-| cancel a task | admin; a member of the project that owns it |
+DEFAULTS are the rules, by the names that the reference has for them, and by names of ours where it knows no such act.
+An operator's file may put others in their place (`Caller.rules`). What stands in no rule, and no file can change:
 
-An admin is a member too, and a member a reader. An image without an owner is the admin's. What a caller may not see
-is "not found", never "forbidden".
+- **Reach.** A caller who is no admin reaches images of the own project, public and community ones, and shared ones
+  whose member the project is. Rules judge within that: `get_image` can hide more of it, and show nothing else. So a
+  list is read off indexes, and only where `get_image` was changed each image is judged, too. Of tasks, and of deleted
+  images that can be brought back, those of the own project are in reach.
+- What a caller may not see is "not found", whatever is tried on it; only what is visible is "forbidden".
+- A deactivated image is downloaded by admins alone.
+- An admin is a member too, and a member a reader; so `role:reader` holds for all three.
+- An image without an owner is the admins'.
 """
 
 from __future__ import annotations
@@ -26,78 +19,138 @@ from typing import TYPE_CHECKING, Final
 
 from catalog.model.image import Status, Visibility
 from catalog.model.query import Scope
+from catalog.rule_targets import NOT_SERVED, TARGETS
+from catalog.rules import Rules, join
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from catalog.model.caller import Caller
     from catalog.model.image import Image
     from catalog.model.query import ImageQuery
     from catalog.model.task import Task
 
-_SHOWN_BY_ID: Final = frozenset({Visibility.PUBLIC, Visibility.COMMUNITY})
+DEFAULTS: Final[Mapping[str, str]] = {
+    # For others to refer to.
+    "context_is_admin": "role:admin",
+    "service_api": "role:service or service_roles:service or role:admin",
+    "owners_reader": "rule:context_is_admin or (role:reader and project_id:%(owner)s)",
+    "owners_member": "rule:context_is_admin or (role:member and project_id:%(owner)s)",
+    "shown": "project_id:%(owner)s or project_id:%(member_id)s or rule:shown_to_all",
+    "shown_to_all": "'community':%(visibility)s or 'public':%(visibility)s",
+    # Images. %(member_id)s is the caller's project if the image is shared with it.
+    "add_image": "rule:owners_member",
+    "get_images": "role:reader",
+    "get_image": "rule:context_is_admin or (role:reader and rule:shown)",
+    "download_image": "rule:context_is_admin or (role:member and rule:shown)",
+    "upload_image": "rule:owners_member",
+    "modify_image": "rule:owners_member",
+    "delete_image": "rule:owners_member",
+    "publicize_image": "rule:context_is_admin",
+    "communitize_image": "rule:owners_member",
+    "deactivate": "rule:owners_member",
+    "reactivate": "rule:owners_member",
+    # Members. %(member_id)s is the member's project.
+    "add_member": "rule:owners_member",
+    "get_members": "rule:context_is_admin or (role:reader and (project_id:%(owner)s or project_id:%(member_id)s))",
+    "get_member": "rule:context_is_admin or (role:reader and (project_id:%(owner)s or project_id:%(member_id)s))",
+    "modify_member": "rule:context_is_admin or (role:member and project_id:%(member_id)s)",
+    "delete_member": "rule:owners_member",
+    # Tasks.
+    "get_tasks": "role:reader",
+    "get_task": "rule:owners_reader",
+    # Ours: the reference knows no such acts.
+    "cancel_task": "rule:owners_member",
+    "change_owner": "rule:context_is_admin",
+    "coalesce_image": "rule:owners_member",
+    "get_deleted_images": "role:reader",
+    "get_deleted_image": "rule:owners_reader",
+    "undelete_image": "rule:owners_member",
+}
+
+_DEFAULT_RULES: Final = join(DEFAULTS, {}, TARGETS)
+
+
+def rules_with(given: Mapping[str, object]) -> Rules:
+    """The default rules with an operator's in their place. Raises RuleRefused with all that is wrong."""
+    return join(DEFAULTS, given, TARGETS, idle=NOT_SERVED)
 
 
 def visible(caller: Caller, image: Image) -> bool:
     """Whether the image exists, as far as the caller is told."""
-    if caller.is_admin:
-        return True
-    return caller.has("reader") and (_owns(caller, image.owner) or _shown_to(caller.project, image))
+    return _reaches(caller, image) and _allows(caller, "get_image", image)
+
+
+def judges_lists(caller: Caller) -> bool:
+    """Whether each image of a list is to be judged, since `get_image` is not the default."""
+    return "get_image" in _rules(caller).changed
 
 
 def may_list(caller: Caller) -> bool:
-    """Whether the caller may ask for lists at all."""
-    return caller.has("reader")
+    """Whether the caller may ask for lists of images at all."""
+    return _allows_own(caller, "get_images", caller.project)
+
+
+def may_list_tasks(caller: Caller) -> bool:
+    """Whether the caller may ask for lists of tasks."""
+    return _allows_own(caller, "get_tasks", caller.project)
+
+
+def may_list_deleted(caller: Caller) -> bool:
+    """Whether the caller may ask for lists of deleted images."""
+    return _allows_own(caller, "get_deleted_images", caller.project)
 
 
 def may_create(caller: Caller, owner: str) -> bool:
     """Whether the caller may create images that belong to the project `owner`."""
-    return caller.is_admin or (caller.has("member") and _owns(caller, owner))
+    return _allows_own(caller, "add_image", owner)
 
 
 def may_modify(caller: Caller, image: Image) -> bool:
-    """Whether the caller may change the image, give it bytes, or delete it."""
-    return _may_change(caller, image.owner)
+    """Whether the caller may change the image."""
+    return _allows(caller, "modify_image", image)
+
+
+def may_upload(caller: Caller, image: Image) -> bool:
+    """Whether the caller may give the image bytes, at once or by a delta upload."""
+    return _allows(caller, "upload_image", image)
+
+
+def may_delete(caller: Caller, image: Image) -> bool:
+    """Whether the caller may delete the image."""
+    return _allows(caller, "delete_image", image)
+
+
+def may_coalesce(caller: Caller, image: Image) -> bool:
+    """Whether the caller may have the image made independent of its ancestors."""
+    return _allows(caller, "coalesce_image", image)
 
 
 def kept_visible(caller: Caller, owner: str | None) -> bool:
     """Whether a deleted image of this owner's exists, as far as the caller is told: to others it is gone."""
-    return caller.is_admin or (caller.has("reader") and _owns(caller, owner))
+    return _is_own(caller, owner) and _allows_own(caller, "get_deleted_image", owner)
 
 
 def may_undelete(caller: Caller, owner: str | None) -> bool:
-    """Whether the caller may bring back an image of this owner's: whoever might delete it."""
-    return _may_change(caller, owner)
+    """Whether the caller may bring back an image of this owner's."""
+    return _is_own(caller, owner) and _allows_own(caller, "undelete_image", owner)
+
+
+def may_publicize(caller: Caller, owner: str | None = None) -> bool:
+    """Whether the caller may show an image of this owner's to everybody."""
+    return _allows_own(caller, "publicize_image", owner)
 
 
 def may_communitize(caller: Caller, owner: str | None) -> bool:
-    """Whether the caller may show an image of this owner's to everybody who knows its id."""
-    return _may_change(caller, owner)
-
-
-def may_give_away(caller: Caller) -> bool:
-    """Whether the caller may make an image another project's."""
-    return caller.is_admin
-
-
-def may_deactivate(caller: Caller, image: Image) -> bool:
-    """Whether the caller may keep the image's bytes from everybody but admins."""
-    return _may_change(caller, image.owner)
-
-
-def may_reactivate(caller: Caller, image: Image) -> bool:
-    """Whether the caller may undo that."""
-    return _may_change(caller, image.owner)
-
-
-def may_publicize(caller: Caller) -> bool:
-    """Whether the caller may show an image to everybody."""
-    return caller.is_admin
+    """Whether the caller may show an image of this owner's to everybody who asks for it."""
+    return _allows_own(caller, "communitize_image", owner)
 
 
 def may_download(caller: Caller, image: Image) -> bool:
     """Whether the caller may have the image's bytes."""
-    if caller.is_admin:
-        return True
-    return caller.has("member") and visible(caller, image) and image.status is not Status.DEACTIVATED
+    if image.status is Status.DEACTIVATED and not caller.is_admin:
+        return False
+    return visible(caller, image) and _allows(caller, "download_image", image)
 
 
 def may_inherit(caller: Caller, image: Image, parent: Image) -> bool:
@@ -117,17 +170,57 @@ def may_know_change(caller: Caller, image: Image, *, parent_visible: bool) -> bo
 
     That tells of both. So whoever sees the parent may; and the project that has the image, for which it was compared.
     """
-    return image.parent is None or parent_visible or caller.is_admin or _owns(caller, image.owner)
+    return image.parent is None or parent_visible or _is_own(caller, image.owner)
+
+
+def may_give_away(caller: Caller) -> bool:
+    """Whether the caller may make an image another project's."""
+    return _allows_own(caller, "change_owner", None)
+
+
+def may_deactivate(caller: Caller, image: Image) -> bool:
+    """Whether the caller may keep the image's bytes from everybody but admins."""
+    return _allows(caller, "deactivate", image)
+
+
+def may_reactivate(caller: Caller, image: Image) -> bool:
+    """Whether the caller may undo that."""
+    return _allows(caller, "reactivate", image)
+
+
+def may_add_member(caller: Caller, image: Image) -> bool:
+    """Whether the caller may share the image with another project."""
+    return _allows(caller, "add_member", image)
+
+
+def may_delete_member(caller: Caller, image: Image, project: str) -> bool:
+    """Whether the caller may take the image from a project that it is shared with: not the project itself."""
+    return _allows(caller, "delete_member", image, member=project)
+
+
+def may_list_members(caller: Caller, image: Image) -> bool:
+    """Whether the caller, who sees the image, may ask with whom it is shared."""
+    return _allows(caller, "get_members", image)
+
+
+def may_see_member(caller: Caller, image: Image, project: str) -> bool:
+    """Whether the caller, who sees the image, may know that it is shared with the project."""
+    return _allows(caller, "get_member", image, member=project)
+
+
+def may_answer(caller: Caller, image: Image, project: str) -> bool:
+    """Whether the caller may say what the project thinks of the image: not the image's owner."""
+    return _allows(caller, "modify_member", image, member=project)
 
 
 def task_visible(caller: Caller, task: Task) -> bool:
     """Whether the task exists, as far as the caller is told."""
-    return caller.is_admin or (caller.has("reader") and _owns(caller, task.owner))
+    return _is_own(caller, task.owner) and _rules(caller).allow("get_task", caller, _task_target(task))
 
 
 def may_cancel(caller: Caller, task: Task) -> bool:
     """Whether the caller may end the task."""
-    return caller.is_admin or (caller.has("member") and _owns(caller, task.owner))
+    return _rules(caller).allow("cancel_task", caller, _task_target(task))
 
 
 def listing_scope(caller: Caller, query: ImageQuery) -> Scope:
@@ -147,33 +240,51 @@ def listing_scope(caller: Caller, query: ImageQuery) -> Scope:
     )
 
 
-def may_add_member(caller: Caller, image: Image) -> bool:
-    """Whether the caller may share the image with another project."""
-    return may_modify(caller, image)
+_SHOWN_BY_ID: Final = frozenset({Visibility.PUBLIC, Visibility.COMMUNITY})
 
 
-def may_delete_member(caller: Caller, image: Image) -> bool:
-    """Whether the caller may take the image from a project that it is shared with: not the project itself."""
-    return may_modify(caller, image)
+def _rules(caller: Caller) -> Rules:
+    return caller.rules or _DEFAULT_RULES
 
 
-def may_see_member(caller: Caller, image: Image, project: str) -> bool:
-    """Whether the caller, who sees the image, may know that it is shared with the project: owner, and itself."""
-    return caller.is_admin or (caller.has("reader") and (_owns(caller, image.owner) or _owns(caller, project)))
+def _allows(caller: Caller, rule: str, image: Image, *, member: str | None = None) -> bool:
+    if member is None and image.is_shared_with(caller.project):
+        member = caller.project
+    target: dict[str, object] = _owned_by(image.owner) | {
+        "id": image.id,
+        "name": image.name,
+        "visibility": image.visibility.value,
+        "status": image.status.value,
+        "protected": image.protected,
+        "os_hidden": image.os_hidden,
+    }
+    return _rules(caller).allow(rule, caller, target if member is None else target | {"member_id": member})
 
 
-def may_answer(caller: Caller, image: Image, project: str) -> bool:  # noqa: ARG001 - the image's owner has no say
-    """Whether the caller may say what the project thinks of the image: not the image's owner."""
-    return caller.is_admin or (caller.has("member") and _owns(caller, project))
+def _allows_own(caller: Caller, rule: str, owner: str | None) -> bool:
+    return _rules(caller).allow(rule, caller, _owned_by(owner))
 
 
-def _may_change(caller: Caller, owner: str | None) -> bool:
-    return caller.is_admin or (caller.has("member") and _owns(caller, owner))
+def _task_target(task: Task) -> dict[str, object]:
+    return _owned_by(task.owner) | {"id": task.id, "type": task.type, "status": task.status.value}
+
+
+def _owned_by(owner: str | None) -> dict[str, object]:
+    # One thing by three names, as the reference's rules have them.
+    return {"owner": owner, "project_id": owner, "tenant": owner}
+
+
+def _reaches(caller: Caller, image: Image) -> bool:
+    return _is_own(caller, image.owner) or _shown_to(caller.project, image)
 
 
 def _shown_to(project: str | None, image: Image) -> bool:
-    """Whether a project that does not own the image sees it by its id."""
+    """Whether a project that does not own the image can see it by its id."""
     return image.visibility in _SHOWN_BY_ID or image.is_shared_with(project)
+
+
+def _is_own(caller: Caller, owner: str | None) -> bool:
+    return caller.is_admin or _owns(caller, owner)
 
 
 def _owns(caller: Caller, owner: str | None) -> bool:

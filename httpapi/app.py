@@ -30,5 +30,5 @@ def build_app(
     app[IDENTITY] = identity
     app[WAY_IN] = way_in or WayIn()
     app.on_response_prepare.append(stamp)
-    add_routes(app, tables(services, body_timeout=body_timeout, probes=probes), identity)
+    add_routes(app, tables(services, body_timeout=body_timeout, probes=probes), identity, services.rules)
     return app

@@ -37,6 +37,7 @@ from httpapi.metrics.sampling import sampling
 from httpapi.metrics.scrape import Scrape
 from httpapi.metrics.uploads import uploaded
 from httpapi.middlewares import IN_FLIGHT
+from httpapi.policy_file import read_policy
 from httpapi.protection_file import protection_of
 from httpapi.proxies import WayIn
 from httpapi.scrubbing import Watched as ToScrub
@@ -161,6 +162,7 @@ def _open_parts(settings: Settings) -> Iterator[tuple[BlockStore, Services]]:
                 keep_deleted=settings.gc_keep_deleted,
                 make_room=partial(reserve.give_up, settings.data),
                 on_upload=uploaded,
+                rules=None if settings.policy_file is None else read_policy(settings.policy_file).rules,
             )
             yield store, services
         finally:

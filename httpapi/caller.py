@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import wraps
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from httpapi.proxies import base_url, client_of
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from catalog.rules import Rules
     from httpapi.identity.contract import Identity
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -26,12 +28,13 @@ def arrival_of(request: web.Request) -> Arrival:
     return Arrival(request.method, request.headers, client_of(request), base_url(request))
 
 
-def with_caller(identity: Identity, handler: Handler) -> Handler:
-    """The handler, run only for a caller whom the identity knows."""
+def with_caller(identity: Identity, rules: Rules | None, handler: Handler) -> Handler:
+    """The handler, run only for a caller whom the identity knows, and who then has the policy's rules."""
 
     @wraps(handler)
     async def identified(request: web.Request) -> web.StreamResponse:
-        request[CALLER] = await identity.identify(arrival_of(request))
+        caller = await identity.identify(arrival_of(request))
+        request[CALLER] = caller if rules is None else replace(caller, rules=rules)
         return await handler(request)
 
     return identified

@@ -16,6 +16,7 @@ from blockstore.data_dir import check_root
 from blockstore.errors import BlockstoreError
 from httpapi import tls
 from httpapi.lifecycle import check_listen
+from httpapi.policy_file import read_policy
 from httpapi.protection_file import describe, protection_of
 from httpapi.settings import SettingsRefused
 from httpapi.wire.hosts import is_loopback
@@ -76,6 +77,7 @@ def check(settings: Settings, identity_of: Callable[[Settings], Identity]) -> Ch
         "believes proxies": ", ".join(map(str, settings.trusted_proxies)) or "none",
         "TLS": _tls(settings, notes),
         "identity": f"{settings.identity}, not usable yet" if identity is None else identity.describe,
+        "policy": _policy(settings, notes),
         "data": _data(settings.data, notes),
         "workers": _workers(settings),
         "jobs": _jobs(settings),
@@ -121,6 +123,21 @@ def _identity(settings: Settings, identity_of: Callable[[Settings], Identity], n
     has_tls = settings.tls_certificate is not None and settings.tls_key is not None
     notes.refused(lambda: check_listen(settings.listen, identity, tls=has_tls, insecure=settings.insecure))
     return identity
+
+
+def _policy(settings: Settings, notes: _Notes) -> str:
+    if settings.policy_file is None:
+        return "the reference's default rules"
+    try:
+        found = read_policy(settings.policy_file)
+    except SettingsRefused as refusal:
+        notes.problems.append(str(refusal))
+        return f"{settings.policy_file}, not usable"
+    if found.idle:
+        notes.warnings.append(
+            f"policy_file {settings.policy_file}: {', '.join(found.idle)} rule acts that this service does not have."
+        )
+    return f"{settings.policy_file}: {found.given} rules, and the reference's defaults"
 
 
 def _scheme(settings: Settings) -> str:

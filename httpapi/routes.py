@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
+    from catalog.rules import Rules
     from catalog.usecases.services import Services
     from httpapi.caller import Handler
     from httpapi.identity.contract import Identity
@@ -118,13 +119,13 @@ def tables(services: Services, *, body_timeout: float, probes: ProbeHandlers | N
     return found
 
 
-def add_routes(app: web.Application, found: RouteTables, identity: Identity) -> None:
+def add_routes(app: web.Application, found: RouteTables, identity: Identity, rules: Rules | None) -> None:
     """Put both tables into the application, with 405 for their other verbs and 404 for all other paths."""
     app[versions.MINORS] = advertised(_below_v2(found.identified))
     for path, verbs in found.open.items():
         _add(app, path, verbs)
     for path, verbs in found.identified.items():
-        _add(app, path, {verb: with_caller(identity, handler) for verb, handler in verbs.items()})
+        _add(app, path, {verb: with_caller(identity, rules, handler) for verb, handler in verbs.items()})
     for path in (UNKNOWN_VERSION, UNKNOWN_VERSION + "/{tail:.*}"):
         app.router.add_route("*", path, versions.choices, expect_handler=later)
     app.router.add_route("*", "/{tail:.*}", _nothing_here, expect_handler=later)

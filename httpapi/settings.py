@@ -69,6 +69,7 @@ class Settings:
     identity_roles: frozenset[str] = frozenset({"admin", "member", "reader"})
     identity_file: Path | None = None
     identity_accounts: Path | None = None
+    policy_file: Path | None = None
     hashes: str = "inline"
     delta_expiry: float = 86400.0
     gc_keep_deleted: float = KEEP_DELETED
@@ -257,6 +258,7 @@ _READERS: dict[str, Callable[[object], object]] = {
     "identity_roles": values.roles,
     "identity_file": values.path,
     "identity_accounts": values.path,
+    "policy_file": values.path,
     "hashes": values.one_of("inline", "background"),
     "delta_expiry": values.seconds,
     "gc_keep_deleted": values.duration,

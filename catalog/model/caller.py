@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from catalog.rules import Rules
 
 # What a role brings along. Keystone lists implied roles itself; other identities need not.
 _IMPLIED_BY: Final = {
@@ -16,13 +19,15 @@ _IMPLIED_BY: Final = {
 class Caller:
     """A user of one project, with the lower-case names of the roles held there.
 
-    `service_roles` are those of a service that asks for this user, where an identity knows such.
+    `service_roles` are those of a service that asks for this user, where an identity knows such. `rules` is the policy
+    that holds for the caller, None for the defaults.
     """
 
     user: str
     project: str
     roles: frozenset[str]
     service_roles: frozenset[str] = frozenset()
+    rules: Rules | None = field(default=None, compare=False, repr=False)
 
     @property
     def is_admin(self) -> bool:

@@ -9,6 +9,8 @@ from catalog.model.errors import Forbidden, NotFound
 from catalog.model.image import canonical_id, is_image_id
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from catalog.model.caller import Caller
     from catalog.model.image import Image
     from catalog.ports import UnitOfWork
@@ -28,9 +30,11 @@ def load_visible(uow: UnitOfWork, caller: Caller, image_id: str) -> Image:
     return image
 
 
-def load_modifiable(uow: UnitOfWork, caller: Caller, image_id: str) -> Image:
-    """The image, if the caller may change it; Forbidden when it may only be seen."""
+def load_modifiable(
+    uow: UnitOfWork, caller: Caller, image_id: str, may: Callable[[Caller, Image], bool] = policy.may_modify
+) -> Image:
+    """The image, if the policy says `may`; Forbidden when it may only be seen."""
     image = load_visible(uow, caller, image_id)
-    if not policy.may_modify(caller, image):
+    if not may(caller, image):
         raise Forbidden(f"You are not permitted to change image {image_id}; its owner's members and admins are.")
     return image

@@ -18,6 +18,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from catalog import policy
 from catalog.jobs import steps
 from catalog.model.errors import Conflict
 from catalog.model.task import COALESCE, Requester, image_task, own_task
@@ -45,7 +46,7 @@ async def coalesce(services: Services, caller: Caller, image_id: str, *, request
     """
 
     def ask(uow: UnitOfWork) -> Task:
-        image = load_modifiable(uow, caller, image_id)
+        image = load_modifiable(uow, caller, image_id, policy.may_coalesce)
         if not image.has_bytes:
             raise Conflict(f"Image {image.id} is {image.status.value} and has no data that could be coalesced.")
         for task in uow.tasks.of_image(image.id):

@@ -60,7 +60,7 @@ async def list_kept(services: Services, caller: Caller, query: KeptQuery) -> Kep
 
     Raises Forbidden, Invalid for a bad marker.
     """
-    if not policy.may_list(caller):
+    if not policy.may_list_deleted(caller):
         raise Forbidden("You are not permitted to list deleted images; the role reader is needed.")
 
     def page(uow: UnitOfWork) -> KeptPage:

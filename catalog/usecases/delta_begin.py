@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from blockstore import names
 from blockstore.errors import BlockstoreError, Damaged, Missing
 from blockstore.session_journal import MOST_BLOCKS
+from catalog import policy
 from catalog.blocking import to_its_end
 from catalog.cutting import cutting_of
 from catalog.model.delta import Delta
@@ -37,7 +38,7 @@ async def begin(
     Raises NotFound, Forbidden, Conflict (not queued, or the base has other blocks), Invalid (the base, the block size,
     formats unset), LimitExceeded.
     """
-    image = await services.database.read(lambda uow: load_modifiable(uow, caller, image_id))
+    image = await services.database.read(lambda uow: load_modifiable(uow, caller, image_id, policy.may_upload))
     services.limits.check_size(size)
     chosen = await _block_size(services, caller, image, base, block_size)
     if size > chosen * MOST_BLOCKS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from blockstore.errors import Missing
+from catalog import policy
 from catalog.blocking import to_its_end
 from catalog.model.errors import Conflict
 from catalog.model.task import Requester
@@ -57,7 +58,7 @@ def _to_commit(
     services: Services, uow: UnitOfWork, named: Named
 ) -> tuple[Image, Delta | None, Sequence[StoredManifest]]:
     """The image, with the upload and the chain that its pin holds; without them when it is committed."""
-    image = load_modifiable(uow, named.caller, named.image_id)
+    image = load_modifiable(uow, named.caller, named.image_id, policy.may_upload)
     if image.was_saved(named.upload_id):
         return image, None, ()
     delta = session_of(services, uow, named)

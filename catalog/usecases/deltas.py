@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from blockstore.errors import Missing
+from catalog import policy
 from catalog.blocking import to_its_end
 from catalog.model.errors import Gone, NotFound
 from catalog.usecases import uploads
@@ -81,7 +82,7 @@ async def of_image(services: Services, caller: Caller, image_id: str) -> Sequenc
     """The delta upload under way, if there is one. Raises NotFound, Forbidden."""
 
     def find(uow: UnitOfWork) -> Sequence[Delta]:
-        image = load_modifiable(uow, caller, image_id)
+        image = load_modifiable(uow, caller, image_id, policy.may_upload)
         found = None if image.upload is None else uow.deltas.get(image.upload.id)
         return () if found is None else (found,)
 
@@ -118,7 +119,7 @@ async def end_expired(services: Services) -> int:
 
 def session_of(services: Services, uow: UnitOfWork, named: Named) -> Delta:
     """The upload, if it is under way and the caller may change its image; one that has expired is none."""
-    image = load_modifiable(uow, named.caller, named.image_id)
+    image = load_modifiable(uow, named.caller, named.image_id, policy.may_upload)
     delta = uow.deltas.get(named.upload_id)
     if delta is None or not image.is_saving(delta.id) or delta.expires_at <= services.clock():
         raise NotFound(f"Image {image.id} has no delta upload {named.upload_id[:80]} under way.")
@@ -131,7 +132,7 @@ async def _touched(services: Services, named: Named, *, growing: bool = False) -
     def find(uow: UnitOfWork) -> Delta:
         delta = session_of(services, uow, named)
         if growing:
-            image = load_modifiable(uow, named.caller, named.image_id)
+            image = load_modifiable(uow, named.caller, named.image_id, policy.may_upload)
             services.limits.check_journals(uow.deltas.under_way(image.owner))
         return delta
 

@@ -76,7 +76,7 @@ async def upload(
     mine = Upload(id=names.new_name().hex(), kind=UploadKind.STREAM, process=services.blocks.process)
 
     def begin(uow: UnitOfWork) -> tuple[Cutting, Sequence[StoredManifest]]:
-        image = load_modifiable(uow, caller, image_id)
+        image = load_modifiable(uow, caller, image_id, policy.may_upload)
         services.limits.check_uploads(uow.deltas.under_way(image.owner))
         base = base_of(uow, caller, image, services.blocks.store)
         image = uploads.begin(uow, caller, image_id, mine, at=services.clock(), bases=[each.name for each in base[:1]])

@@ -82,7 +82,18 @@ def page_of(services: Services, uow: UnitOfWork, caller: Caller, query: ImageQue
     after = None if query.marker is None else _marker(uow, caller, query.marker)
     if asks_for_hidden(services.protection.rights(caller), query):
         return ImagePage(images=(), more=False)
-    return uow.images.page(policy.listing_scope(caller, query), query, after)
+    page = uow.images.page(policy.listing_scope(caller, query), query, after)
+    return page if not policy.judges_lists(caller) else _judged(uow, caller, query, page)
+
+
+def _judged(uow: UnitOfWork, caller: Caller, query: ImageQuery, page: ImagePage) -> ImagePage:
+    """The page without what the caller may not see; where that leaves none, the first one behind it that has some."""
+    scope = policy.listing_scope(caller, query)
+    while True:
+        seen = tuple(image for image in page.images if policy.visible(caller, image))
+        if seen or not page.more:
+            return ImagePage(images=seen, more=page.more)
+        page = uow.images.page(scope, query, page.images[-1])
 
 
 async def delete(services: Services, caller: Caller, image_id: str) -> None:
@@ -92,7 +103,7 @@ async def delete(services: Services, caller: Caller, image_id: str) -> None:
     """
 
     def remove(uow: UnitOfWork) -> Sequence[Pin]:
-        image = load_modifiable(uow, caller, image_id)
+        image = load_modifiable(uow, caller, image_id, policy.may_delete)
         keep = services.keep_deleted > 0 and image.has_bytes
         image.be_deleted(at=services.clock())
         pins = uow.pins.of_image(image.id)
@@ -130,7 +141,7 @@ def _check_may_create(caller: Caller, owner: str, visibility: Visibility) -> Non
 
 def check_may_show(caller: Caller, owner: str | None, visibility: Visibility) -> None:
     """Refuse a visibility that the caller may not give to an image of this owner's: Forbidden."""
-    if visibility is Visibility.PUBLIC and not policy.may_publicize(caller):
+    if visibility is Visibility.PUBLIC and not policy.may_publicize(caller, owner):
         raise Forbidden("You are not permitted to make an image public; an admin is.")
     if visibility is Visibility.COMMUNITY and not policy.may_communitize(caller, owner):
         raise Forbidden("You are not permitted to make this image a community image.")

@@ -48,6 +48,8 @@ async def list_members(services: Services, caller: Caller, image_id: str) -> Seq
     def find(uow: UnitOfWork) -> Sequence[Member]:
         image = load_visible(uow, caller, image_id)
         _check_shared(image)
+        if not policy.may_list_members(caller, image):
+            raise Forbidden(f"You are not permitted to see with whom image {image.id} is shared.")
         return [each for each in uow.members.of_image(image.id) if policy.may_see_member(caller, image, each.id)]
 
     return await services.database.read(find)
@@ -78,7 +80,7 @@ async def remove(services: Services, caller: Caller, image_id: str, project: str
 
     def drop(uow: UnitOfWork) -> None:
         image, member = _load_to_change(uow, caller, image_id, project)
-        if not policy.may_delete_member(caller, image):
+        if not policy.may_delete_member(caller, image, member.id):
             raise Forbidden(
                 f"You are not permitted to take image {image.id} from a project; its owner's members and admins are. "
                 "As a member, reject it instead."

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from catalog.ports import Blocks, Database, Written
+    from catalog.rules import Rules
 
 
 def _no_room() -> bool:
@@ -37,6 +38,7 @@ class Services:
     these three. `hashes_later`: uploads compute no hashes, a job does. `delta_expiry`: seconds after which a delta
     upload ends that nobody asks for. `keep_deleted`: seconds for which a deleted image can be brought back, at least;
     0: none is kept. `on_upload` is told what each upload that became an image's data was made of.
+    `rules` is the policy that callers get, None for the default one.
     `make_room` lets go of what is kept for a full disk; False if there is none.
     """
 
@@ -55,3 +57,4 @@ class Services:
     keep_deleted: float = 0.0
     make_room: Callable[[], bool] = _no_room
     on_upload: Callable[[Written], None] = _tell_nobody
+    rules: Rules | None = None

@@ -35,7 +35,7 @@ async def show(services: Services, caller: Caller, task_id: str) -> Task:
 
 async def list_tasks(services: Services, caller: Caller, query: TaskQuery) -> TaskPage:
     """One page of the caller's project's tasks, of all for an admin. Raises Forbidden, Invalid for a bad marker."""
-    if not policy.may_list(caller):
+    if not policy.may_list_tasks(caller):
         raise Forbidden("You are not permitted to list tasks; the role reader is needed.")
 
     def page(uow: UnitOfWork) -> TaskPage:

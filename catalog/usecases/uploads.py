@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from blockstore.errors import BlockstoreError
+from catalog import policy
 from catalog.blocking import to_its_end
 from catalog.jobs import steps
 from catalog.model.errors import CatalogError, Gone
@@ -66,7 +67,7 @@ def begin(
 
     Raises NotFound, Forbidden, Conflict (not queued), Invalid (formats unset), Gone (a base is).
     """
-    image = load_modifiable(uow, caller, image_id)
+    image = load_modifiable(uow, caller, image_id, policy.may_upload)
     image.begin_saving(upload, at=at)
     for base in bases:
         _require_live(uow, base)

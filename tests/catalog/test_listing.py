@@ -379,3 +379,34 @@ def test_bytes_and_hashes_are_filters_too(services: Services) -> None:
         assert await names_listed(services, ANNA, ("checksum", "0" * 32)) == []
 
     asyncio.run(scene())
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 1000])
+@pytest.mark.parametrize(
+    ("rule", "fits"),
+    [
+        ("'public':%(visibility)s", lambda image: image.visibility is Visibility.PUBLIC),
+        ("role:admin or not 'queued':%(status)s", lambda image: image.status is not Status.QUEUED),
+        ("'a':%(name)s", lambda image: image.name == "a"),
+        ("!", lambda _: False),
+    ],
+)
+def test_where_a_policy_hides_more_each_image_of_a_list_is_judged_and_no_page_lost(
+    services: Services, database: SqlDatabase, rule: str, size: int, fits: Any
+) -> None:
+    async def scene() -> None:
+        made = await shared(database, some_images(60))
+        seen = [image for image in made if sees(image) and fits(image) and not image.os_hidden]
+        anna = replace(ANNA, rules=policy.rules_with({"get_image": rule}))
+        found: list[Image] = []
+        more = True
+        while more:
+            marker = [("marker", found[-1].id)] if found else []
+            page = await images.list_images(services, anna, parse_query([*marker, ("limit", str(size))]))
+            assert len(page.images) <= size
+            assert page.images or not page.more
+            found.extend(page.images)
+            more = page.more
+        assert [image.id for image in found] == in_order(seen, "created_at")
+
+    asyncio.run(scene())

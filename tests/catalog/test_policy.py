@@ -2,12 +2,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from catalog import policy
+from catalog.model.caller import Caller
 from catalog.model.image import Image, Status, Visibility
 from catalog.model.query import ImageQuery
+from catalog.rule_targets import NOT_SERVED, TARGETS
 from tests.catalog.cast import ADMIN, ANNA, BORIS, NOBODY, READER
 
 THEN = datetime(2026, 11, 22, tzinfo=UTC)
@@ -85,3 +88,88 @@ def test_a_listing_reaches_others_images_only_as_far_as_they_show_them(
     scope = policy.listing_scope(ANNA, query)
     assert (scope.everything, scope.project, scope.others) == (False, "wall", frozenset(others))
     assert policy.listing_scope(ADMIN, query).everything
+
+
+def under(caller: Caller, **given: str) -> Caller:
+    """The caller under a policy with these rules in place of the defaults."""
+    return replace(caller, rules=policy.rules_with(given))
+
+
+def test_the_default_rules_given_again_change_nothing() -> None:
+    same = under(ANNA, **policy.DEFAULTS)
+    assert same.rules is not None
+    assert same.rules.changed == frozenset()
+    assert not policy.judges_lists(same)
+    assert policy.judges_lists(under(ANNA, shown_to_all="!"))
+
+
+def test_a_rule_decides_about_its_act_and_no_other() -> None:
+    mine = image()
+    editor = under(Caller("ed", "wall", frozenset({"reader", "editor"})), delete_image="role:editor")
+    assert policy.may_delete(editor, mine)
+    assert not policy.may_modify(editor, mine)
+    assert not policy.may_upload(editor, mine)
+    nobody = under(ADMIN, delete_image="!", download_image="!", get_images="!", publicize_image="!")
+    assert not policy.may_delete(nobody, mine)
+    assert not policy.may_download(nobody, mine)
+    assert not policy.may_list(nobody)
+    assert not policy.may_publicize(nobody, "wall")
+    assert policy.may_list_tasks(nobody)
+    assert policy.may_modify(nobody, mine)
+
+
+@pytest.mark.parametrize("rule", ["", "@", "not role:x", "'shared':%(visibility)s or 'private':%(visibility)s"])
+def test_no_rule_shows_what_the_caller_does_not_reach(rule: str) -> None:
+    for visibility in (Visibility.SHARED, Visibility.PRIVATE):
+        assert not policy.visible(under(BORIS, get_image=rule), image(visibility))
+    assert policy.visible(under(BORIS, get_image=rule), image(members=frozenset({"hedge"})))
+    assert not policy.kept_visible(under(BORIS, get_deleted_image="@"), None)
+
+
+def test_what_is_hidden_can_be_neither_downloaded_nor_built_on() -> None:
+    hidden = under(ANNA, get_image="not 'private':%(visibility)s")
+    secret = image(Visibility.PRIVATE)
+    assert not policy.visible(hidden, secret)
+    assert not policy.may_download(hidden, secret)
+    assert not policy.may_inherit(hidden, image(), secret)
+    assert policy.visible(hidden, image())
+
+
+def test_a_service_is_known_by_its_role_or_by_its_token() -> None:
+    by_role = Caller("glance", "services", frozenset({"service"}))
+    by_token = Caller("ann", "wall", frozenset({"member"}), frozenset({"service"}))
+    for caller, allowed in ((by_role, True), (by_token, True), (ADMIN, True), (ANNA, False)):
+        assert policy.may_list_tasks(under(caller, get_tasks="rule:service_api")) is allowed
+
+
+def test_the_references_own_texts_are_read_as_they_stand() -> None:
+    # As its sample file has them; what is not served is passed over.
+    glance = {
+        "default": "",
+        "context_is_admin": "role:admin",
+        "add_image": "role:admin or (role:member and project_id:%(project_id)s and project_id:%(owner)s)",
+        "get_image": (
+            "role:admin or (role:reader and (project_id:%(project_id)s or project_id:%(member_id)s or "
+            "'community':%(visibility)s or 'public':%(visibility)s or 'shared':%(visibility)s))"
+        ),
+        "get_image_location": "role:admin or (role:reader and project_id:%(project_id)s)",
+        "get_task": "rule:default",
+        "metadef_admin": "role:admin",
+        "add_metadef_tag": "rule:metadef_admin",
+    }
+    anna, boris = under(ANNA, **glance), under(BORIS, **glance)
+    assert policy.visible(anna, image())
+    assert not policy.visible(boris, image())
+    assert policy.visible(boris, image(members=frozenset({"hedge"})))
+    assert policy.may_create(anna, "wall")
+    assert not policy.may_create(boris, "wall")
+
+
+def test_every_rule_says_what_it_judges_and_is_used() -> None:
+    source = Path(policy.__file__).read_text(encoding="utf-8")
+    functions = source[source.index("def rules_with") :]
+    acts = {name for name in policy.DEFAULTS if f'"{name}"' in functions}
+    assert acts == set(TARGETS)
+    for name in policy.DEFAULTS.keys() - acts - {"service_api"}:
+        assert f"rule:{name}" in source, name
+    assert not NOT_SERVED & policy.DEFAULTS.keys()

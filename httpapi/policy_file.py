@@ -1,0 +1,77 @@
+"""The operator's policy file: rules in oslo.policy's language, in YAML (or JSON, which is YAML), in place of defaults.
+
+What YAML makes of a text that was not quoted can be the opposite of what was meant (`!` alone is a tag on nothing, and
+so the empty text, which allows everybody), and of a key that stands there twice it takes the last. Both are refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from catalog.policy import rules_with
+from catalog.rule_language import RuleRefused
+from catalog.rule_targets import NOT_SERVED
+from httpapi.settings import SettingsRefused
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from catalog.rules import Rules
+
+_LARGEST: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyFile:
+    """The rules that hold with the file, how many it gives, and which of them are for acts that are not served."""
+
+    rules: Rules
+    given: int
+    idle: tuple[str, ...]
+
+
+def read_policy(path: Path) -> PolicyFile:
+    """Read a policy file; raises SettingsRefused with all that is wrong with it."""
+    try:
+        with path.open("rb") as file:
+            text = file.read(_LARGEST + 1).decode()
+    except (OSError, UnicodeError) as error:
+        raise SettingsRefused(f"policy_file {path} cannot be read: {error}") from None
+    if len(text) > _LARGEST:
+        raise SettingsRefused(f"policy_file {path} has more than {_LARGEST} bytes, and is hardly a policy.")
+    try:
+        given = _rules_in(text)
+        rules = rules_with(given)
+    except RuleRefused as refused:
+        problems = str(refused).splitlines()
+        more = f" And {len(problems) - 1} more: {' '.join(problems[1:])}" if problems[1:] else ""
+        raise SettingsRefused(f"policy_file {path}: {problems[0]}{more}") from None
+    return PolicyFile(rules, len(given), tuple(sorted(NOT_SERVED & given.keys())))
+
+
+def _rules_in(text: str) -> dict[str, object]:
+    import yaml
+
+    try:
+        document = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        what = " ".join(str(error).split())
+        raise RuleRefused(
+            f'It is no YAML ({what}): write rules in quotes, such as delete_image: "role:admin".'
+        ) from None
+    if document is None:
+        return {}
+    if not isinstance(document, yaml.MappingNode):
+        raise RuleRefused('It is a list of names and rules, a line each, such as delete_image: "role:admin".')
+    names: set[str] = set()
+    for key, value in document.value:
+        if not isinstance(key, yaml.ScalarNode) or key.value in names:
+            raise RuleRefused(f"Rule {str(key.value)[:80]!r} stands there twice, or is no name.")
+        names.add(key.value)
+        if isinstance(value, yaml.ScalarNode) and not value.value and value.style is None:
+            raise RuleRefused(
+                f'Rule {key.value[:80]!r} is empty, or !: write "" for everybody or "!" for nobody, quoted.'
+            )
+    return {str(name): value for name, value in values.items()}
