@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from aiohttp import HttpVersion11, web
 
 from catalog.usecases import image_data
-from httpapi.body import BodySource, check_encoding
+from httpapi.body import BodySource, check_encoding, refuse_body
 from httpapi.caller import CALLER
 from httpapi.request_id import REQUEST_ID
 from httpapi.streaming import send_body
@@ -52,6 +52,7 @@ class ImageDataHandlers:
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         """Send the bytes, or the part of them that is asked for."""
+        refuse_body(request)
         download = await image_data.download(self.services, request[CALLER], request.match_info["image_id"])
         try:
             return await self._send(request, download, _answer(request, download, (*CONDITIONS, *PARTS)))

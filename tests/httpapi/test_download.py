@@ -65,6 +65,11 @@ def test_a_range_gives_206_and_that_part(server: RunningServer, header: str, bod
     assert part.headers["Content-MD5"] == hashlib.md5(DATA).hexdigest()
 
 
+def test_a_read_takes_no_body(server: RunningServer) -> None:
+    image = active(server)
+    assert server.call("GET", f"/v2/images/{image}/file", b"{}").status == 400
+
+
 @pytest.mark.parametrize("header", ["bytes=0-4", "bytes=20-", "bytes=0-1,3-4", "foo"])
 def test_head_has_no_parts_so_a_range_is_ignored(server: RunningServer, header: str) -> None:
     image_id = active(server)
