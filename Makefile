@@ -15,7 +15,7 @@ ROOM ?= $(shell if grep -q '^[^ ]* /dev/shm [^ ]* rw' /proc/mounts && ! grep -q 
 # Compiled once, not anew by each of the thousand processes that tests start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help serve test test-unit test-crashes test-serial test-clients lint format show show-main-job show-bound show-increments show-collection show-images-api bench clients openapi wheel clean
+.PHONY: help serve test test-unit test-crashes test-serial test-clients lint format show show-main-job show-bound show-increments show-collection show-images-api test-glance bench clients openapi wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -56,6 +56,13 @@ $(STAMPS)/system:
 	  else echo "please install e2fsprogs, zstd and curl: the tests use them" >&2; exit 1; fi; fi
 	@touch $@
 
+# The real Glance, which nothing of ours imports: tests are held against what it answered, this records it anew.
+$(STAMPS)/glance: .ci/constraints-glance.txt
+	@mkdir -p $(STAMPS)
+	$(PYTHON) -m venv .glance
+	.glance/bin/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints-glance.txt glance cheroot
+	@touch $@
+
 # Foreign programs of virtual machines, for the checks of increments. What is missing is told, there and by its check.
 $(STAMPS)/machines: bench/tools.py
 	@mkdir -p $(STAMPS)
@@ -81,6 +88,10 @@ test-serial: $(STAMPS)/dev $(STAMPS)/system ## what wants a mount, a port or the
 
 test-clients: $(STAMPS)/dev $(STAMPS)/clients ## the stock clients against a real server
 	$(VENV)/bin/python -m pytest -m clients
+
+test-glance: $(STAMPS)/dev $(STAMPS)/glance ## play tests/clients/glance on a real Glance, record its answers, compare ours
+	$(VENV)/bin/python -m tests.clients.glance.record
+	$(VENV)/bin/python -m pytest tests/clients/glance
 
 lint: $(STAMPS)/dev ## ruff, import contracts, mypy
 	$(VENV)/bin/ruff check .
@@ -121,4 +132,4 @@ wheel: $(STAMPS)/dev ## dist/drystone-*.whl
 	$(VENV)/bin/python -m build --wheel --outdir dist
 
 clean: ## remove what make made, never DATA
-	rm -rf $(VENV) .clients .openapi $(STAMPS) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) .clients .glance .openapi $(STAMPS) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
