@@ -29,6 +29,8 @@ VERBS: Final = {
     "admin": ("httpapi.cli.admin.group", "admin", "Count, verify, clean up or mend what is stored."),
     "ls": ("httpapi.cli.ls", "ls", "List images."),
     "show": ("httpapi.cli.show", "show", "Show everything known of an image."),
+    "set": ("httpapi.cli.set", "set_", "Change what is said of an image."),
+    "tag": ("httpapi.cli.tag", "tag", "Put tags on an image, take them off, or list them."),
     "push": ("httpapi.cli.push", "push", "Upload a disk image."),
     "pull": ("httpapi.cli.pull", "pull", "Download an image."),
     "diff": ("httpapi.cli.diff", "diff", "Tell where two images or files differ."),

@@ -43,7 +43,7 @@ _VERSIONED = re.compile(r"/v2(\.\d+)?$")
 class Options(TypedDict, total=False):
     """What a call hands to aiohttp, by aiohttp's names."""
 
-    json: Mapping[str, object]
+    json: Mapping[str, object] | Sequence[object]
     data: AsyncIterator[memoryview]
     headers: Mapping[str, str]
     expect100: bool

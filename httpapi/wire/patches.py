@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from httpapi.wire.errors import BadRequest, UnsupportedBody
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 LOCATIONS: Final = "locations"
 
@@ -60,6 +60,20 @@ def parse_patch(document: object, dialect: Dialect) -> tuple[PatchOperation, ...
     if not isinstance(document, list):
         raise BadRequest("A PATCH is a JSON array of operations, such as [].")
     return tuple(_operation(number, each, dialect) for number, each in enumerate(document, start=1))
+
+
+def patch_document(operations: Iterable[PatchOperation]) -> list[dict[str, object]]:
+    """The operations as the newer dialect has them, which has no `add` that insists on something new."""
+    return [
+        {"op": "add" if each.act == "put" else each.act, "path": pointer_to(each.name)}
+        | ({} if each.act == "remove" else {"value": each.value})
+        for each in operations
+    ]
+
+
+def pointer_to(name: str) -> str:
+    """The JSON pointer that names an attribute."""
+    return "/" + name.replace("~", "~0").replace("/", "~1")
 
 
 def _operation(number: int, raw: object, dialect: Dialect) -> PatchOperation:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from httpapi.wire.errors import BadRequest, UnsupportedBody
-from httpapi.wire.patches import Dialect, PatchOperation, dialect_of, parse_patch
+from httpapi.wire.patches import Dialect, PatchOperation, dialect_of, parse_patch, patch_document
 
 DRAFT, RFC = Dialect.DRAFT_4, Dialect.RFC_6902
 
@@ -59,6 +59,13 @@ def test_every_name_can_be_said_in_either_dialect(name: str, kind: str, dialect:
     raw |= {"op": kind, "path": pointer} if dialect is RFC else {kind: pointer}
     if name != "locations":
         assert one(raw, dialect).name == name
+
+
+@given(st.lists(st.builds(PatchOperation, st.sampled_from(["put", "replace"]), st.text(), st.text() | st.integers())))
+def test_what_a_client_writes_a_server_reads(operations: list[PatchOperation]) -> None:
+    operations = [each for each in operations if each.name != "locations"]
+    operations += [PatchOperation("remove", each.name) for each in operations]
+    assert list(parse_patch(patch_document(operations), RFC)) == operations
 
 
 def test_only_of_locations_single_ones_can_be_named() -> None:
