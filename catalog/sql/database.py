@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _READERS: Final = 3
+STATEMENTS: Final = 100
+"""Statements whose text is kept: every combination of a list's filters has one of its own, of up to 45 KB."""
 
 
 class SqlDatabase:
@@ -74,6 +76,7 @@ def engine_for(path: Path, *, wait_seconds: float, begin: str, threads: int) -> 
         connect_args={"timeout": wait_seconds},
         pool_size=threads,
         max_overflow=0,
+        query_cache_size=STATEMENTS,
     )
 
     @event.listens_for(engine, "connect")

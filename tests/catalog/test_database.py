@@ -12,12 +12,13 @@ from uuid import UUID
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, event
+from sqlalchemy import create_engine, event, literal_column, select
 
 from blockstore.errors import DataRefused
 from catalog.model.errors import CatalogFull, CatalogUnavailable, Conflict, NotFound, TooLate
 from catalog.model.image import Status
 from catalog.model.query import ImageQuery
+from catalog.sql.database import STATEMENTS, engine_for
 from catalog.sql.migrate import newest
 from catalog.sql.open import SCHEMA, bring_up, open_catalog
 from catalog.sql.records import open_records
@@ -420,3 +421,12 @@ def test_a_damaged_catalog_is_unavailable_and_says_so(tmp_path: Path) -> None:
             await images.show(Services(database, MemoryBlocks()), ANNA, image_id)
 
     asyncio.run(scene())
+
+
+def test_statements_of_which_there_are_ever_more_are_not_all_kept(tmp_path: Path) -> None:
+    engine = engine_for(tmp_path / "catalog.sqlite", wait_seconds=1, begin="BEGIN", threads=1)
+    with engine.begin() as connection:
+        for number in range(STATEMENTS * 3):
+            connection.execute(select(literal_column(str(number))))
+    assert STATEMENTS <= len(engine._compiled_cache or ()) <= 2 * STATEMENTS
+    engine.dispose()
