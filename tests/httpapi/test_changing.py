@@ -10,8 +10,12 @@ import pytest
 
 from catalog.model.caller import Caller
 from tests.kit.running_server import RunningServer
+from tests.kit.sent_deltas import SentDelta
+from tests.kit.two_projects import two_projects
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.kit.running_server import Answer
 
 OLDER = "application/openstack-images-v2.0-json-patch"
@@ -185,6 +189,36 @@ def test_a_change_while_bytes_come_in_is_there_when_they_have(server: RunningSer
         assert b" 204 " in connection.recv(65536)
     image = shown(server, image_id)
     assert (image["status"], image["os"], image["tags"], image["size"]) == ("active", "bsd", ["t"], 5)
+
+
+def test_a_change_between_the_requests_of_a_delta_upload_is_there_when_it_is_committed(tmp_path: Path) -> None:
+    with two_projects(tmp_path) as people:
+        delta = SentDelta.begin(people.ann, 8192, block_size=4096)
+        path = f"/v2/images/{delta.image}"
+        delta.send([(0, b"a" * 4096)])
+        operations = [{"op": "add", "path": "/name", "value": "new"}, {"op": "add", "path": "/os", "value": "bsd"}]
+        changed = people.ann.call("PATCH", path, headers={"Content-Type": NEWER}, json_body=operations)
+        assert (changed.status, changed.json["status"]) == (200, "saving")
+        assert people.ann.call("PUT", f"{path}/tags/t").status == 204
+        delta.send([(1, b"b" * 4096)])
+        image = delta.commit(2).json
+        assert (image["status"], image["name"], image["os"], image["tags"]) == ("active", "new", "bsd", ["t"])
+        # A commit whose answer was lost is asked for again, whatever became of the image meanwhile.
+        assert people.ann.call("POST", f"{path}/actions/deactivate").status == 204
+        again = delta.commit(2)
+        assert (again.status, again.json["status"]) == (200, "deactivated")
+
+
+def test_a_delta_upload_of_an_image_that_is_given_away_is_the_new_owners(tmp_path: Path) -> None:
+    with two_projects(tmp_path) as people:
+        delta = SentDelta.begin(people.ann, 4096, block_size=4096)
+        path = f"/v2/images/{delta.image}"
+        delta.send([(0, b"a" * 4096)])
+        operations = [{"op": "replace", "path": "/owner", "value": "wood"}]
+        assert people.root.call("PATCH", path, headers={"Content-Type": NEWER}, json_body=operations).status == 200
+        assert delta.commit().status == 404
+        assert delta.by(people.bob).finish() == delta.image
+        assert people.bob.bytes_of(delta.image) == b"a" * 4096
 
 
 def test_a_long_patch_is_bounded(server: RunningServer) -> None:
