@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from catalog.model.image import Status, Visibility
 from catalog.model.query import Scope
-from catalog.rule_targets import NOT_SERVED, TARGETS
+from catalog.rule_targets import DEFAULT, NONE, NOT_SERVED, TARGETS
 from catalog.rules import Rules, join
 
 if TYPE_CHECKING:
@@ -71,9 +71,13 @@ DEFAULTS: Final[Mapping[str, str]] = {
 _DEFAULT_RULES: Final = join(DEFAULTS, {}, TARGETS)
 
 
-def rules_with(given: Mapping[str, object]) -> Rules:
-    """The default rules with an operator's in their place. Raises RuleRefused with all that is wrong."""
-    return join(DEFAULTS, given, TARGETS, idle=NOT_SERVED)
+def rules_with(given: Mapping[str, object], properties: Mapping[str, str] | None = None) -> Rules:
+    """The default rules with an operator's in their place, and with those of who may do what with a property.
+
+    Raises RuleRefused with all that is wrong.
+    """
+    further = {DEFAULT: "", **properties} if properties else {}
+    return join({**DEFAULTS, **further}, given, {**TARGETS, **dict.fromkeys(further, NONE)}, idle=NOT_SERVED)
 
 
 def visible(caller: Caller, image: Image) -> bool:

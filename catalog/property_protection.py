@@ -9,7 +9,8 @@ section that is found decides, and where none is, nobody may. Each section has f
     update = admin
     delete = !
 
-`@` is everybody and `!` nobody. Base attributes have no part in it; names of the service's own are everybody's to read.
+`@` is everybody and `!` nobody. In the other form of the file each line names one rule of the policy. Base attributes
+have no part in it; names of the service's own are everybody's to read.
 
 Expressions are RE2's: a search takes time in proportion to the name's length, whatever the operator or a caller wrote.
 It knows no look-around and no back-references; a file with these is refused.
@@ -18,6 +19,7 @@ It knows no look-around and no back-references; a file with these is refused.
 from __future__ import annotations
 
 import configparser
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
@@ -39,6 +41,7 @@ _PROGRAM_BYTES: Final = 1 << 20
 _LONGEST_NAME: Final = 255
 _REMEMBERED: Final = 8192
 _NOT_FOUND: Final = -1
+_RULE: Final = re.compile(r"[\w.:*-]+")
 
 
 class Operation(StrEnum):
@@ -60,15 +63,19 @@ class ProtectionRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Whom one line of a section lets: everybody, who has one of the roles, or whom a rule of the policy lets."""
+    """Whom one line of a section lets: everybody, who has one of the roles, or whom the policy's rule `rule` lets."""
 
     everybody: bool = False
     roles: frozenset[str] = frozenset()
+    rule: str | None = None
 
     def allows(self, caller: Caller) -> bool:
         """Whether the caller is one of them."""
         if self.everybody or not self.roles.isdisjoint(caller.service_roles):
             return True
+        if self.rule is not None:
+            # Without a policy that has the rule nobody may.
+            return caller.rules is not None and caller.rules.allow(self.rule, caller, {})
         return any(caller.has(role) for role in self.roles)
 
 
@@ -81,10 +88,14 @@ class Section:
 
 
 class Protection:
-    """All sections in their order; without any (the default) nothing is protected."""
+    """All sections in their order; without any (the default) nothing is protected.
 
-    def __init__(self, sections: tuple[Section, ...] = ()) -> None:
+    `rules` are those that its lines want to be in the policy: by their names what they say, in the policy's language.
+    """
+
+    def __init__(self, sections: tuple[Section, ...] = (), rules: Mapping[str, str] | None = None) -> None:
         self.sections = sections
+        self.rules = rules or {}
         self._searches = tuple(_search_of(each.expression) for each in sections)
         self._remembered = lru_cache(_REMEMBERED)(self._first)
 
@@ -131,8 +142,11 @@ class PropertyRights:
         return {name: value for name, value in properties.items() if self.may(Operation.READ, name)}
 
 
-def parse_protection(text: str) -> Protection:
-    """Read a file of rules. Raises ProtectionRefused with all that is wrong with it."""
+def parse_protection(text: str, *, by_policy: bool = False) -> Protection:
+    """Read a file of rules; `by_policy`: each line names a rule of the policy, and no roles.
+
+    Raises ProtectionRefused with all that is wrong with it.
+    """
     parser = configparser.RawConfigParser(default_section="\0", strict=True)
     try:
         parser.read_string(text)
@@ -143,17 +157,18 @@ def parse_protection(text: str) -> Protection:
     if len(parser.sections()) > MOST_SECTIONS:
         raise ProtectionRefused(f"it has {len(parser.sections())} sections; {MOST_SECTIONS} are the most.")
     problems: list[str] = []
+    rules: dict[str, str] = {}
     # The service's own names are not the operator's to protect, as in the reference.
     ours = [each for each in parser.sections() if not each.startswith(RESERVED_PREFIX)]
-    sections = tuple(_section(each, dict(parser.items(each)), problems) for each in ours)
+    sections = tuple(_section(each, dict(parser.items(each)), problems, rules if by_policy else None) for each in ours)
     if not ours:
         problems.append(f"it has sections for {RESERVED_PREFIX} alone, which are not the operator's to write.")
     if problems:
         raise ProtectionRefused(*problems)
-    return Protection(sections)
+    return Protection(sections, rules)
 
 
-def _section(expression: str, lines: Mapping[str, str], problems: list[str]) -> Section:
+def _section(expression: str, lines: Mapping[str, str], problems: list[str], rules: dict[str, str] | None) -> Section:
     shown = f"section [{expression[:80]}]"
     try:
         _search_of(expression)
@@ -165,7 +180,9 @@ def _section(expression: str, lines: Mapping[str, str], problems: list[str]) -> 
             problems.append(f"{shown} has no line {operation.value}; ! is nobody and @ everybody.")
         else:
             try:
-                grants[operation] = _grant(lines[operation])
+                line = lines[operation]
+                named = f"{expression}:{operation.value}"
+                grants[operation] = _grant(line) if rules is None else _by_policy(line, named, rules)
             except ProtectionRefused as refused:
                 problems.append(f"{shown}, {operation.value}: {refused}")
     return Section(expression, grants)
@@ -178,6 +195,17 @@ def _grant(line: str) -> Grant:
     if "!" in words:
         return Grant()
     return Grant(everybody="@" in words, roles=words - {"@"})
+
+
+def _by_policy(line: str, name: str, rules: dict[str, str]) -> Grant:
+    """The grant of a line that names a rule of the policy; what else the policy's language has is not for here."""
+    rule = line.strip()
+    if rule in {"", "@", "!"}:
+        return _grant(line)
+    if not _RULE.fullmatch(rule):
+        raise ProtectionRefused(f"{rule[:80]!r} is no name of a rule of the policy; one stands there.")
+    rules[name] = f"rule:{rule}"
+    return Grant(rule=name)
 
 
 def _words(line: str) -> Iterator[str]:

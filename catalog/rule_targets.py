@@ -26,6 +26,12 @@ TARGETS: Final[Mapping[str, AbstractSet[str]]] = {
 }
 """Which attributes the target of each rule has; that of a list is the caller's project."""
 
+NONE: Final[AbstractSet[str]] = frozenset()
+"""A property has no attributes to look at."""
+
+DEFAULT: Final = "default"
+"""A rule of the reference that allows everybody, and which files of properties name."""
+
 NOT_SERVED: Final = frozenset(
     {
         "get_image_location", "set_image_location", "delete_image_location", "add_image_location",

@@ -37,7 +37,7 @@ from httpapi.metrics.sampling import sampling
 from httpapi.metrics.scrape import Scrape
 from httpapi.metrics.uploads import uploaded
 from httpapi.middlewares import IN_FLIGHT
-from httpapi.policy_file import read_policy
+from httpapi.policy_file import policy_of
 from httpapi.protection_file import protection_of
 from httpapi.proxies import WayIn
 from httpapi.scrubbing import Watched as ToScrub
@@ -141,6 +141,8 @@ def _open_parts(settings: Settings) -> Iterator[tuple[BlockStore, Services]]:
         generation_bytes=settings.generation_bytes,
         generation_seconds=settings.generation_seconds,
     )
+    protection = protection_of(settings)
+    policy = policy_of(settings, protection)
     bring_up_to_date(settings.data, settings.catalog)
     store = BlockStore.open(settings.data, options)
     reserve.keep(settings.data)
@@ -155,14 +157,14 @@ def _open_parts(settings: Settings) -> Iterator[tuple[BlockStore, Services]]:
                     uploads=settings.project_uploads,
                     journal_bytes=settings.project_journals,
                 ),
-                protection=protection_of(settings),
+                protection=protection,
                 block_size=settings.block_size,
                 hashes_later=settings.hashes == "background",
                 delta_expiry=settings.delta_expiry,
                 keep_deleted=settings.gc_keep_deleted,
                 make_room=partial(reserve.give_up, settings.data),
                 on_upload=uploaded,
-                rules=None if settings.policy_file is None else read_policy(settings.policy_file).rules,
+                rules=None if policy is None else policy.rules,
             )
             yield store, services
         finally:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Final
 from blockstore import clock
 from blockstore.data_dir import check_root
 from blockstore.errors import BlockstoreError
+from catalog.property_protection import Protection
 from httpapi import tls
 from httpapi.lifecycle import check_listen
-from httpapi.policy_file import read_policy
+from httpapi.policy_file import policy_of
 from httpapi.protection_file import describe, protection_of
 from httpapi.settings import SettingsRefused
 from httpapi.wire.hosts import is_loopback
@@ -71,19 +72,20 @@ def check(settings: Settings, identity_of: Callable[[Settings], Identity]) -> Ch
     """Look at everything that the settings name; opens no data directory, makes nothing, listens nowhere."""
     notes = _Notes()
     identity = _identity(settings, identity_of, notes)
+    protection = _protection(settings, notes)
     plan = {
         "listens on": f"{_scheme(settings)}://{settings.listen}{_reach(settings)}",
         "public address": settings.public_url or "what each request names",
         "believes proxies": ", ".join(map(str, settings.trusted_proxies)) or "none",
         "TLS": _tls(settings, notes),
         "identity": f"{settings.identity}, not usable yet" if identity is None else identity.describe,
-        "policy": _policy(settings, notes),
+        "policy": _policy(settings, protection or Protection(), notes),
         "data": _data(settings.data, notes),
         "workers": _workers(settings),
         "jobs": _jobs(settings),
         "collection": _collection(settings),
         "scrubbing": _scrubbing(settings),
-        "properties": _properties(settings, notes),
+        "properties": "not usable yet" if protection is None else describe(settings, protection),
         "metrics": {"admin": "for administrators", "open": "for everybody", "off": "off"}[settings.metrics],
         "log": f"{settings.log_level} and worse, as {settings.log_format}, on standard error",
     }
@@ -92,12 +94,12 @@ def check(settings: Settings, identity_of: Callable[[Settings], Identity]) -> Ch
     return Checked(identity, tuple(notes.problems), tuple(notes.warnings), plan)
 
 
-def _properties(settings: Settings, notes: _Notes) -> str:
+def _protection(settings: Settings, notes: _Notes) -> Protection | None:
     try:
-        return describe(settings, protection_of(settings))
+        return protection_of(settings)
     except SettingsRefused as refusal:
         notes.problems.append(str(refusal))
-        return "not usable yet"
+        return None
 
 
 def _collection(settings: Settings) -> str:
@@ -125,14 +127,14 @@ def _identity(settings: Settings, identity_of: Callable[[Settings], Identity], n
     return identity
 
 
-def _policy(settings: Settings, notes: _Notes) -> str:
-    if settings.policy_file is None:
-        return "the reference's default rules"
+def _policy(settings: Settings, protection: Protection, notes: _Notes) -> str:
     try:
-        found = read_policy(settings.policy_file)
+        found = policy_of(settings, protection)
     except SettingsRefused as refusal:
         notes.problems.append(str(refusal))
-        return f"{settings.policy_file}, not usable"
+        return f"{settings.policy_file or 'the rules of properties'}, not usable"
+    if found is None or settings.policy_file is None:
+        return "the reference's default rules"
     if found.idle:
         notes.warnings.append(
             f"policy_file {settings.policy_file}: {', '.join(found.idle)} rule acts that this service does not have."

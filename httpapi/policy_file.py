@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Final
 
 from catalog.policy import rules_with
 from catalog.rule_language import RuleRefused
-from catalog.rule_targets import NOT_SERVED
+from catalog.rule_targets import DEFAULT, NOT_SERVED
 from httpapi.settings import SettingsRefused
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
+    from catalog.property_protection import Protection
     from catalog.rules import Rules
+    from httpapi.settings import Settings
 
 _LARGEST: Final = 1 << 20
 
@@ -31,8 +34,26 @@ class PolicyFile:
     idle: tuple[str, ...]
 
 
-def read_policy(path: Path) -> PolicyFile:
-    """Read a policy file; raises SettingsRefused with all that is wrong with it."""
+def policy_of(settings: Settings, protection: Protection) -> PolicyFile | None:
+    """The policy that holds with these settings, if it is not the defaults alone.
+
+    Raises SettingsRefused with all that is wrong with the file, or with what the protection of properties wants of it.
+    """
+    if settings.policy_file is not None:
+        return read_policy(settings.policy_file, protection.rules)
+    if not protection.rules:
+        return None
+    try:
+        return PolicyFile(rules_with({}, protection.rules), 0, ())
+    except RuleRefused as refused:
+        raise _refusal(f"property_protection_file {settings.property_protection_file}", refused) from None
+
+
+def read_policy(path: Path, properties: Mapping[str, str] | None = None) -> PolicyFile:
+    """Read a policy file; raises SettingsRefused with all that is wrong with it.
+
+    `properties` are rules that the file of properties adds.
+    """
     try:
         with path.open("rb") as file:
             text = file.read(_LARGEST + 1).decode()
@@ -42,12 +63,17 @@ def read_policy(path: Path) -> PolicyFile:
         raise SettingsRefused(f"policy_file {path} has more than {_LARGEST} bytes, and is hardly a policy.")
     try:
         given = _rules_in(text)
-        rules = rules_with(given)
+        rules = rules_with(given, properties)
     except RuleRefused as refused:
-        problems = str(refused).splitlines()
-        more = f" And {len(problems) - 1} more: {' '.join(problems[1:])}" if problems[1:] else ""
-        raise SettingsRefused(f"policy_file {path}: {problems[0]}{more}") from None
-    return PolicyFile(rules, len(given), tuple(sorted(NOT_SERVED & given.keys())))
+        raise _refusal(f"policy_file {path}", refused) from None
+    used = {DEFAULT} if properties else set()
+    return PolicyFile(rules, len(given), tuple(sorted((NOT_SERVED & given.keys()) - used)))
+
+
+def _refusal(where: str, refused: RuleRefused) -> SettingsRefused:
+    problems = str(refused).splitlines()
+    more = f" And {len(problems) - 1} more: {' '.join(problems[1:])}" if problems[1:] else ""
+    return SettingsRefused(f"{where}: {problems[0]}{more}")
 
 
 def _rules_in(text: str) -> dict[str, object]:

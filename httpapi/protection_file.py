@@ -29,7 +29,7 @@ def protection_of(settings: Settings) -> Protection:
     if len(data) > LARGEST:
         raise SettingsRefused(f"property_protection_file {path} is larger than {LARGEST} bytes.")
     try:
-        return parse_protection(text)
+        return parse_protection(text, by_policy=settings.property_protection_rule_format == "policies")
     except ProtectionRefused as refused:
         more = len(refused.problems) - 1
         hint = f" There are {more} more problems in it." if more else ""

@@ -270,7 +270,7 @@ _READERS: dict[str, Callable[[object], object]] = {
     "scrub_every": values.duration,
     "scrub_rate": values.size_of_at_least(1),
     "property_protection_file": values.path,
-    "property_protection_rule_format": values.one_of("roles"),
+    "property_protection_rule_format": values.one_of("roles", "policies"),
     "metrics": values.one_of("admin", "open", "off"),
     "log_level": values.one_of("debug", "info", "warning", "error"),
     "log_format": values.one_of("text", "json"),

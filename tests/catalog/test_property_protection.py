@@ -13,7 +13,9 @@ from catalog.model.caller import Caller
 from catalog.model.change import Act, Change
 from catalog.model.errors import Conflict, ProtectedProperty
 from catalog.model.new_image import NewImage
+from catalog.policy import rules_with
 from catalog.property_protection import Operation, Protection, ProtectionRefused, parse_protection
+from catalog.rule_language import RuleRefused
 from catalog.usecases import changing, images
 from catalog.usecases.lineage import list_lineage
 from catalog.usecases.queries import parse_query
@@ -149,6 +151,37 @@ def test_sections_of_the_services_own_names_do_nothing() -> None:
     rules = parse_protection("[os_glance_.*]\n" + ALL.format("!") + "[.*]\n" + ALL.format("admin"))
     assert len(rules.sections) == 1
     assert may(rules, ANNA, "os_glance_x") == "crud"
+
+
+def test_lines_may_name_rules_of_the_policy() -> None:
+    text = """
+[^x_]
+create = context_is_admin
+read = audit
+update = !
+delete = @
+[.*]
+create = default
+read = default
+update = default
+delete =
+"""
+    protection = parse_protection(text, by_policy=True)
+    assert protection.rules["^x_:read"] == "rule:audit"
+    rules = rules_with({"audit": "role:auditor or rule:context_is_admin"}, protection.rules)
+    auditor = replace(ANNA, roles=ANNA.roles | {"auditor"}, rules=rules)
+    assert [may(protection, replace(caller, rules=rules), "x_a") for caller in (ANNA, ADMIN)] == ["d", "crd"]
+    assert (may(protection, auditor, "x_a"), may(protection, auditor, "a")) == ("rd", "cru")
+    with pytest.raises(RuleRefused, match="'audit', and there is no such rule"):
+        rules_with({}, protection.rules)
+    with pytest.raises(RuleRefused, match=r"looks at %\(owner\)s, which it cannot"):
+        rules_with({}, {"^x_:read": "rule:modify_image"})
+
+
+@pytest.mark.parametrize("line", ["admin,member", "role:admin or @", "(a)", "@,!"])
+def test_a_line_that_names_several_rules_or_none_is_refused(line: str) -> None:
+    with pytest.raises(ProtectionRefused, match="no name of a rule"):
+        parse_protection("[.*]\n" + ALL.format(line), by_policy=True)
 
 
 def test_no_expression_and_no_name_takes_long() -> None:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from catalog.model.caller import Caller
 from catalog.property_protection import parse_protection
-from httpapi.bootstrap import identity_of
+from httpapi.bootstrap import identity_of, open_services
 from httpapi.checks import check
 from httpapi.cli.root import run
 from httpapi.protection_file import protection_of
 from httpapi.settings import Settings, SettingsRefused, load
+from tests.kit.running_server import RunningServer
 from tests.kit.sent_deltas import SentDelta, holes
 from tests.kit.two_projects import OCTETS, two_projects
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from tests.kit.two_projects import User
 
 PATCH = {"Content-Type": "application/openstack-images-v2.1-json-patch"}
+OPEN = "[.*]\ncreate = @\nread = @\nupdate = @\ndelete = @\n"
 RULES = """[^secret]
 create = admin
 read = admin
@@ -103,6 +106,31 @@ def test_the_file_is_read_and_the_plan_says_what_protects(tmp_path: Path) -> Non
     checked = check(settings, identity_of)
     assert (checked.problems, checked.plan["properties"]) == ((), "protected by 3 sections of roles")
     assert check(Settings(data=tmp_path / "data"), identity_of).plan["properties"] == "not protected"
+
+
+def test_rules_of_the_policy_decide_where_the_file_names_them(tmp_path: Path) -> None:
+    file, policy = tmp_path / "protection.conf", tmp_path / "policy.yaml"
+    file.write_text("[^secret]\ncreate = audit\nread = audit\nupdate = audit\ndelete = audit\n" + OPEN)
+    policy.write_text('audit: "role:auditor"\n')
+    settings = Settings(
+        data=tmp_path / "data", property_protection_file=file, property_protection_rule_format="policies"
+    )
+    [problem] = check(settings, identity_of).problems
+    assert problem.startswith(f"property_protection_file {file}: Rule '^secret:create' refers to 'audit'")
+    with pytest.raises(SettingsRefused), open_services(settings):
+        pass
+    settings = replace(settings, policy_file=policy)
+    checked = check(settings, identity_of)
+    assert (checked.problems, checked.plan["properties"]) == ((), "protected by 2 sections of policies")
+    with open_services(settings) as services:
+        auditor = Caller("aud", "stone", frozenset({"member", "auditor"}))
+        member = Caller("ann", "stone", frozenset({"member"}))
+        with RunningServer(services, caller=auditor) as theirs, RunningServer(services, caller=member) as anns:
+            path = f"/v2/images/{theirs.new_image(secret='s', note='n')}"
+            assert theirs.call("GET", path).json["secret"] == "s"
+            shown = anns.call("GET", path).json
+            assert ("secret" in shown, shown["note"]) == (False, "n")
+            assert anns.call("POST", "/v2/images", json_body={"secret": "v"}).code == "protected-property"
 
 
 @pytest.mark.parametrize(
