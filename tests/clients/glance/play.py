@@ -23,6 +23,7 @@ HEADERS: Final = (
 )  # fmt: skip
 """What clients read, beside the request's id, of which only its being there is compared."""
 
+_SHORT: Final = 40
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z?")
 _ERROR: Final = {"message", "code", "title"}
@@ -87,7 +88,10 @@ def _sent(
         connection.putrequest(method, path, skip_accept_encoding=True)
         for name, value in (_identity(who) | {"Accept": "application/json"} | (headers or {})).items():
             connection.putheader(name, value)
-        if body is not None or method in {"POST", "PUT", "PATCH"}:
+        if "Transfer-Encoding" in (headers or {}):
+            # As glanceclient sends an image.
+            body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
+        elif body is not None or method in {"POST", "PUT", "PATCH"}:
             connection.putheader("Content-Length", str(len(body or b"")))
         connection.endheaders(body)
         answer = connection.getresponse()
@@ -138,9 +142,9 @@ def _body(received: bytes, kind: str, ids: dict[str, str], step: Step) -> object
         if isinstance(document, dict) and "images" in document and not step.whole:
             document["images"] = [each["id"] for each in document["images"]]
         return _value(document, ids, "schema" if "/schemas/" in step.path or "/info/" in step.path else "")
-    if kind.startswith("text/html"):
-        return "<page>"
-    return received.decode() if len(received) <= 40 else f"sha256 {hashlib.sha256(received).hexdigest()}"
+    if kind.startswith("text/") and len(received) > _SHORT:
+        return "<page>" if "html" in kind else "<text>"
+    return received.decode() if len(received) <= _SHORT else f"sha256 {hashlib.sha256(received).hexdigest()}"
 
 
 def _version(told: dict[str, Any], ids: dict[str, str]) -> str:
