@@ -98,9 +98,8 @@ class Connection(TimedConnection):
         """The answer to a request that no handler answered: unreadable, or a defect of ours, which is logged."""
         if status >= 500:
             super().handle_error(request, status, exc, message)
-            response: web.Response = error_response(
-                status, "The server met a defect of its own; its log has the trace.", INTERNAL_ERROR
-            )
+            message = "The server met a defect of its own; its log has the trace."
+            response: web.Response = error_response(status, message, INTERNAL_ERROR).suited(request.headers)
         elif self._unknown_method is not None:
             response = response_for(self._unknown_method)
         elif isinstance(exc, HeaderTimeout):

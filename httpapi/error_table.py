@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -16,6 +17,10 @@ from catalog.model import errors as catalog
 from httpapi.wire import errors as wire
 from httpapi.wire.number_ranges import BLOCKS_HEADER, blocks_header
 from httpapi.wire.ranges import unsatisfied
+from httpapi.wire.reading import prefers_page
+
+if TYPE_CHECKING:
+    from multidict import CIMultiDictProxy
 
 ERROR_HEADER = "x-drystone-error"
 # Not aiohttp's own, which tells everybody which versions run here.
@@ -97,21 +102,24 @@ DOCUMENTED = _documented()
 
 
 class ErrorResponse(web.Response):
-    """An error answer: JSON in the reference's shape, until `become_page` is called."""
+    """An error answer: JSON in the reference's shape, until `suited` is asked for somebody who prefers a page."""
 
     def __init__(self, status: int, message: str, code: str) -> None:
         body = json.dumps(wire.error_document(status, message)).encode()
-        headers = {ERROR_HEADER: code, "Vary": "Accept"}
+        headers = {ERROR_HEADER: code, "Vary": "Accept, User-Agent"}
         super().__init__(status=status, body=body, content_type="application/json", headers=headers)
         self._message = message
 
-    def become_page(self) -> None:
-        """Say the same in HTML, in which nothing may run and nothing is loaded."""
+    def suited(self, asked: CIMultiDictProxy[str]) -> ErrorResponse:
+        """The same in HTML, in which nothing may run and nothing is loaded, if a request's headers prefer that."""
+        if not prefers_page(",".join(asked.getall("Accept", [])), asked.get("User-Agent")):
+            return self
         self.body = wire.error_page(self.status, self._message).encode(errors="backslashreplace")
         self.content_type = "text/html"
         self.charset = "utf-8"
         self.headers["Content-Security-Policy"] = "default-src 'none'; frame-ancestors 'none'"
         self.headers["X-Content-Type-Options"] = "nosniff"
+        return self
 
 
 def error_response(status: int, message: str, code: str) -> ErrorResponse:

@@ -19,7 +19,6 @@ from httpapi.metrics.requests import REQUEST_METER
 from httpapi.proxies import client_of
 from httpapi.request_id import REQUEST_ID, REQUEST_ID_HEADER, global_id_of, new_request_id
 from httpapi.wire.errors import WireError
-from httpapi.wire.reading import prefers_page
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -101,9 +100,7 @@ async def _by_name(request: web.Request, handler: Handler, line: AccessLine) -> 
 async def show_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give errors as a page to whoever prefers one."""
     response = await handler(request)
-    if isinstance(response, ErrorResponse) and prefers_page(",".join(request.headers.getall("Accept", []))):
-        response.become_page()
-    return response
+    return response.suited(request.headers) if isinstance(response, ErrorResponse) else response
 
 
 @web.middleware

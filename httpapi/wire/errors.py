@@ -162,5 +162,5 @@ def error_page(status: int, message: str) -> str:
     title = escape(f"{status} {HTTPStatus(status).phrase}")
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{title}</title></head>\n'
-        f"<body>\n<h1>{title}</h1>\n<p>{escape(message)}</p>\n</body>\n</html>\n"
+        f"<body>\n<h1>{title}</h1>\n<p>{escape(message, quote=False)}</p>\n</body>\n</html>\n"
     )

@@ -28,10 +28,19 @@ def wants_stored(accept: str | None) -> bool:
     return prefers(accept, STORED, "application/octet-stream")
 
 
-def prefers_page(accept: str | None) -> bool:
-    """Whether an Accept header ranks HTML above JSON, as browsers do; equals, wildcards and none mean JSON."""
+READS_NO_JSON_ERRORS = "python-glanceclient"
+"""How the User-Agent of a client begins, Nova's and Cinder's too, that wants JSON errors nested and fails over ours."""
+
+
+def prefers_page(accept: str | None, agent: str | None = None) -> bool:
+    """Whether an Accept header ranks HTML above JSON, as browsers do; equals, wildcards and none mean JSON.
+
+    `agent` is the User-Agent: one client needs HTML unless it says that it takes JSON.
+    """
     page, usual = "text/html", "application/json"
-    return prefers(accept, page, usual) and not prefers(accept, usual, page)
+    if prefers(accept, usual, page):
+        return False
+    return prefers(accept, page, usual) or (agent or "").startswith(READS_NO_JSON_ERRORS)
 
 
 def prefers(accept: str | None, kind: str, usual: str) -> bool:

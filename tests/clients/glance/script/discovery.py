@@ -6,6 +6,7 @@ from tests.clients.glance.steps import ann, anon, odd, rea, root, svc
 
 PAGE = {"Accept": "text/html"}
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+GLANCECLIENT = {"Accept": "*/*", "User-Agent": "python-glanceclient"}
 
 STEPS = [
     *(anon("GET", path) for path in ("/", "/versions", "/v3", "/v1/images", "/va.1/images", "/healthcheck")),
@@ -40,6 +41,8 @@ STEPS = [
     *(ann("GET", "/v2/images/x", headers=accept) for accept in (PAGE, BROWSER, {"Accept": ""}, {"Accept": "*/*"})),
     ann("GET", "/v2/images/x", headers={"Accept": "application/json, text/html;q=0.5"}),
     ann("GET", "/v2/images/x", headers={"Accept": "text/html, application/json;q=0.5"}),
+    ann("GET", "/v2/images/x", headers=GLANCECLIENT),
+    ann("POST", "/v2/images", {"name": 7}, headers=GLANCECLIENT),
     ann("GET", "/v2/images?limit=x", headers=PAGE),
     ann("POST", "/v2/images", {"name": 7}, headers=PAGE),
     ann("POST", "/v2/images", {"name": 7}, headers={"Accept": ""}),
