@@ -33,8 +33,6 @@ def _orders() -> Iterator[Question]:
     for key in SORT_KEYS:
         for direction in ("asc", "desc"):
             yield (("sort", f"{key}:{direction}"),)
-    yield (("sort", "name:asc,size:desc"),)
-    yield ("sort_key", "status"), ("sort_key", "size"), ("sort_dir", "asc")
 
 
 def _equalities(values: Mapping[str, str]) -> Iterator[Question]:

@@ -22,7 +22,7 @@ from catalog.sql.image_rows import (
     tag_rows,
     upload_of,
 )
-from catalog.sql.listing import page_statement
+from catalog.sql.listing import PageQuestion
 from catalog.sql.tables import deleted_images, image_locations, image_members, image_properties, image_tags, images
 from catalog.sql.times import to_us
 
@@ -68,10 +68,12 @@ class SqlImages:
         return {row.id: image_of(row, {}, (), (), members[row.id]) for row in rows}
 
     def page(self, scope: Scope, query: ImageQuery, after: Image | None) -> ImagePage:
-        """One page, by two statements whatever its length: the images, then what belongs to them while it fits."""
+        """One page, by three statements at most whatever its length: what is few, the images, what belongs to them."""
         if query.limit == 0:
             return ImagePage(images=(), more=False)
-        rows = self._connection.execute(page_statement(scope, query, after)).all()
+        question = PageQuestion(scope, query, after)
+        counts = () if question.counts is None else self._connection.execute(question.counts).one()
+        rows = self._connection.execute(question.rows(counts)).all()
         found = self._whole(rows[: query.limit], project=scope.project, most=query.page_bytes)
         return ImagePage(images=found, more=len(rows) > len(found))
 

@@ -61,14 +61,16 @@ images: Final = Table(
 )
 
 # Each ends with created_at and id: a page of any order, or of one value in the default order, is read off one of them
-# without sorting. The two flags and the name of a hash have none: an index with two or three keys finds nothing, and
-# a planner that believed in it would leave the order's index for it.
+# without sorting. Which of them a listing uses is decided in `listing.py`.
 Index(None, images.c.created_at, images.c.id)
 for _name in (
     "updated_at", "name", "status", "container_format", "disk_format", "size", "virtual_size", "min_disk", "min_ram",
-    "owner", "visibility", "checksum", "os_hash_value", "parent_image_ref",
+    "visibility", "checksum", "os_hash_value", "parent_image_ref", "protected", "os_hash_algo",
 ):  # fmt: skip
     Index(None, images.c[_name], images.c.created_at, images.c.id)
+# In order of age, what changed long ago comes last: a walk to there needs no look at the images themselves.
+for _name in ("os_hidden", "owner"):
+    Index(None, images.c[_name], images.c.created_at, images.c.id, images.c.updated_at)
 # What a caller sees is the own images and the public ones: with a name or a status, and in the order of names, too.
 for _whose in ("owner", "visibility"):
     for _name in ("name", "status"):
