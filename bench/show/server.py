@@ -61,6 +61,11 @@ class Server:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it was started and is not there any more."""
+        return self._process is not None and self._process.poll() is not None
+
     def start(self) -> None:
         """Starts it and returns when all of it answers; RuntimeError with the end of its log if it doesn't."""
         with self.log.open("ab") as log:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 _EXPLAINED: Final = re.compile(
-    r"Connection refused|Couldn't connect|reset by peer|Connection aborted|Empty reply|closed connection|"
-    r"transfer closed|timed out|exit code -9|being (collected|scrubbed) already|waited N s in vain"
+    r"Connection refused|Couldn't connect|reset by peer|Broken pipe|Connection aborted|Empty reply|closed connection|"
+    r"transfer closed|the connection broke|timed out|exit code -9|being (collected|scrubbed) already|waited N s in vain"
 )
 """What is told by clients of a server that is gone or stands still, and of a verb that was killed, or for which another
 one waits that stands still."""

@@ -52,6 +52,7 @@ class Weather:
         }
         try:
             while not self._ended.wait(self._dice.uniform(*_CALM)):
+                self._world.check_running()
                 name = self._dice.choice(sorted(kinds))
                 self.happened[name] += kinds[name]()
         except Exception as error:  # noqa: BLE001 - told where the block ends

@@ -33,6 +33,10 @@ class Worker:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def has_ended(self) -> bool:
+        return self._process is not None and self._process.poll() is not None
+
     def start(self) -> None:
         command = [*drystone(), "worker", "--data", str(self.data)]
         with (self.data.parent / f"{self.data.name}-worker.log").open("ab") as log:
@@ -110,6 +114,14 @@ class World:
         self.worker.stop()
         for server in self.servers:
             server.stop()
+
+    def check_running(self) -> None:
+        """Whoever is down was killed by the weather: else clients would be told so, and it would pass for a kill."""
+        for server in self.servers:
+            if server.has_ended:
+                raise RuntimeError(f"a server ended by itself:\n{server.last_words()}")
+        if self.worker.has_ended:
+            raise RuntimeError("the worker ended by itself: its log is beside the data directory")
 
     def urls(self) -> list[str]:
         return [server.url for server in self.servers]
