@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from catalog.member_ports import Members
     from catalog.model.image import Image, Status, Upload
     from catalog.model.query import ImagePage, ImageQuery, Scope
+    from catalog.ownership_ports import Ownership
     from chunker.cutting import Cutting
 
 __all__ = ["Blocks", "Database", "Images", "StoredManifest", "UnitOfWork", "Written"]
@@ -228,6 +229,11 @@ class UnitOfWork(Protocol):
     @property
     def jobs(self) -> JobQueue:
         """The queue of jobs."""
+        ...
+
+    @property
+    def ownership(self) -> Ownership:
+        """Whose things are, for the verb that gives them to another project."""
         ...
 
     @property

@@ -11,6 +11,7 @@ from catalog.sql.inventory import SqlInventory
 from catalog.sql.jobs import SqlJobs
 from catalog.sql.manifests import SqlManifests
 from catalog.sql.members import SqlMembers
+from catalog.sql.ownership import SqlOwnership
 from catalog.sql.pins import SqlPins
 from catalog.sql.tasks import SqlTasks
 
@@ -27,6 +28,7 @@ class SqlUnitOfWork:
         self.members = SqlMembers(connection)
         self.manifests = SqlManifests(connection)
         self.pins = SqlPins(connection)
+        self.ownership = SqlOwnership(connection)
         self.inventory = SqlInventory(connection)
         self.deltas = SqlDeltas(connection)
         self.tasks = SqlTasks(connection)

@@ -6,6 +6,7 @@ from typing import Final
 
 import click
 
+from httpapi.cli.admin.chown import chown
 from httpapi.cli.admin.gc import gc
 from httpapi.cli.admin.rebuild_index import rebuild_index
 from httpapi.cli.admin.repair import repair
@@ -23,6 +24,7 @@ Examples:
   drystone admin scrub --data /srv/images
   drystone admin repair --data /srv/images --from /backup/debian-12.raw
   drystone admin gc --data /srv/images --dry-run
+  drystone admin chown --data /srv/images --from default --to lab
 
 \b
 With every server and worker stopped:
@@ -39,5 +41,5 @@ def admin() -> None:
     """
 
 
-for _verb in (stats, verify, scrub, repair, gc, rebuild_index):
+for _verb in (stats, verify, scrub, repair, gc, chown, rebuild_index):
     admin.add_command(_verb)

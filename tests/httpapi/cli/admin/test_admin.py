@@ -211,3 +211,21 @@ def test_verify_finds_nothing_wrong_while_uploads_come(filled: tuple[Path, list[
 def test_each_verb_teaches_by_examples(verb: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert run(["admin", verb, "--help"]) == OK
     assert f"drystone admin {verb}" in capfd.readouterr().out
+
+
+def test_chown_counts_and_gives_a_projects_images(filled: tuple[Path, list[str]], admin: Admin) -> None:
+    ids = filled[1]
+    code, out, err = admin("chown", "--from", "project", "--to", "lab", "--dry-run")
+    assert (code, err, facts(out)["images"]) == (OK, "", "2")
+    code, out, err = admin("chown", "--from", "project", "--to", "lab", ids[0])
+    assert (code, facts(out)["images"]) == (OK, "1"), err
+    code, out, _ = admin("chown", "--from", "project", "--to", "lab", "--json")
+    assert json.loads(out) == {
+        "from": "project", "to": "lab", "dry_run": False, "images": 1, "deleted": 0, "former": 0, "uploads": 0,
+        "tasks": 0, "members": 0,
+    }  # fmt: skip
+    code, out, err = admin("chown", "--from", "project", "--to", "garden", ids[0])
+    assert (code, out) == (FAILURE, "")
+    assert f"Image {ids[0]} is lab's, not project's; nothing was changed." in err
+    assert admin("chown", "--from", "lab", "--to", "lab")[0] == FAILURE
+    assert admin("chown", "--from", "lab")[0] == USAGE

@@ -1,0 +1,114 @@
+"""Owners in SQL: rows of one project made another's, in every table that names one."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import Text, and_, cast, delete, false, func, select, true, update
+
+from catalog.model.ownership import Handed
+from catalog.sql.tables import deleted_images, image_members, images, kept_images, pins, tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from sqlalchemy import Column, ColumnElement, Connection, Table
+
+    from catalog.model.ownership import Handover
+
+_IMAGES: Final = images.name
+_MEMBERS: Final = image_members.name
+
+
+class SqlOwnership:
+    """The port `Ownership` on one connection's transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def owners(self, image_ids: Collection[str]) -> Mapping[str, str | None]:
+        """Of images, and of kept ones."""
+        found: dict[str, str | None] = {}
+        for table in (images, kept_images):
+            asked = select(table.c.id, table.c.owner).where(table.c.id.in_(image_ids))
+            found |= {row.id: row.owner for row in self._connection.execute(asked)}
+        return found
+
+    def count(self, handover: Handover) -> Handed:
+        """By a statement a kind."""
+        counted = (
+            self._connection.execute(select(func.count()).select_from(table).where(condition)).scalar_one()
+            for table, _, condition in self._kinds(handover)
+        )
+        return Handed(*counted)
+
+    def hand_over(self, handover: Handover, most: int) -> Handed:
+        """Each kind for itself; of images and kept ones, what they say of members too."""
+        given = []
+        for table, key, condition in self._kinds(handover):
+            found = select(key).where(condition).order_by(key).limit(most)
+            keys = self._connection.execute(found).scalars().all()
+            given.append(len(keys))
+            if not keys:
+                continue
+            if table is image_members:
+                self._replace_member(handover, keys)
+                continue
+            if table is kept_images:
+                self._rewrite_kept(handover, keys)
+            elif table is images:
+                own = image_members.c.image_id.in_(keys), image_members.c.member == handover.taker
+                self._connection.execute(delete(image_members).where(*own))
+            if "owner" in table.c:
+                theirs = key.in_(keys), table.c.owner == handover.giver
+                self._connection.execute(update(table).where(*theirs).values(owner=handover.taker))
+        return Handed(*given)
+
+    def _kinds(self, handover: Handover) -> Sequence[tuple[Table, Column[Any], ColumnElement[bool]]]:
+        """Each kind in the order of Handed: the table, the key of its rows, and which of them are to be given."""
+
+        def owned(table: Table, image: Column[Any]) -> ColumnElement[bool]:
+            chosen = image.in_(handover.images) if handover.images else true()
+            return and_(table.c.owner == handover.giver, chosen)
+
+        # A kept image's members are text; a name stands in it as JSON writes it, and nothing else looks like this.
+        named = func.instr(cast(kept_images.c.rows, Text), f'"member": {json.dumps(handover.giver)}') > 0
+        kept = owned(kept_images, kept_images.c.id)
+        member = image_members.c.member == handover.giver
+        return (
+            (images, images.c.id, owned(images, images.c.id)),
+            (kept_images, kept_images.c.id, kept if handover.images else kept | named),
+            (deleted_images, deleted_images.c.id, owned(deleted_images, deleted_images.c.id)),
+            (pins, pins.c.id, owned(pins, pins.c.image_id)),
+            (tasks, tasks.c.id, owned(tasks, tasks.c.image_id)),
+            # Of single images alone, who else sees others is nobody's question.
+            (image_members, image_members.c.image_id, false() if handover.images else member),
+        )
+
+    def _replace_member(self, handover: Handover, image_ids: Sequence[str]) -> None:
+        here = image_members.c.image_id.in_(image_ids), image_members.c.member == handover.giver
+        twice = select(image_members.c.image_id).where(image_members.c.member == handover.taker)
+        own = select(images.c.id).where(images.c.id.in_(image_ids), images.c.owner == handover.taker)
+        for gone in (twice, own):
+            self._connection.execute(delete(image_members).where(*here, image_members.c.image_id.in_(gone)))
+        self._connection.execute(update(image_members).where(*here).values(member=handover.taker))
+
+    def _rewrite_kept(self, handover: Handover, image_ids: Sequence[str]) -> None:
+        asked = select(kept_images.c.id, kept_images.c.rows).where(kept_images.c.id.in_(image_ids))
+        for kept in self._connection.execute(asked).all():
+            rows = _rewritten(handover, kept.rows)
+            self._connection.execute(update(kept_images).where(kept_images.c.id == kept.id).values(rows=rows))
+
+
+def _rewritten(handover: Handover, rows: Mapping[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+    """A kept image's rows, as they would be had the image been there."""
+    [image] = rows[_IMAGES]
+    owner = handover.taker if image["owner"] == handover.giver else image["owner"]
+    members = {row["member"]: row for row in rows.get(_MEMBERS, ())}
+    if not handover.images and handover.giver in members:
+        moved = members.pop(handover.giver) | {"member": handover.taker}
+        members.setdefault(handover.taker, moved)
+    if owner == handover.taker:
+        members.pop(handover.taker, None)
+    return {**rows, _IMAGES: [image | {"owner": owner}], _MEMBERS: list(members.values())}
