@@ -14,6 +14,7 @@ from aiohttp import web
 
 from blockstore import errors as blocks
 from catalog.model import errors as catalog
+from httpapi.discretion import is_ours, sentence_for
 from httpapi.wire import errors as wire
 from httpapi.wire.number_ranges import BLOCKS_HEADER, blocks_header
 from httpapi.wire.ranges import unsatisfied
@@ -127,12 +128,18 @@ def error_response(status: int, message: str, code: str) -> ErrorResponse:
     return ErrorResponse(status, message, code)
 
 
-def response_for(error: catalog.CatalogError | blocks.BlockstoreError | wire.WireError) -> web.Response:
-    """The answer to one error; an image without data answers 204, which has no body."""
+def response_for(
+    error: catalog.CatalogError | blocks.BlockstoreError | wire.WireError, *, to_operator: bool = False
+) -> web.Response:
+    """The answer to one error; an image without data answers 204, which has no body.
+
+    A failure of ours is told whole to an operator alone.
+    """
     status = status_of(error)
     if status is HTTPStatus.NO_CONTENT:
         return web.Response(status=status, headers={ERROR_HEADER: error.code})
-    response = error_response(status, str(error), error.code)
+    withheld = is_ours(error, status) and not to_operator
+    response = error_response(status, sentence_for(error) if withheld else str(error), error.code)
     if isinstance(error, wire.RangeUnsatisfiable):
         response.headers["Content-Range"] = unsatisfied(error.size)
     if isinstance(error, blocks.BlockRefused) and error.numbers:

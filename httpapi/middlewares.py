@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from blockstore.errors import StoreFull
-from catalog.model.errors import CatalogFull
 from httpapi import admission
 from httpapi.access_log import ACCESS_LINE, AccessLine, logged_path
 from httpapi.caller import CALLER, arrival_of
 from httpapi.cause import CAUSE, Cause
+from httpapi.discretion import is_ours
 from httpapi.error_table import HTTP_ERROR, KNOWN_ERRORS, SERVER_NAME, ErrorResponse, error_response, response_for
 from httpapi.metrics.requests import REQUEST_METER
 from httpapi.proxies import client_of
 from httpapi.request_id import REQUEST_ID, REQUEST_ID_HEADER, global_id_of, new_request_id
-from httpapi.wire.errors import WireError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -29,8 +27,6 @@ if TYPE_CHECKING:
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _errors = logging.getLogger("drystone.errors")
-# Answered 413, and yet for whoever runs the service to put right.
-_OPERATORS = (StoreFull, CatalogFull)
 
 
 class InFlight:
@@ -109,9 +105,10 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     try:
         return await handler(request)
     except KNOWN_ERRORS as error:
-        response = response_for(error)
+        caller = request.get(CALLER)
+        response = response_for(error, to_operator=caller is not None and caller.is_admin)
         # What a request itself gets wrong is no news for whoever runs the service, whatever its status.
-        if (response.status >= 500 and not isinstance(error, WireError)) or isinstance(error, _OPERATORS):
+        if is_ours(error, response.status):
             trace = error if _errors.isEnabledFor(logging.DEBUG) else None
             _errors.error("%s: %s", error.code, error, exc_info=trace)
         return response

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from blockstore.errors import StoreFull, StoreUnavailable
+from blockstore.errors import BlockstoreError, Damaged, Missing, StoreFull, StoreUnavailable
 from catalog.limits import Limits
-from catalog.model.errors import CatalogUnavailable
+from catalog.model.caller import Caller
+from catalog.model.errors import CatalogError, CatalogFull, CatalogUnavailable
 from catalog.usecases.services import Services
 from tests.kit.memory_blocks import MemoryBlocks
 from tests.kit.running_server import Answer, RunningServer
@@ -324,6 +325,34 @@ def test_a_defect_of_ours_is_500_with_the_request_id_and_without_its_insides(ser
         assert (answer.status, answer.code) == (500, "internal-error")
         assert answer.headers["x-openstack-request-id"].startswith("req-")
         assert b"secret" not in answer.body
+        page = server.call("PUT", f"/v2/images/{server.new_image()}/file", b"x", OCTETS | {"Accept": "text/html"})
+        assert (page.status, page.headers["Content-Type"]) == (500, "text/html; charset=utf-8")
+        assert b"secret" not in page.body
+
+
+@pytest.mark.parametrize("roles", [{"member", "reader"}, {"admin", "member", "reader"}])
+def test_what_fails_inside_is_told_whole_to_an_administrator_alone(
+    services: Services, roles: set[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    blocks = FailingBlocks()
+    caller = Caller("ann", "default", frozenset(roles))
+    with RunningServer(Services(database=services.database, blocks=blocks), caller=caller) as server:
+        for failure in (
+            StoreFull("/srv/data/packs is full"),
+            StoreUnavailable("/srv/data/packs: sulking"),
+            Damaged("/srv/data/packs/ab/x.zst is damaged"),
+            Missing("/srv/data/packs/ab/x.zst is gone"),
+            CatalogUnavailable("/srv/data/catalog.sqlite is damaged"),
+            CatalogFull("/srv/data is full"),
+            CatalogError("/srv/data is odd"),
+            BlockstoreError("/srv/data is odd"),
+        ):
+            blocks.failure = failure
+            answer = put(server, server.new_image(), b"x")
+            assert answer.code == failure.code
+            assert (str(failure) == answer.json["message"]) is caller.is_admin
+            assert caller.is_admin or "/srv" not in answer.body.decode()
+            assert str(failure) in caplog.text
 
 
 def await_status(server: RunningServer, image_id: str, status: str) -> None:
