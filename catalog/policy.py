@@ -85,9 +85,9 @@ def visible(caller: Caller, image: Image) -> bool:
     return _reaches(caller, image) and _allows(caller, "get_image", image)
 
 
-def judges_lists(caller: Caller) -> bool:
-    """Whether each image of a list is to be judged, since `get_image` is not the default."""
-    return "get_image" in _rules(caller).changed
+def judges_lists(caller: Caller, rule: str) -> bool:
+    """Whether each item of a list is to be judged, since the rule on one of them is not the default."""
+    return rule in _rules(caller).changed
 
 
 def may_list(caller: Caller) -> bool:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Final
 from catalog import policy
 from catalog.jobs import steps
 from catalog.limits import can_be_stored
-from catalog.model.deleted import KeptQuery
+from catalog.model.deleted import KeptPage, KeptQuery
 from catalog.model.errors import Conflict, Forbidden, Invalid, NotFound, TooLate
 from catalog.model.image import canonical_id, is_image_id
 from catalog.model.task import HASH, Requester, image_task
 from catalog.usecases.access import find_visible
 from catalog.usecases.coalescing import let_go
+from catalog.usecases.judging import judged
 from catalog.usecases.task_queries import limit_of
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from catalog.limits import Limits
     from catalog.model.caller import Caller
-    from catalog.model.deleted import KeptImage, KeptPage
+    from catalog.model.deleted import KeptImage
     from catalog.model.image import Image
     from catalog.ports import UnitOfWork
     from catalog.usecases.services import Services
@@ -65,7 +66,15 @@ async def list_kept(services: Services, caller: Caller, query: KeptQuery) -> Kep
 
     def page(uow: UnitOfWork) -> KeptPage:
         after = None if query.marker is None else _marker(uow, caller, query.marker)
-        return uow.deleted.page(None if caller.is_admin else caller.project, query, after)
+        owner = None if caller.is_admin else caller.project
+        if not policy.judges_lists(caller, "get_deleted_image"):
+            return uow.deleted.page(owner, query, after)
+
+        def page_behind(last: KeptImage | None) -> tuple[Sequence[KeptImage], bool]:
+            found = uow.deleted.page(owner, query, last)
+            return found.images, found.more
+
+        return KeptPage(*judged(page_behind, lambda kept: policy.kept_visible(caller, kept.owner), after))
 
     return await services.database.read(page)
 

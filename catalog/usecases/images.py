@@ -14,6 +14,7 @@ from catalog.model.query import ImagePage
 from catalog.usecases import uploads
 from catalog.usecases.access import find_visible, load_modifiable, load_visible
 from catalog.usecases.coalescing import let_go
+from catalog.usecases.judging import judged
 from catalog.usecases.protected import asks_for_hidden, check_may_create
 
 if TYPE_CHECKING:
@@ -82,18 +83,15 @@ def page_of(services: Services, uow: UnitOfWork, caller: Caller, query: ImageQue
     after = None if query.marker is None else _marker(uow, caller, query.marker)
     if asks_for_hidden(services.protection.rights(caller), query):
         return ImagePage(images=(), more=False)
-    page = uow.images.page(policy.listing_scope(caller, query), query, after)
-    return page if not policy.judges_lists(caller) else _judged(uow, caller, query, page)
-
-
-def _judged(uow: UnitOfWork, caller: Caller, query: ImageQuery, page: ImagePage) -> ImagePage:
-    """The page without what the caller may not see; where that leaves none, the first one behind it that has some."""
     scope = policy.listing_scope(caller, query)
-    while True:
-        seen = tuple(image for image in page.images if policy.visible(caller, image))
-        if seen or not page.more:
-            return ImagePage(images=seen, more=page.more)
-        page = uow.images.page(scope, query, page.images[-1])
+    if not policy.judges_lists(caller, "get_image"):
+        return uow.images.page(scope, query, after)
+
+    def page_behind(last: Image | None) -> tuple[Sequence[Image], bool]:
+        page = uow.images.page(scope, query, last)
+        return page.images, page.more
+
+    return ImagePage(*judged(page_behind, lambda image: policy.visible(caller, image), after))
 
 
 async def delete(services: Services, caller: Caller, image_id: str) -> None:

@@ -11,14 +11,16 @@ from catalog.jobs import steps
 from catalog.jobs.kinds import KINDS
 from catalog.model.errors import Conflict, Forbidden, Invalid, NotFound
 from catalog.model.job import ClaimLost, Retries
+from catalog.model.task import TaskPage
 from catalog.usecases.access import load_visible
+from catalog.usecases.judging import judged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from catalog.model.caller import Caller
     from catalog.model.job import HeldClaim
-    from catalog.model.task import Task, TaskPage, TaskQuery, TaskStatus
+    from catalog.model.task import Task, TaskQuery, TaskStatus
     from catalog.ports import UnitOfWork
     from catalog.usecases.services import Services
 
@@ -40,7 +42,15 @@ async def list_tasks(services: Services, caller: Caller, query: TaskQuery) -> Ta
 
     def page(uow: UnitOfWork) -> TaskPage:
         after = None if query.marker is None else _marker(uow, caller, query.marker)
-        return uow.tasks.page(None if caller.is_admin else caller.project, query, after)
+        owner = None if caller.is_admin else caller.project
+        if not policy.judges_lists(caller, "get_task"):
+            return uow.tasks.page(owner, query, after)
+
+        def page_behind(last: Task | None) -> tuple[Sequence[Task], bool]:
+            found = uow.tasks.page(owner, query, last)
+            return found.tasks, found.more
+
+        return TaskPage(*judged(page_behind, lambda task: policy.task_visible(caller, task), after))
 
     return await services.database.read(page)
 

@@ -99,8 +99,8 @@ def test_the_default_rules_given_again_change_nothing() -> None:
     same = under(ANNA, **policy.DEFAULTS)
     assert same.rules is not None
     assert same.rules.changed == frozenset()
-    assert not policy.judges_lists(same)
-    assert policy.judges_lists(under(ANNA, shown_to_all="!"))
+    assert not policy.judges_lists(same, "get_image")
+    assert policy.judges_lists(under(ANNA, shown_to_all="!"), "get_image")
 
 
 def test_a_rule_decides_about_its_act_and_no_other() -> None:
