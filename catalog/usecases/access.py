@@ -36,5 +36,7 @@ def load_modifiable(
     """The image, if the policy says `may`; Forbidden when it may only be seen."""
     image = load_visible(uow, caller, image_id)
     if not may(caller, image):
-        raise Forbidden(f"You are not permitted to change image {image_id}; its owner's members and admins are.")
+        raise Forbidden(
+            f"You are not permitted to change image {image_id}; its owner's members and admins are, by default."
+        )
     return image

@@ -73,6 +73,6 @@ def changed(
 
 def _check_may(caller: Caller, image: Image, change: Change) -> None:
     if change.name == "owner" and not policy.may_give_away(caller):
-        raise Forbidden("You are not permitted to change the owner of an image; an admin is.")
+        raise Forbidden("You are not permitted to change the owner of an image; an admin is, by default.")
     if isinstance(change.value, Visibility):
         check_may_show(caller, image.owner, change.value)

@@ -42,7 +42,9 @@ async def undelete(services: Services, caller: Caller, image_id: str, *, request
     def bring_back(uow: UnitOfWork) -> Image:
         kept = _load(uow, caller, image_id)
         if not policy.may_undelete(caller, kept.owner):
-            raise Forbidden(f"You are not permitted to bring back image {kept.id}; its owner's members and admins are.")
+            raise Forbidden(
+                f"You are not permitted to bring back image {kept.id}; its owner's members and admins are, by default."
+            )
         uow.deleted.restore(kept.id)
         image = uow.images.get(kept.id)
         assert image is not None, "it was restored in this transaction"
@@ -62,7 +64,7 @@ async def list_kept(services: Services, caller: Caller, query: KeptQuery) -> Kep
     Raises Forbidden, Invalid for a bad marker.
     """
     if not policy.may_list_deleted(caller):
-        raise Forbidden("You are not permitted to list deleted images; the role reader is needed.")
+        raise Forbidden("You are not permitted to list deleted images; by default that needs the role reader.")
 
     def page(uow: UnitOfWork) -> KeptPage:
         after = None if query.marker is None else _marker(uow, caller, query.marker)

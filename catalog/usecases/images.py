@@ -79,7 +79,7 @@ async def list_images(services: Services, caller: Caller, query: ImageQuery) -> 
 def page_of(services: Services, uow: UnitOfWork, caller: Caller, query: ImageQuery) -> ImagePage:
     """The same in a transaction that is open."""
     if not policy.may_list(caller):
-        raise Forbidden("You are not permitted to list images; the role reader is needed.")
+        raise Forbidden("You are not permitted to list images; by default that needs the role reader.")
     after = None if query.marker is None else _marker(uow, caller, query.marker)
     if asks_for_hidden(services.protection.rights(caller), query):
         return ImagePage(images=(), more=False)
@@ -140,7 +140,7 @@ def _check_may_create(caller: Caller, owner: str, visibility: Visibility) -> Non
 def check_may_show(caller: Caller, owner: str | None, visibility: Visibility) -> None:
     """Refuse a visibility that the caller may not give to an image of this owner's: Forbidden."""
     if visibility is Visibility.PUBLIC and not policy.may_publicize(caller, owner):
-        raise Forbidden("You are not permitted to make an image public; an admin is.")
+        raise Forbidden("You are not permitted to make an image public; an admin is, by default.")
     if visibility is Visibility.COMMUNITY and not policy.may_communitize(caller, owner):
         raise Forbidden("You are not permitted to make this image a community image.")
 

@@ -31,7 +31,9 @@ async def add(services: Services, caller: Caller, image_id: str, project: str) -
     def keep(uow: UnitOfWork) -> Member:
         image = load_visible(uow, caller, image_id)
         if not policy.may_add_member(caller, image):
-            raise Forbidden(f"You are not permitted to share image {image.id}; its owner's members and admins are.")
+            raise Forbidden(
+                f"You are not permitted to share image {image.id}; its owner's members and admins are, by default."
+            )
         _check_shared(image)
         now = services.clock()
         member = Member(image_id=image.id, id=project, created_at=now, updated_at=now)
@@ -67,7 +69,9 @@ async def answer(services: Services, caller: Caller, image_id: str, project: str
     def save(uow: UnitOfWork) -> Member:
         image, member = _load_to_change(uow, caller, image_id, project)
         if not policy.may_answer(caller, image, member.id):
-            raise Forbidden(f"You are not permitted to answer for project {member.id}; its own members and admins are.")
+            raise Forbidden(
+                f"You are not permitted to answer for project {member.id}; its own members and admins are, by default."
+            )
         changed = member.answered(said, at=services.clock())
         uow.members.save(changed)
         return changed
@@ -82,8 +86,8 @@ async def remove(services: Services, caller: Caller, image_id: str, project: str
         image, member = _load_to_change(uow, caller, image_id, project)
         if not policy.may_delete_member(caller, image, member.id):
             raise Forbidden(
-                f"You are not permitted to take image {image.id} from a project; its owner's members and admins are. "
-                "As a member, reject it instead."
+                f"You are not permitted to take image {image.id} from a project; its owner's members and admins "
+                "are, by default. As a member, reject it instead."
             )
         uow.members.remove(member)
 

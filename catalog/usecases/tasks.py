@@ -38,7 +38,7 @@ async def show(services: Services, caller: Caller, task_id: str) -> Task:
 async def list_tasks(services: Services, caller: Caller, query: TaskQuery) -> TaskPage:
     """One page of the caller's project's tasks, of all for an admin. Raises Forbidden, Invalid for a bad marker."""
     if not policy.may_list_tasks(caller):
-        raise Forbidden("You are not permitted to list tasks; the role reader is needed.")
+        raise Forbidden("You are not permitted to list tasks; by default that needs the role reader.")
 
     def page(uow: UnitOfWork) -> TaskPage:
         after = None if query.marker is None else _marker(uow, caller, query.marker)
@@ -66,7 +66,9 @@ async def cancel(services: Services, caller: Caller, task_id: str) -> Task:
     def end(uow: UnitOfWork) -> Task:
         task = _load(uow, caller, task_id)
         if not policy.may_cancel(caller, task):
-            raise Forbidden(f"You are not permitted to cancel task {task.id}; its owner's members and admins are.")
+            raise Forbidden(
+                f"You are not permitted to cancel task {task.id}; its owner's members and admins are, by default."
+            )
         if task.is_over:
             raise Conflict(f"Task {task.id} is over ({task.status.value}) and cannot be cancelled.")
         return steps.cancel(uow, task, f"asked for by {caller.user}.", at=services.clock())
