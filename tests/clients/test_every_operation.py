@@ -65,8 +65,9 @@ def test_every_operation_of_the_library(
     request: pytest.FixtureRequest, disk: Path, identity: str, program: str, path: str
 ) -> None:
     server: ServeProcess = request.getfixturevalue(identity)
-    arguments = [f"http://127.0.0.1:{server.port}{path}", disk, *(LOGINS if identity == "basic" else [])]
-    done = run([BIN / "python", "-W", "ignore", PROGRAMS / program, *arguments])
+    logins = LOGINS if identity == "basic" else []
+    endpoint = f"http://127.0.0.1:{server.port}{path}"
+    done = run([BIN / "python", "-W", "ignore", PROGRAMS / program, endpoint, disk, *logins])
     assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr
 
 
