@@ -29,8 +29,15 @@ class TagCommand(click.Command):
     """Reads `-nightly` as `--remove nightly`, and `+tested` as `--add tested`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Click's own, of the arguments as it knows them."""
-        return super().parse_args(ctx, [_as_option(each) for each in args])
+        """Click's own, of the arguments as it knows them; what follows `--add` and its like is a value as it stands."""
+        options = (each for each in self.params if isinstance(each, click.Option) and not each.is_flag)
+        valued = {name for option in options for name in option.opts}
+        read: list[str] = []
+        is_value = False
+        for each in args:
+            read.append(each if is_value else _as_option(each))
+            is_value = not is_value and each in valued
+        return super().parse_args(ctx, read)
 
 
 @click.command(cls=TagCommand, epilog=EXAMPLES, options_metavar="[+TAG|-TAG]... [OPTIONS]")

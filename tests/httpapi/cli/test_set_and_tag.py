@@ -53,6 +53,12 @@ def test_tag_puts_on_takes_off_and_lists(server: RunningServer, drystone: Drysto
     assert json.loads(drystone("tag", "disk", "--json")[1])["tags"] == ["a/b c", "tested"]
 
 
+def test_what_follows_an_option_is_a_tag_as_it_stands(server: RunningServer, drystone: Drystone) -> None:
+    server.new_image(name="disk", tags=["old"])
+    assert drystone("tag", "disk", "--add", "-x", "--add", "--add", "-old", "--add", "+y") == (0, "+y\n--add\n-x\n", "")
+    assert drystone("tag", "disk", "--remove", "-x", "--remove", "--add", "+z") == (0, "+y\nz\n", "")
+
+
 @pytest.mark.parametrize("wrong", [("-gone",), ("+" + "t" * 256,)])
 def test_tag_fails_at_what_cannot_be(server: RunningServer, drystone: Drystone, wrong: tuple[str, ...]) -> None:
     server.new_image(name="disk")
