@@ -36,7 +36,8 @@ RANGES: Final[Schema] = {
 }
 _POINTER: Final[Schema] = {"type": "string", "pattern": "^/", "description": "an attribute (RFC 6901)"}
 _VALUE: Final[Schema] = {"type": ["string", "boolean", "integer", "array", "null"]}
-_LINKS: Final[Mapping[str, Schema]] = {"first": TEXT, "next": TEXT, "schema": TEXT}
+_NEXT: Final[Mapping[str, Schema]] = {"next": TEXT}
+_LINKS: Final[Mapping[str, Schema]] = {**_NEXT, "schema": TEXT}
 
 
 def one_of(*values: str) -> Schema:
@@ -54,9 +55,9 @@ def exactly(properties: Mapping[str, Schema], *, maybe: Mapping[str, Schema] | N
     }
 
 
-def _page(noun: str, record: str) -> Schema:
+def _page(noun: str, record: str, maybe: Mapping[str, Schema] = _LINKS) -> Schema:
     lines: Mapping[str, Schema] = {noun: {"type": "array", "items": ref(record)}, "first": TEXT}
-    return exactly(lines, maybe=_LINKS)
+    return exactly(lines, maybe=maybe)
 
 
 _DELTA: Final[Mapping[str, Schema]] = {
@@ -126,7 +127,7 @@ _OURS: Final[Mapping[str, Schema]] = {
         "required": ["status"],
     },
     "Members": exactly({"members": {"type": "array", "items": ref("Member")}, "schema": TEXT}),
-    "Lineage": _page("lineage", "Descent"),
+    "Lineage": _page("lineage", "Descent", _NEXT),
     "Descent": exactly(
         {
             "id": UUID,
@@ -138,7 +139,7 @@ _OURS: Final[Mapping[str, Schema]] = {
             "parent": {"oneOf": [{"type": "null"}, exactly({"id": UUID, "visible": TRUTH})]},
         }
     ),
-    "DeletedImages": _page("deleted", "DeletedImage"),
+    "DeletedImages": _page("deleted", "DeletedImage", _NEXT),
     "DeletedImage": exactly(
         {
             "id": UUID,

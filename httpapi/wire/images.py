@@ -88,13 +88,14 @@ def parse_image(document: Mapping[str, object]) -> ImageRecord:
 def list_links(query: Sequence[tuple[str, str]], *, last_id: str | None, noun: str = "images") -> dict[str, str]:
     """The links of a list: `first`, `next` when a page follows the image (or `noun`) `last_id`, and `schema`.
 
-    Every parameter is kept, repeated ones too; only the marker changes.
+    Every parameter is kept, repeated ones too; only the marker changes. Lists that are ours alone have no schema.
     """
     kept = [(name, value) for name, value in query if name != "marker"]
     links = {"first": _list_path(noun, kept)}
     if last_id is not None:
         links["next"] = _list_path(noun, [*kept, ("marker", last_id)])
-    links["schema"] = f"{ROOT}/schemas/{noun}"
+    if noun in {"images", "tasks"}:
+        links["schema"] = f"{ROOT}/schemas/{noun}"
     return links
 
 

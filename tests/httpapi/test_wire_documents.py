@@ -63,6 +63,10 @@ def test_the_last_page_has_no_next_link() -> None:
     assert list_links([], last_id=None) == {"first": "/v2/images", "schema": "/v2/schemas/images"}
 
 
+def test_a_list_of_ours_names_no_schema_for_there_is_none() -> None:
+    assert list_links([], last_id=None, noun="lineage") == {"first": "/v2/lineage"}
+
+
 def test_the_version_document_lists_the_newest_first_as_current() -> None:
     versions = version_document("http://h:1", (7, 0))["versions"]
     assert [each["status"] for each in versions].count("CURRENT") == 1
