@@ -47,11 +47,7 @@ def join(
             read[name] = parse(_text(text))
         except RuleRefused as refused:
             problems.append(f"Rule {name[:80]!r}: {refused}.")
-    problems += _unknown(read, defaults, given, idle)
-    if not problems:
-        problems += _circles(read)
-    if not problems:
-        problems += _wrong_targets(read, targets)
+    problems += [*_unknown(read, defaults, given, idle), *_circles(read), *_wrong_targets(read, targets)]
     if problems:
         raise RuleRefused("\n".join(problems))
     differ = {name for name, text in given.items() if defaults.get(name) != text}
@@ -85,16 +81,17 @@ def _like(name: str, known: AbstractSet[str] | Mapping[str, str]) -> str:
 
 
 def _circles(read: Mapping[str, Rule]) -> Iterator[str]:
-    """What is wrong with how rules refer to each other: in a circle, or too deep."""
+    """What is wrong with how rules refer to each other: in a circle, or too deep. What could not be read ends a way."""
     depths: dict[str, int] = {}
 
     def walk(name: str, path: tuple[str, ...]) -> Iterator[str]:
         if name in path:
             yield f"Rules refer to themselves: {' → '.join((*path[path.index(name) :], name))}."
         elif name not in depths and len(path) <= DEEPEST:
-            for inner in sorted(read[name].rules):
+            inside = sorted(read[name].rules & read.keys())
+            for inner in inside:
                 yield from walk(inner, (*path, name))
-            below = (depths.get(inner, 0 if inner in (*path, name) else DEEPEST) for inner in read[name].rules)
+            below = (depths.get(inner, 0 if inner in (*path, name) else DEEPEST) for inner in inside)
             depths[name] = 1 + max(below, default=0)
             if depths[name] > DEEPEST:
                 yield f"Rule {name[:80]!r} refers to rules that refer to others, more than {DEEPEST} deep."
@@ -108,7 +105,7 @@ def _reached(read: Mapping[str, Rule], name: str) -> set[str]:
     found: set[str] = set()
     left = [name]
     while left:
-        if (each := left.pop()) not in found:
+        if (each := left.pop()) in read and each not in found:
             found.add(each)
             left += read[each].rules
     return found

@@ -46,7 +46,8 @@ def policy_of(settings: Settings, protection: Protection) -> PolicyFile | None:
     try:
         return PolicyFile(rules_with({}, protection.rules), 0, ())
     except RuleRefused as refused:
-        raise _refusal(f"property_protection_file {settings.property_protection_file}", refused) from None
+        where = f"property_protection_file {settings.property_protection_file}"
+        raise SettingsRefused.over(where, str(refused).splitlines()) from None
 
 
 def read_policy(path: Path, properties: Mapping[str, str] | None = None) -> PolicyFile:
@@ -57,23 +58,19 @@ def read_policy(path: Path, properties: Mapping[str, str] | None = None) -> Poli
     try:
         with path.open("rb") as file:
             text = file.read(_LARGEST + 1).decode()
-    except (OSError, UnicodeError) as error:
-        raise SettingsRefused(f"policy_file {path} cannot be read: {error}") from None
+    except OSError as error:
+        raise SettingsRefused(f"policy_file {path} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise SettingsRefused(f"policy_file {path} is not UTF-8.") from None
     if len(text) > _LARGEST:
         raise SettingsRefused(f"policy_file {path} has more than {_LARGEST} bytes, and is hardly a policy.")
     try:
         given = _rules_in(text)
         rules = rules_with(given, properties)
     except RuleRefused as refused:
-        raise _refusal(f"policy_file {path}", refused) from None
+        raise SettingsRefused.over(f"policy_file {path}", str(refused).splitlines()) from None
     used = {DEFAULT} if properties else set()
     return PolicyFile(rules, len(given), tuple(sorted((NOT_SERVED & given.keys()) - used)))
-
-
-def _refusal(where: str, refused: RuleRefused) -> SettingsRefused:
-    problems = str(refused).splitlines()
-    more = f" And {len(problems) - 1} more: {' '.join(problems[1:])}" if problems[1:] else ""
-    return SettingsRefused(f"{where}: {problems[0]}{more}")
 
 
 def _rules_in(text: str) -> dict[str, object]:

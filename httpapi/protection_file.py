@@ -14,7 +14,7 @@ LARGEST: Final = 1 << 20
 
 
 def protection_of(settings: Settings) -> Protection:
-    """The protection that the settings name; none protects nothing. Raises SettingsRefused over its first problem."""
+    """The protection that the settings name; none protects nothing. Raises SettingsRefused with all that is wrong."""
     path = settings.property_protection_file
     if path is None:
         return Protection()
@@ -31,9 +31,7 @@ def protection_of(settings: Settings) -> Protection:
     try:
         return parse_protection(text, by_policy=settings.property_protection_rule_format == "policies")
     except ProtectionRefused as refused:
-        more = len(refused.problems) - 1
-        hint = f" There are {more} more problems in it." if more else ""
-        raise SettingsRefused(f"property_protection_file {path}: {refused}{hint}") from None
+        raise SettingsRefused.over(f"property_protection_file {path}", refused.problems) from None
 
 
 def describe(settings: Settings, protection: Protection) -> str:

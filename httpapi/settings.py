@@ -20,7 +20,7 @@ from httpapi.metrics.place import DIRECTORY_VARIABLE
 from httpapi.setting_values import Listen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from httpapi.setting_values import Network
 
@@ -44,6 +44,13 @@ CATALOG_FILE: Final = "catalog.sqlite"
 
 class SettingsRefused(Exception):
     """A setting cannot be used; the message names it, where it came from, and what is expected."""
+
+    @classmethod
+    def over(cls, where: str, problems: Sequence[str]) -> SettingsRefused:
+        """All that is wrong with a file, a sentence each, in one message."""
+        first, *others = problems
+        more = f" And {len(others)} more: {' '.join(others)}" if others else ""
+        return cls(f"{where}: {first}{more}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -112,6 +112,14 @@ def test_each_problem_of_a_set_of_rules_is_told() -> None:
     assert problems({"delete_image": "project_id:%(owner)s"}) == [
         "Rule 'delete_image' looks at %(owner)s, which it cannot: it knows no attributes."
     ]
+    every = problems({"delete_image": "%", "readers": "rule:readers or project_id:%(size)s", "get_imag": "@"})
+    assert every[0].startswith("Rule 'delete_image': '%' is no check")
+    assert every[1].startswith("Rule 'get_imag' is none of this service's")
+    assert every[2:] == [
+        "Rules refer to themselves: readers → readers.",
+        "Rule 'get_image' looks at %(size)s, which it cannot: it knows owner.",
+    ]
+    assert len(problems({"readers": "%"})) == 1
     deep: dict[str, object] = {f"r{number}": f"rule:r{number + 1}" for number in range(12)}
     assert any("more than 10 deep" in each for each in problems(deep | {"r12": "@", "get_image": "rule:r0"}))
     assert any(

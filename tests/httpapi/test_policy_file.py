@@ -59,7 +59,7 @@ def test_a_file_of_yaml_or_json_gives_rules(file: Path) -> None:
         ("delete_image: 'project_id:%(size)s'\n", "looks at %(size)s"),
         ("delete_image: 'shoe_size:7'\n", "callers have no 'shoe_size'"),
         ("a: '['\nget_image: '%'\n", "And 2 more:"),
-        ("\xff", "cannot be read"),
+        ("\xff", "is not UTF-8"),
         ("#" * (1 << 20) + "\n", "hardly a policy"),
     ],
 )

@@ -140,7 +140,7 @@ def test_rules_of_the_policy_decide_where_the_file_names_them(tmp_path: Path) ->
         (b"\xff\xfe", "is not UTF-8"),
         (
             b"[.*]\ncreate = @\n",
-            "section [.*] has no line read; ! is nobody and @ everybody. There are 2 more problems",
+            "section [.*] has no line read; ! is nobody and @ everybody. And 2 more: section [.*] has no line update",
         ),
         (b"#" * ((1 << 20) + 1), "is larger than"),
     ],
