@@ -56,8 +56,16 @@ async def list_tasks(services: Services, caller: Caller, query: TaskQuery) -> Ta
 
 
 async def of_image(services: Services, caller: Caller, image_id: str) -> Sequence[Task]:
-    """An image's tasks, newest first, for whoever sees the image; else NotFound."""
-    return await services.database.read(lambda uow: uow.tasks.of_image(load_visible(uow, caller, image_id).id))
+    """Of an image's tasks those that the caller may know of, newest first; NotFound for whoever doesn't see the image.
+
+    Who sees an image that is another project's is told nothing of who works on it, and of what went wrong.
+    """
+
+    def find(uow: UnitOfWork) -> Sequence[Task]:
+        found = uow.tasks.of_image(load_visible(uow, caller, image_id).id)
+        return [task for task in found if policy.task_visible(caller, task)]
+
+    return await services.database.read(find)
 
 
 async def cancel(services: Services, caller: Caller, task_id: str) -> Task:

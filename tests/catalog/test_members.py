@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from catalog import policy
 from catalog.limits import Limits
 from catalog.model.caller import Caller
 from catalog.model.errors import Conflict, Forbidden, Invalid, LimitExceeded, NotFound
 from catalog.model.image import Visibility
 from catalog.model.member import MemberStatus
 from catalog.model.new_image import NewImage
+from catalog.model.task import HASH, Requester, image_task
 from catalog.usecases import image_data, images, lineage, members, tasks
 from catalog.usecases.deleted_images import undelete
 from catalog.usecases.queries import parse_query
@@ -173,6 +175,23 @@ def test_a_member_reads_the_image_by_its_id_whatever_it_said_and_changes_nothing
         assert descent.parent_visible is False
         await refused(Invalid, images.create(services, BORIS, replace(RAW, parent_image_ref=image.id)))
         await refused(NotFound, image_data.download(services, BORIS, image.id))
+
+    asyncio.run(scene())
+
+
+def test_who_sees_anothers_image_is_told_nothing_of_the_work_on_it(services: Services) -> None:
+    async def scene() -> None:
+        image = await shared(services, HEDGE)
+        by = Requester(ANNA.user, "req-of-anna")
+        task = image_task(HASH, image_id=image.id, owner="wall", by=by, at=services.clock())
+        await services.database.write(lambda uow: uow.tasks.add(task))
+        for visibility in (Visibility.SHARED, Visibility.COMMUNITY, Visibility.PUBLIC):
+            await become(services, image, visibility)
+            assert await tasks.of_image(services, BORIS, image.id) == []
+            for caller in (ANNA, ADMIN):
+                assert [each.id for each in await tasks.of_image(services, caller, image.id)] == [task.id]
+            hidden = replace(ANNA, rules=policy.rules_with({"get_task": "!"}))
+            assert await tasks.of_image(services, hidden, image.id) == [], "as in the list of tasks"
 
     asyncio.run(scene())
 
