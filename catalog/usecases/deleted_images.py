@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from catalog import policy
@@ -72,11 +73,11 @@ async def list_kept(services: Services, caller: Caller, query: KeptQuery) -> Kep
         if not policy.judges_lists(caller, "get_deleted_image"):
             return uow.deleted.page(owner, query, after)
 
-        def page_behind(last: KeptImage | None) -> tuple[Sequence[KeptImage], bool]:
-            found = uow.deleted.page(owner, query, last)
+        def page_behind(last: KeptImage | None, size: int) -> tuple[Sequence[KeptImage], bool]:
+            found = uow.deleted.page(owner, replace(query, limit=size), last)
             return found.images, found.more
 
-        return KeptPage(*judged(page_behind, lambda kept: policy.kept_visible(caller, kept.owner), after))
+        return KeptPage(*judged(page_behind, lambda kept: policy.kept_visible(caller, kept.owner), after, query.limit))
 
     return await services.database.read(page)
 

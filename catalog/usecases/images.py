@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from catalog import policy
@@ -72,7 +73,7 @@ async def show(services: Services, caller: Caller, image_id: str) -> Image:
 
 
 async def list_images(services: Services, caller: Caller, query: ImageQuery) -> ImagePage:
-    """One page of the images that the caller may list. Raises Forbidden, or Invalid when the marker is unknown."""
+    """One page of the images that the caller may list. Raises Forbidden, Invalid (an unknown marker)."""
     return await services.database.read(lambda uow: page_of(services, uow, caller, query))
 
 
@@ -87,11 +88,11 @@ def page_of(services: Services, uow: UnitOfWork, caller: Caller, query: ImageQue
     if not policy.judges_lists(caller, "get_image"):
         return uow.images.page(scope, query, after)
 
-    def page_behind(last: Image | None) -> tuple[Sequence[Image], bool]:
-        page = uow.images.page(scope, query, last)
+    def page_behind(last: Image | None, size: int) -> tuple[Sequence[Image], bool]:
+        page = uow.images.page(scope, replace(query, limit=size), last)
         return page.images, page.more
 
-    return ImagePage(*judged(page_behind, lambda image: policy.visible(caller, image), after))
+    return ImagePage(*judged(page_behind, lambda image: policy.visible(caller, image), after, query.limit))
 
 
 async def delete(services: Services, caller: Caller, image_id: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -46,11 +47,11 @@ async def list_tasks(services: Services, caller: Caller, query: TaskQuery) -> Ta
         if not policy.judges_lists(caller, "get_task"):
             return uow.tasks.page(owner, query, after)
 
-        def page_behind(last: Task | None) -> tuple[Sequence[Task], bool]:
-            found = uow.tasks.page(owner, query, last)
+        def page_behind(last: Task | None, size: int) -> tuple[Sequence[Task], bool]:
+            found = uow.tasks.page(owner, replace(query, limit=size), last)
             return found.tasks, found.more
 
-        return TaskPage(*judged(page_behind, lambda task: policy.task_visible(caller, task), after))
+        return TaskPage(*judged(page_behind, lambda task: policy.task_visible(caller, task), after, query.limit))
 
     return await services.database.read(page)
 
