@@ -24,7 +24,8 @@ class Limits:
 
     `text_bytes` bounds the name, tags and properties of one image together, as UTF-8: what a listing has to carry.
     `page_bytes` ends a listing's page early, by the same measure. `uploads` and `journal_bytes` are a project's:
-    uploads under way, and what the journals of its delta uploads may take.
+    uploads under way, and what the journals of its delta uploads may take. `reserve_step`: bytes of a quota that an
+    upload of unknown size takes at a time.
     """
 
     properties: int = 128
@@ -38,6 +39,7 @@ class Limits:
     image_size_cap: int = 1 << 40
     uploads: int = 1000
     journal_bytes: int = 4 << 30
+    reserve_step: int = 64 << 20
     page_default: int = 25
     page_max: int = 1000
     page_bytes: int = 4 << 20

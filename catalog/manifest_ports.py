@@ -60,6 +60,10 @@ class Pins(Protocol):
         """The manifests that the pin holds."""
         ...
 
+    def reserve(self, pin_id: str, more: int) -> None:
+        """Let the pin, which is there, hold so many bytes more of its owner's quotas, until it is removed."""
+        ...
+
     def remove(self, pin_id: str) -> bool:
         """Delete the pin and its hold on its bases; False when it was gone already."""
         ...

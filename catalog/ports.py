@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from catalog.model.image import Image, Status, Upload
     from catalog.model.query import ImagePage, ImageQuery, Scope
     from catalog.ownership_ports import Ownership
+    from catalog.quota_ports import Quotas
     from chunker.cutting import Cutting
 
 __all__ = ["Blocks", "Database", "Images", "StoredManifest", "UnitOfWork", "Written"]
@@ -219,6 +220,11 @@ class UnitOfWork(Protocol):
     @property
     def deltas(self) -> Deltas:
         """Delta uploads."""
+        ...
+
+    @property
+    def quotas(self) -> Quotas:
+        """What projects may have, and have."""
         ...
 
     @property

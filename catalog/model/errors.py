@@ -13,7 +13,8 @@
     ├── NoData                   204  the image is there, its bytes are not (yet)
     ├── Gone                     410  the image was deleted during the upload, or its pin is gone
     │   └── TooLate              410  a deleted image that cannot be brought back any more
-    ├── LimitExceeded            413  over a limit or quota
+    ├── LimitExceeded            413  over a limit
+    │   └── QuotaExceeded        413  over a quota of the project
     ├── CatalogFull              413  the disk below the catalog is full
     └── CatalogUnavailable       503  the database is locked for too long, or its disk fails
 
@@ -104,9 +105,19 @@ class TooLate(Gone):
 
 
 class LimitExceeded(CatalogError):
-    """More than a limit or quota allows."""
+    """More than a limit allows."""
 
     code = "limit-exceeded"
+
+
+class QuotaExceeded(LimitExceeded):
+    """More than the project may have; `quota` names which one."""
+
+    code = "quota-exceeded"
+
+    def __init__(self, quota: str, message: str) -> None:
+        super().__init__(message)
+        self.quota = quota
 
 
 class CatalogFull(CatalogError):

@@ -29,6 +29,7 @@ class Pin:
 
     `id` names its journal and is the upload's id; `owner` is the project that pays for it; `process` names the
     lock of the process that writes. `expires_at` None: the pin lives as long as that process does.
+    `reserved`: bytes that count for the owner's quotas until the pin goes.
     """
 
     id: str
@@ -39,3 +40,4 @@ class Pin:
     upload_id: str
     expires_at: datetime | None = None
     state: PinState = PinState.LIVE
+    reserved: int = 0

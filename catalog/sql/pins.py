@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, insert, select, update
 
 from catalog.model.pin import Pin, PinState, UploadKind
 from catalog.sql.tables import pin_bases, pins
@@ -35,6 +35,7 @@ class SqlPins:
                 "upload_id": pin.upload_id,
                 "expires_at": None if pin.expires_at is None else to_us(pin.expires_at),
                 "state": pin.state.value,
+                "reserved": pin.reserved,
             },
         )
         if bases:
@@ -50,6 +51,11 @@ class SqlPins:
         """The manifests that the pin holds."""
         held = select(pin_bases.c.manifest_id).where(pin_bases.c.pin_id == pin_id)
         return self._connection.execute(held).scalars().all()
+
+    def reserve(self, pin_id: str, more: int) -> None:
+        """Add to what is reserved."""
+        added = update(pins).where(pins.c.id == pin_id).values(reserved=pins.c.reserved + more)
+        self._connection.execute(added)
 
     def remove(self, pin_id: str) -> bool:
         """Delete the pin's row, and with it those of its bases; False when it was gone already."""
@@ -67,4 +73,5 @@ def pin_of(row: Row[*tuple[Any, ...]]) -> Pin:
         upload_id=row.upload_id,
         expires_at=None if row.expires_at is None else from_us(row.expires_at),
         state=PinState(row.state),
+        reserved=row.reserved,
     )

@@ -196,7 +196,10 @@ pins: Final = Table(
     Column("upload_id", String(64), nullable=False),
     Column("expires_at", BigInteger),
     Column("state", String(16), nullable=False),
+    # Bytes of the owner's quotas, for as long as the row is there.
+    Column("reserved", BigInteger, nullable=False, server_default="0"),
 )
+Index(None, pins.c.owner)
 Index(None, pins.c.image_id)
 Index(None, pins.c.expires_at)
 
@@ -220,6 +223,26 @@ deltas: Final = Table(
     Column("requests", BigInteger, nullable=False),
     # And so many records of the journal: with fewer it is damaged, not torn.
     Column("records", BigInteger, nullable=False, server_default="0"),
+)
+
+quotas: Final = Table(
+    "quotas",
+    metadata,
+    # What was said by hand; the empty name stands for all that have no row. Null: nothing; -1: unlimited.
+    Column("project", String(255), primary_key=True),
+    Column("images", BigInteger),
+    Column("bytes", BigInteger),
+    Column("uploads", BigInteger),
+    Column("staged_bytes", BigInteger),
+)
+
+project_usage: Final = Table(
+    "project_usage",
+    metadata,
+    # Kept by triggers on `images`, which its migration makes: nothing here writes it.
+    Column("project", String(255), primary_key=True),
+    Column("images", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
 )
 
 tasks: Final = Table(

@@ -13,6 +13,7 @@ from catalog.sql.manifests import SqlManifests
 from catalog.sql.members import SqlMembers
 from catalog.sql.ownership import SqlOwnership
 from catalog.sql.pins import SqlPins
+from catalog.sql.quotas import SqlQuotas
 from catalog.sql.tasks import SqlTasks
 
 if TYPE_CHECKING:
@@ -31,5 +32,6 @@ class SqlUnitOfWork:
         self.ownership = SqlOwnership(connection)
         self.inventory = SqlInventory(connection)
         self.deltas = SqlDeltas(connection)
+        self.quotas = SqlQuotas(connection)
         self.tasks = SqlTasks(connection)
         self.jobs = SqlJobs(connection)

@@ -14,7 +14,9 @@ from catalog.limits import can_be_stored
 from catalog.model.deleted import KeptPage, KeptQuery
 from catalog.model.errors import Conflict, Forbidden, Invalid, NotFound, TooLate
 from catalog.model.image import canonical_id, is_image_id
+from catalog.model.quota import Usage
 from catalog.model.task import HASH, Requester, image_task
+from catalog.usecases import quotas
 from catalog.usecases.access import find_visible
 from catalog.usecases.coalescing import let_go
 from catalog.usecases.judging import judged
@@ -36,7 +38,7 @@ _KNOWN: Final = frozenset({"name", "marker", "limit"})
 async def undelete(services: Services, caller: Caller, image_id: str, *, request_id: str | None = None) -> Image:
     """The image is as it was before it was deleted; gives it.
 
-    Raises NotFound, Forbidden, Conflict (it is not deleted), TooLate (it is not kept, or not any more).
+    Raises NotFound, Forbidden, Conflict (it is not deleted), TooLate (it is not kept, or not any more), QuotaExceeded.
     """
     by = Requester(caller.user, request_id)
 
@@ -46,6 +48,7 @@ async def undelete(services: Services, caller: Caller, image_id: str, *, request
             raise Forbidden(
                 f"You are not permitted to bring back image {kept.id}; its owner's members and admins are, by default."
             )
+        quotas.check(services, uow, kept.owner, Usage(images=1, bytes=kept.size or 0))
         uow.deleted.restore(kept.id)
         image = uow.images.get(kept.id)
         assert image is not None, "it was restored in this transaction"

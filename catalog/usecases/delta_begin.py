@@ -15,7 +15,7 @@ from catalog.model.delta import Delta
 from catalog.model.errors import CatalogError, Conflict, Invalid, LimitExceeded
 from catalog.model.image import Upload, canonical_id
 from catalog.model.pin import UploadKind
-from catalog.usecases import uploads
+from catalog.usecases import quotas, uploads
 from catalog.usecases.access import load_modifiable
 from catalog.usecases.bases import readable_chain
 from catalog.usecases.opening import opened
@@ -36,7 +36,7 @@ async def begin(
     """Begin a delta upload of `size` bytes over the image `base`: queued → saving.
 
     Raises NotFound, Forbidden, Conflict (not queued, or the base has other blocks), Invalid (the base, the block size,
-    formats unset), LimitExceeded.
+    formats unset), LimitExceeded, QuotaExceeded.
     """
     image = await services.database.read(lambda uow: load_modifiable(uow, caller, image_id, policy.may_upload))
     services.limits.check_size(size)
@@ -60,10 +60,13 @@ async def begin(
     def record(uow: UnitOfWork) -> None:
         nonlocal recorded
         chain = () if base is None else _chain_of(uow, caller, base, services.blocks.store)
-        services.limits.check_uploads(uow.deltas.under_way(image.owner))
         mine = Upload(id=delta.id, kind=UploadKind.SESSION, process=services.blocks.process)
         bases = [each.name for each in chain[:1]]
-        uploads.begin(uow, caller, image.id, mine, at=now, bases=bases, expires_at=delta.expires_at)
+
+        def admit(uow: UnitOfWork, image: Image) -> int:
+            return quotas.admit(services, uow, image.owner, size)
+
+        uploads.begin(uow, caller, image.id, mine, at=now, bases=bases, expires_at=delta.expires_at, admit=admit)
         uow.deltas.add(delta)
         recorded = True
 

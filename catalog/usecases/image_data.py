@@ -18,6 +18,7 @@ from catalog.model.task import Requester
 from catalog.usecases import uploads
 from catalog.usecases.access import load_modifiable, load_visible
 from catalog.usecases.bases import base_of, our_manifests
+from catalog.usecases.metering import Meter
 from catalog.usecases.opening import opened
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from blockstore.stored_span import StoredSpan
     from catalog.block_ports import Reader
-    from catalog.limits import Limits
     from catalog.model.caller import Caller
     from catalog.model.image import Image
     from catalog.ports import Source, StoredManifest, UnitOfWork
@@ -69,26 +69,24 @@ async def upload(
 
     What the image's parent has at the same place is inherited from it, if the caller may read it (`bases.py`).
     Without its hashes when `services.hashes_later`: a task then adds them, which bears `request_id`.
-    Raises NotFound, Forbidden, Conflict (not queued), Invalid (formats or cutting), LimitExceeded, SizeMismatch, Gone
-    (deleted meanwhile), the source's errors, and the block store's. After any of them, and after a cancellation, the
-    image is queued again as if nothing had been sent.
+    Raises NotFound, Forbidden, Conflict (not queued), Invalid (formats or cutting), LimitExceeded, QuotaExceeded,
+    SizeMismatch, Gone (deleted meanwhile), the source's errors, and the block store's. After any of them, and after a
+    cancellation, the image is queued again as if nothing had been sent.
     """
     mine = Upload(id=names.new_name().hex(), kind=UploadKind.STREAM, process=services.blocks.process)
+    meter = Meter(services, mine.id, expected)
 
     def begin(uow: UnitOfWork) -> tuple[Cutting, Sequence[StoredManifest]]:
-        image = load_modifiable(uow, caller, image_id, policy.may_upload)
-        services.limits.check_uploads(uow.deltas.under_way(image.owner))
-        base = base_of(uow, caller, image, services.blocks.store)
-        image = uploads.begin(uow, caller, image_id, mine, at=services.clock(), bases=[each.name for each in base[:1]])
-        if expected is not None:
-            services.limits.check_size(expected)
+        base = base_of(uow, caller, load_modifiable(uow, caller, image_id, policy.may_upload), services.blocks.store)
+        bases = [each.name for each in base[:1]]
+        image = uploads.begin(uow, caller, image_id, mine, at=services.clock(), bases=bases, admit=meter.admit)
         return cutting_of(image, services.block_size), base
 
     async def take_in() -> Image:
         cutting, base = await services.database.write(begin)
         written = await services.blocks.write(
             mine.id,
-            source if expected is not None else _Capped(source, services.limits),
+            meter.metered(source),
             expected=expected,
             cutting=cutting,
             base=base,
@@ -165,18 +163,3 @@ def _is_being_written(services: Services, left: Upload) -> bool:
     if left.process == services.blocks.process:
         return left.id in services.running
     return services.blocks.is_alive(left.process)
-
-
-class _Capped:
-    """A source of unknown length, cut off with LimitExceeded as soon as it is longer than an image may be."""
-
-    def __init__(self, source: Source, limits: Limits) -> None:
-        self._source = source
-        self._limits = limits
-        self._taken = 0
-
-    async def read_into(self, room: memoryview) -> int:
-        got = await self._source.read_into(room)
-        self._taken += got
-        self._limits.check_size(self._taken)
-        return got

@@ -12,7 +12,8 @@ from catalog.jobs import steps
 from catalog.model.errors import CatalogFull, Forbidden, Invalid
 from catalog.model.image import Image, Visibility, canonical_id, is_image_id
 from catalog.model.query import ImagePage
-from catalog.usecases import uploads
+from catalog.model.quota import Usage
+from catalog.usecases import quotas, uploads
 from catalog.usecases.access import find_visible, load_modifiable, load_visible
 from catalog.usecases.coalescing import let_go
 from catalog.usecases.judging import judged
@@ -32,7 +33,10 @@ T = TypeVar("T")
 
 
 async def create(services: Services, caller: Caller, new: NewImage) -> Image:
-    """A new, queued image. Raises Invalid, Forbidden, LimitExceeded, or Conflict when the id is or was taken."""
+    """A new, queued image.
+
+    Raises Invalid, Forbidden, LimitExceeded, QuotaExceeded, or Conflict when the id is or was taken.
+    """
     owner = caller.project if new.owner is None else new.owner
     _check_may_create(caller, owner, new.visibility)
     if new.id is not None and not is_image_id(new.id):
@@ -61,6 +65,7 @@ async def create(services: Services, caller: Caller, new: NewImage) -> Image:
 
     def add(uow: UnitOfWork) -> None:
         _check_parent(uow, caller, new.parent_image_ref)
+        quotas.check(services, uow, image.owner, Usage(images=1))
         uow.images.add(image)
 
     await services.database.write(add)

@@ -9,6 +9,7 @@ from blockstore import clock
 from catalog.jobs.bell import Bell
 from catalog.limits import Limits
 from catalog.property_protection import Protection
+from catalog.quota_ports import Said
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +39,7 @@ class Services:
     these three. `hashes_later`: uploads compute no hashes, a job does. `delta_expiry`: seconds after which a delta
     upload ends that nobody asks for. `keep_deleted`: seconds for which a deleted image can be brought back, at least;
     0: none is kept. `on_upload` is told what each upload that became an image's data was made of.
-    `rules` is the policy that callers get, None for the default one.
+    `rules` is the policy that callers get, None for the default one; `quotas` is what the file says of quotas.
     `make_room` lets go of what is kept for a full disk; False if there is none.
     """
 
@@ -58,3 +59,4 @@ class Services:
     make_room: Callable[[], bool] = _no_room
     on_upload: Callable[[Written], None] = _tell_nobody
     rules: Rules | None = None
+    quotas: Said = field(default_factory=Said)

@@ -53,6 +53,11 @@ class Commit:
     by: Requester = NOBODY
 
 
+def _admitted(_uow: UnitOfWork, _image: Image) -> int:
+    """Where nobody counts."""
+    return 0
+
+
 def begin(
     uow: UnitOfWork,
     caller: Caller,
@@ -62,13 +67,16 @@ def begin(
     at: datetime,
     bases: Sequence[str] = (),
     expires_at: datetime | None = None,
+    admit: Callable[[UnitOfWork, Image], int] = _admitted,
 ) -> Image:
     """Record an upload and its pin: queued → saving; gives the image.
 
-    Raises NotFound, Forbidden, Conflict (not queued), Invalid (formats unset), Gone (a base is).
+    `admit` is asked, once the image may take bytes, how many of them to reserve, and raises where that is too much.
+    Raises NotFound, Forbidden, Conflict (not queued), Invalid (formats unset), Gone (a base is), and what `admit` does.
     """
     image = load_modifiable(uow, caller, image_id, policy.may_upload)
     image.begin_saving(upload, at=at)
+    reserved = admit(uow, image)
     for base in bases:
         _require_live(uow, base)
     uow.images.save(image, expect=Status.QUEUED)
@@ -80,6 +88,7 @@ def begin(
         process=upload.process,
         upload_id=upload.id,
         expires_at=expires_at,
+        reserved=reserved,
     )
     uow.pins.add(pin, bases=bases)
     return image
