@@ -40,6 +40,7 @@ from httpapi.middlewares import IN_FLIGHT
 from httpapi.policy_file import policy_of
 from httpapi.protection_file import protection_of
 from httpapi.proxies import WayIn
+from httpapi.quota_file import load_quotas
 from httpapi.scrubbing import Watched as ToScrub
 from httpapi.scrubbing import scrubbing
 from httpapi.settings import SettingsRefused
@@ -143,6 +144,7 @@ def _open_parts(settings: Settings) -> Iterator[tuple[BlockStore, Services]]:
     )
     protection = protection_of(settings)
     policy = policy_of(settings, protection)
+    quotas = load_quotas(settings.quota_file)
     bring_up_to_date(settings.data, settings.catalog)
     store = BlockStore.open(settings.data, options)
     reserve.keep(settings.data)
@@ -165,6 +167,7 @@ def _open_parts(settings: Settings) -> Iterator[tuple[BlockStore, Services]]:
                 make_room=partial(reserve.give_up, settings.data),
                 on_upload=uploaded,
                 rules=None if policy is None else policy.rules,
+                quotas=quotas,
             )
             yield store, services
         finally:

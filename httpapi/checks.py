@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Final
 from blockstore import clock
 from blockstore.data_dir import check_root
 from blockstore.errors import BlockstoreError
+from catalog.model.quota import NAMES
 from catalog.property_protection import Protection
 from httpapi import tls
 from httpapi.lifecycle import check_listen
 from httpapi.policy_file import policy_of
 from httpapi.protection_file import describe, protection_of
+from httpapi.quota_file import load_quotas, shown_quota
 from httpapi.settings import SettingsRefused
 from httpapi.wire.hosts import is_loopback
 
@@ -81,6 +83,7 @@ def check(settings: Settings, identity_of: Callable[[Settings], Identity]) -> Ch
         "identity": f"{settings.identity}, not usable yet" if identity is None else identity.describe,
         "policy": _policy(settings, protection or Protection(), notes),
         "data": _data(settings.data, notes),
+        "quotas": _quotas(settings, notes),
         "workers": _workers(settings),
         "jobs": _jobs(settings),
         "collection": _collection(settings),
@@ -194,6 +197,22 @@ def _data(data: Path, notes: _Notes) -> str:
 def _nearest(path: Path) -> Path:
     """The path itself, or of those above it the first that exists."""
     return next(each for each in (path, *path.parents) if each.exists())
+
+
+def _quotas(settings: Settings, notes: _Notes) -> str:
+    try:
+        said = load_quotas(settings.quota_file)
+    except SettingsRefused as refusal:
+        notes.problems.append(str(refusal))
+        return "not usable yet"
+    if settings.quota_file is None:
+        return "those that `drystone admin quota set` gives; else none"
+    bounds = [f"{name} {shown_quota(name, getattr(said.default, name))}" for name in NAMES]
+    default = ", ".join(bound for bound in bounds if not bound.endswith(" ")) or "none"
+    return (
+        f"for a project: `drystone admin quota set`, then the file, which names {len(said.projects)}; "
+        f"for others: `drystone admin quota set --default`, then the file: {default}"
+    )
 
 
 def _workers(settings: Settings) -> str:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from catalog.model.errors import QuotaExceeded
 from httpapi import admission
 from httpapi.access_log import ACCESS_LINE, AccessLine, logged_path
 from httpapi.caller import CALLER, arrival_of
 from httpapi.cause import CAUSE, Cause
 from httpapi.discretion import is_ours
 from httpapi.error_table import HTTP_ERROR, KNOWN_ERRORS, SERVER_NAME, ErrorResponse, error_response, response_for
+from httpapi.metrics.quotas import refused
 from httpapi.metrics.requests import REQUEST_METER
 from httpapi.proxies import client_of
 from httpapi.request_id import REQUEST_ID, REQUEST_ID_HEADER, global_id_of, new_request_id
@@ -107,6 +109,8 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     except KNOWN_ERRORS as error:
         caller = request.get(CALLER)
         response = response_for(error, to_operator=caller is not None and caller.is_admin)
+        if isinstance(error, QuotaExceeded):
+            refused(error)
         # What a request itself gets wrong is no news for whoever runs the service, whatever its status.
         if is_ours(error, response.status):
             trace = error if _errors.isEnabledFor(logging.DEBUG) else None

@@ -82,6 +82,7 @@ class Settings:
     gc_keep_deleted: float = KEEP_DELETED
     project_uploads: int = 1000
     project_journals: int = 4 << 30
+    quota_file: Path | None = None
     gc_every: float = 86400.0
     gc_rate: int | None = None
     jobs: int = 1
@@ -271,6 +272,7 @@ _READERS: dict[str, Callable[[object], object]] = {
     "gc_keep_deleted": values.duration,
     "project_uploads": values.count(1, 1_000_000),
     "project_journals": values.size_of_at_least(1 << 20),
+    "quota_file": values.path,
     "gc_every": values.duration,
     "gc_rate": values.size_of_at_least(1 << 20),
     "jobs": values.count(0, 64),

@@ -115,7 +115,7 @@ class QuotaExceeded(LimitExceeded):
 
     code = "quota-exceeded"
 
-    def __init__(self, quota: str, message: str) -> None:
+    def __init__(self, message: str, quota: str = "") -> None:
         super().__init__(message)
         self.quota = quota
 

@@ -65,9 +65,8 @@ class Quota:
         for name in NAMES:
             limit, wanted, used = self.limit(name), asked.used(name), usage.used(name)
             if limit is not None and wanted and used + wanted > limit:
-                raise QuotaExceeded(
-                    name, _SENTENCES[name].format(project=project[:80], used=used, limit=limit, n=wanted)
-                )
+                sentence = _SENTENCES[name].format(project=project[:80], used=used, limit=limit, n=wanted)
+                raise QuotaExceeded(sentence, name)
 
 
 NAMES: Final = tuple(field.name for field in fields(Quota))

@@ -24,7 +24,7 @@ from catalog.model.deleted import KEEP_DELETED
 from catalog.model.errors import CatalogFull
 from catalog.model.manifest import ManifestState
 from catalog.model.pin import UploadKind
-from catalog.usecases import coalescing, uploads
+from catalog.usecases import coalescing, quotas, uploads
 from catalog.usecases.expiry import as_if_expired, expire_all
 
 if TYPE_CHECKING:
@@ -134,6 +134,8 @@ def verify_all(store: BareStore, records: Records, wanted: Wanted, progress: Pro
     verified = verify.verify(store, roots, wanted, progress, lambda: records.read(roots_of))
     for finding in _check_images(images, roots, store.data.store.hex()):
         verified.add(finding)
+    for miscount in records.read(quotas.miscounted):
+        verified.add(Finding(_CATALOG, 0, 0, miscount))
     verified.notes += _leftovers(store, roots)
     harmed = images_harmed(store, records, verified.lost) if verified.harmed else []
     return Verification(verified, harmed)

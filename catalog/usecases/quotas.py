@@ -6,17 +6,29 @@ only asks here before.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from catalog.model.errors import Gone
 from catalog.model.quota import NO_QUOTA, Usage
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from catalog.model.caller import Caller
     from catalog.model.quota import Quota
     from catalog.ports import UnitOfWork
     from catalog.quota_ports import Said
     from catalog.usecases.services import Services
+
+
+class Source(StrEnum):
+    """Who said what a quota is, in the words of whoever can say it."""
+
+    CATALOG = "admin quota"
+    FILE = "quota_file"
+    CATALOG_DEFAULT = "admin quota --default"
+    FILE_DEFAULT = "quota_file [default]"
 
 
 def effective(project: str, catalog: Said, file: Said) -> Quota:
@@ -73,6 +85,32 @@ def reserve_more(services: Services, uow: UnitOfWork, image_id: str, upload_id: 
         granted = granted if room is None else min(granted, room)
     uow.pins.reserve(pin.id, granted)
     return granted
+
+
+def who_says(name: str, project: str, catalog: Said, file: Said) -> Source | None:
+    """Where the project's quota of this name is said; None if nowhere."""
+    said = (
+        (Source.CATALOG, catalog.of(project)),
+        (Source.FILE, file.of(project)),
+        (Source.CATALOG_DEFAULT, catalog.default),
+        (Source.FILE_DEFAULT, file.default),
+    )
+    return next((source for source, quota in said if getattr(quota, name) is not None), None)
+
+
+def miscounted(uow: UnitOfWork) -> Sequence[str]:
+    """A sentence for each project whose counters are not what a count over all images gives."""
+    kept, counted = uow.quotas.all_usage(), uow.quotas.counted()
+    return [
+        f"project {project!r} is said to have {_counts(kept.get(project))}, and has {_counts(counted.get(project))}: "
+        "`drystone admin quota recount` puts that right"
+        for project in sorted(kept.keys() | counted.keys())
+        if kept.get(project) != counted.get(project)
+    ]
+
+
+def _counts(usage: Usage | None) -> str:
+    return "nothing" if usage is None else f"{usage.images} images of {usage.bytes} bytes"
 
 
 async def usage_of(services: Services, caller: Caller) -> tuple[Quota, Usage]:

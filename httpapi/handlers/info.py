@@ -1,4 +1,4 @@
-"""What this service has to offer beside images: ways of import, stores, and what a project uses of its limits."""
+"""What this service has to offer beside images: ways of import, stores, and what a project uses of its quotas."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from catalog.model.errors import NotFound
+from catalog.model.quota import NAMES
+from catalog.usecases.quotas import usage_of
 from httpapi.body import refuse_body
+from httpapi.caller import CALLER
+from httpapi.wire.usage import Used, usage_document
 
 if TYPE_CHECKING:
     from catalog.usecases.services import Services
@@ -35,6 +39,8 @@ class InfoHandlers:
         raise NotFound("This service does not tell stores apart: there is one, and it has no name.")
 
     async def usage(self, request: web.Request) -> web.Response:
-        """What the caller's project uses of each limit that it has: nothing, while projects have none here."""
+        """What the caller's project uses of each quota, and how much it may; nothing where it has no quota at all."""
         refuse_body(request)
-        return web.json_response({"usage": {}})
+        quota, usage = await usage_of(self.services, request[CALLER])
+        found = {} if quota.is_off else {name: Used(usage.used(name), quota.limit(name)) for name in NAMES}
+        return web.json_response(usage_document(found))

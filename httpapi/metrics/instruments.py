@@ -45,6 +45,9 @@ UPLOAD_BYTES: Final = Counter("drystone_upload_bytes", "The same in bytes of the
 STORED_BYTES: Final = Counter(
     "drystone_upload_stored_bytes", "What they added to packs, compressed.", registry=REGISTRY
 )
+QUOTA_REFUSALS: Final = Counter(
+    "drystone_quota_refusals", "Requests refused because of a quota of their project.", ("quota",), registry=REGISTRY
+)
 
 SLAB_BUDGET: Final = Gauge(
     "drystone_slab_budget_bytes",

@@ -30,12 +30,13 @@ CAME_WITH: Final[Mapping[int, frozenset[str]]] = {
     6: frozenset({"GET /info/import", f"PUT {_IMAGE}/stage", f"POST {_IMAGE}/import"}),
     7: frozenset(),  # os_hidden, os_hash_algo and os_hash_value: attributes that every image here has
     12: frozenset({f"GET {_IMAGE}/tasks"}),
+    13: frozenset({"GET /info/usage"}),
     17: frozenset({f"GET {_IMAGE}/locations", f"POST {_IMAGE}/locations"}),
 }
 """Each minor number that could be told, with the routes below `/v2` that came with it.
 
-Those that are missing came with what no route tells: locations in a PATCH (4, 9), several stores (8, 10, 11, 15),
-quotas (13), the cache (14, 16, 18).
+Those that are missing came with what no route tells: locations in a PATCH (4, 9), several stores (8, 10, 11, 15), the
+cache (14, 16, 18).
 """
 
 

@@ -8,6 +8,7 @@ import click
 
 from httpapi.cli.admin.chown import chown
 from httpapi.cli.admin.gc import gc
+from httpapi.cli.admin.quota import quota
 from httpapi.cli.admin.rebuild_index import rebuild_index
 from httpapi.cli.admin.repair import repair
 from httpapi.cli.admin.scrub import scrub
@@ -25,6 +26,7 @@ Examples:
   drystone admin repair --data /srv/images --from /backup/debian-12.raw
   drystone admin gc --data /srv/images --dry-run
   drystone admin chown --data /srv/images --from default --to lab
+  drystone admin quota set lab --bytes 2TiB --data /srv/images
 
 \b
 With every server and worker stopped:
@@ -36,10 +38,11 @@ With every server and worker stopped:
 def admin() -> None:
     """Look after the data: count it, verify it, mend it, give back the space of deleted images, make the index again.
 
-    These verbs work on the data directory itself, on its machine, as the user whom it belongs to. What is wrong makes
-    the exit code 1, so that a timer can tell. A server scrubs and collects by itself.
+    And say how much each project may have. These verbs work on the data directory itself, on its machine, as the user
+    whom it belongs to. What is wrong makes the exit code 1, so that a timer can tell. A server scrubs and collects by
+    itself.
     """
 
 
-for _verb in (stats, verify, scrub, repair, gc, chown, rebuild_index):
+for _verb in (stats, verify, scrub, repair, gc, chown, quota, rebuild_index):
     admin.add_command(_verb)

@@ -39,6 +39,7 @@ UNUSUAL = Settings(
     gc_keep_deleted=7.5,
     project_uploads=3,
     project_journals=5 * MIB,
+    quota_file=Path("quotas.toml"),
     # As 1.1 h come out.
     gc_every=1.1 * 3600,
     gc_rate=7 * MIB,
