@@ -82,7 +82,7 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
             summary="Begins a delta upload: queued → saving",
             body=Body(content=json_of("NewDelta")),
             answers={201: Answer("the upload", json_of("Delta"), ("Location",))},
-            errors=(*_UNDER_WAY, *READS_JSON, *STORE, "invalid", "limit-exceeded"),
+            errors=(*_UNDER_WAY, *READS_JSON, *STORE, "invalid", "limit-exceeded", "quota-exceeded"),
             gives={"image_id": "$request.path.image_id", "upload_id": "$response.body#/id"},
         ),
     },

@@ -76,7 +76,7 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
             summary="A new image, without bytes",
             body=Body(content=json_of("NewImage")),
             answers={201: Answer("the image", json_of("Image"), ("Location",))},
-            errors=("forbidden", *CHANGES_AN_IMAGE),
+            errors=("forbidden", *CHANGES_AN_IMAGE, "quota-exceeded"),
             gives={"image_id": "$response.body#/id"},
         ),
     },
@@ -130,7 +130,7 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
             answers={204: Answer("they are stored, and durable")},
             errors=(
                 *OF_AN_IMAGE, *WRITES, *STORE, "invalid", "size-mismatch", "source-lost", "conflict", "gone",
-                "limit-exceeded", "store-full", "body-timeout", "unsupported-media-type",
+                "limit-exceeded", "quota-exceeded", "store-full", "body-timeout", "unsupported-media-type",
             ),
         ),
     },
@@ -169,7 +169,7 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
             name="undelete-image",
             summary="Brings a deleted image back; ours",
             answers={200: Answer("the image, as it was", json_of("Image"))},
-            errors=(*OF_AN_IMAGE, *WRITES, "conflict", "too-late"),
+            errors=(*OF_AN_IMAGE, *WRITES, "conflict", "too-late", "quota-exceeded"),
         )
     },
     "/v2/deleted": {

@@ -13,6 +13,7 @@ from catalog.model.member import MemberStatus
 from httpapi.openapi.operation import ref
 from httpapi.wire.images import ImageRecord
 from httpapi.wire.schemas import image_schema, member_schema, task_schema
+from httpapi.wire.usage import NAMES as QUOTAS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +36,11 @@ RANGES: Final[Schema] = {
     "items": {"type": "array", "items": SIZE, "minItems": 2, "maxItems": 2},
 }
 _POINTER: Final[Schema] = {"type": "string", "pattern": "^/", "description": "an attribute (RFC 6901)"}
+_USED: Final = {
+    "type": "object",
+    "properties": {"usage": SIZE, "limit": {"type": "integer", "minimum": -1, "maximum": _LARGEST}},
+    "required": ["usage", "limit"],
+}
 _VALUE: Final[Schema] = {"type": ["string", "boolean", "integer", "array", "null"]}
 _NEXT: Final[Mapping[str, Schema]] = {"next": TEXT}
 _LINKS: Final[Mapping[str, Schema]] = {**_NEXT, "schema": TEXT}
@@ -100,7 +106,7 @@ _OURS: Final[Mapping[str, Schema]] = {
     "OpenApi": {"type": "object", "required": ["openapi", "paths"]},
     "JsonSchema": {"type": "object", "required": ["name", "properties"]},
     "ImportMethods": exactly({"import-methods": {"type": "object", "required": ["description", "type", "value"]}}),
-    "Usage": exactly({"usage": {"type": "object"}}),
+    "Usage": exactly({"usage": exactly({}, maybe=dict.fromkeys(QUOTAS.values(), _USED))}),
     "Images": _page("images", "Image"),
     "Patch": {
         "type": "array",

@@ -87,8 +87,8 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
     "/v2/info/usage": {
         "GET": Operation(
             name="show-usage",
-            summary="What the caller's project uses of its limits",
-            answers={200: Answer("by limit", json_of("Usage"))},
+            summary="What the caller's project uses of its quotas",
+            answers={200: Answer("by quota; sizes in MiB, -1 for no limit", json_of("Usage"))},
         )
     },
     "/v2/tasks": {
