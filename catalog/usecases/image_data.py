@@ -84,14 +84,15 @@ async def upload(
 
     async def take_in() -> Image:
         cutting, base = await services.database.write(begin)
-        written = await services.blocks.write(
-            mine.id,
-            meter.metered(source),
-            expected=expected,
-            cutting=cutting,
-            base=base,
-            hashes=() if services.hashes_later else tuple(dict.fromkeys((services.hashing, CHECKSUM))),
-        )
+        async with meter.metered(source) as coming:
+            written = await services.blocks.write(
+                mine.id,
+                coming,
+                expected=expected,
+                cutting=cutting,
+                base=base,
+                hashes=() if services.hashes_later else tuple(dict.fromkeys((services.hashing, CHECKSUM))),
+            )
         by = Requester(caller.user, request_id)
         work = uploads.Commit(image_id, mine.id, written, services.blocks.store, services.hashing, by)
         image = await uploads.settled(services, written, lambda uow: uploads.commit(uow, work, at=services.clock()))
