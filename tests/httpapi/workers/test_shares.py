@@ -40,6 +40,9 @@ UNUSUAL = Settings(
     project_uploads=3,
     project_journals=5 * MIB,
     quota_file=Path("quotas.toml"),
+    policy_file=Path("policy.yaml"),
+    property_protection_file=Path("protections.ini"),
+    property_protection_rule_format="policies",
     # As 1.1 h come out.
     gc_every=1.1 * 3600,
     gc_rate=7 * MIB,
