@@ -45,11 +45,13 @@ class SqlOwnership:
 
     def hand_over(self, handover: Handover, most: int) -> Handed:
         """Each kind for itself; of images and kept ones, what they say of members too."""
-        given = []
-        for table, key, condition in self._kinds(handover):
+        kinds = self._kinds(handover)
+        given: dict[str, int] = {}
+        # An image takes its upload along: so that it is counted, the upload is given before.
+        for table, key, condition in sorted(kinds, key=lambda kind: kind[0] is not pins):
             found = select(key).where(condition).order_by(key).limit(most)
             keys = self._connection.execute(found).scalars().all()
-            given.append(len(keys))
+            given[table.name] = len(keys)
             if not keys:
                 continue
             if table is image_members:
@@ -63,7 +65,7 @@ class SqlOwnership:
             if "owner" in table.c:
                 theirs = key.in_(keys), table.c.owner == handover.giver
                 self._connection.execute(update(table).where(*theirs).values(owner=handover.taker))
-        return Handed(*given)
+        return Handed(*(given[table.name] for table, _, _ in kinds))
 
     def _kinds(self, handover: Handover) -> Sequence[tuple[Table, Column[Any], ColumnElement[bool]]]:
         """Each kind in the order of Handed: the table, the key of its rows, and which of them are to be given."""
