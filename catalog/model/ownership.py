@@ -28,6 +28,11 @@ class Handed:
     tasks: int = 0
     members: int = 0
 
+    def fills(self, most: int) -> bool:
+        """Whether it is as many of some kind as were asked for at once, so that more may be left."""
+        kinds = (self.images, self.deleted, self.former, self.uploads, self.tasks, self.members)
+        return any(number >= most for number in kinds)
+
     def __add__(self, other: Handed) -> Handed:
         """The sum of each kind."""
         return Handed(

@@ -51,9 +51,14 @@ def hand_over(records: Records, wanted: Handover, *, dry_run: bool, report: Call
         if dry_run:
             done += records.read(partial(_count, wanted=part))
             continue
-        while (given := records.write(partial(_give, wanted=part))) != Handed():
-            done += given
-            report(done)
+        more = True
+        while more:
+            given = records.write(partial(_give, wanted=part))
+            # What came after the last full transaction is not waited for: a giver that goes on would never be done.
+            more = given.fills(AT_ONCE)
+            if given != Handed():
+                done += given
+                report(done)
     return done
 
 

@@ -203,3 +203,26 @@ def test_every_table_that_names_an_owner_is_looked_at(database: SqlDatabase) -> 
 
 # What an operator said of a project, and what is counted of it by the database itself: neither is owned.
 NOT_GIVEN = {"quotas", "project_usage"}
+
+
+def test_a_giver_that_goes_on_making_images_does_not_keep_it_going(
+    services: Services, records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chown, "AT_ONCE", 2)
+
+    async def scene() -> None:
+        for number in range(5):
+            await images.create(services, ANNA, replace(RAW, name=f"early {number}"))
+
+    def make_one_more(given: Handed) -> None:
+        assert given.images < 20, "it goes on for as long as the giver does"
+        asyncio.run(late())
+
+    async def late() -> None:
+        await images.create(services, ANNA, replace(RAW, name="late"))
+
+    asyncio.run(scene())
+    wanted = chown.handover(WALL, HEDGE, ())
+    done = chown.hand_over(records, wanted, dry_run=False, report=make_one_more)
+    assert 5 <= done.images < 20
+    assert asyncio.run(names_listed(services, ANNA)) == ["late"]
