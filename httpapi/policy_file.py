@@ -7,11 +7,12 @@ so the empty text, which allows everybody), and of a key that stands there twice
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from catalog.policy import rules_with
 from catalog.rule_language import RuleRefused
 from catalog.rule_targets import DEFAULT, NOT_SERVED
+from httpapi.rules_file import read_rules_file
 from httpapi.settings import SettingsRefused
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from catalog.property_protection import Protection
     from catalog.rules import Rules
     from httpapi.settings import Settings
-
-_LARGEST: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +54,7 @@ def read_policy(path: Path, properties: Mapping[str, str] | None = None) -> Poli
 
     `properties` are rules that the file of properties adds.
     """
-    try:
-        with path.open("rb") as file:
-            text = file.read(_LARGEST + 1).decode()
-    except OSError as error:
-        raise SettingsRefused(f"policy_file {path} cannot be read: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise SettingsRefused(f"policy_file {path} is not UTF-8.") from None
-    if len(text) > _LARGEST:
-        raise SettingsRefused(f"policy_file {path} has more than {_LARGEST} bytes, and is hardly a policy.")
+    text = read_rules_file("policy_file", path)
     try:
         given = _rules_in(text)
         rules = rules_with(given, properties)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from catalog.property_protection import Protection, ProtectionRefused, parse_protection
+from httpapi.rules_file import read_rules_file
 from httpapi.settings import SettingsRefused
 
 if TYPE_CHECKING:
     from httpapi.settings import Settings
-
-LARGEST: Final = 1 << 20
 
 
 def protection_of(settings: Settings) -> Protection:
@@ -18,16 +17,7 @@ def protection_of(settings: Settings) -> Protection:
     path = settings.property_protection_file
     if path is None:
         return Protection()
-    try:
-        with path.open("rb") as file:
-            data = file.read(LARGEST + 1)
-        text = data.decode()
-    except OSError as error:
-        raise SettingsRefused(f"property_protection_file {path} cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError:
-        raise SettingsRefused(f"property_protection_file {path} is not UTF-8.") from None
-    if len(data) > LARGEST:
-        raise SettingsRefused(f"property_protection_file {path} is larger than {LARGEST} bytes.")
+    text = read_rules_file("property_protection_file", path)
     try:
         return parse_protection(text, by_policy=settings.property_protection_rule_format == "policies")
     except ProtectionRefused as refused:
