@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from catalog import policy
 from catalog.model.errors import Forbidden, NotFound
 from catalog.model.image import canonical_id, is_image_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from catalog.model.caller import Caller
     from catalog.model.image import Image
@@ -30,6 +30,14 @@ def load_visible(uow: UnitOfWork, caller: Caller, image_id: str) -> Image:
     return image
 
 
+_ACTS: Final[Mapping[Callable[[Caller, Image], bool], str]] = {
+    policy.may_modify: "change",
+    policy.may_delete: "delete",
+    policy.may_upload: "upload to",
+    policy.may_coalesce: "coalesce",
+}
+
+
 def load_modifiable(
     uow: UnitOfWork, caller: Caller, image_id: str, may: Callable[[Caller, Image], bool] = policy.may_modify
 ) -> Image:
@@ -37,6 +45,6 @@ def load_modifiable(
     image = load_visible(uow, caller, image_id)
     if not may(caller, image):
         raise Forbidden(
-            f"You are not permitted to change image {image_id}; its owner's members and admins are, by default."
+            f"You are not permitted to {_ACTS[may]} image {image_id}; its owner's members and admins are, by default."
         )
     return image

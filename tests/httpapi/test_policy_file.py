@@ -99,7 +99,9 @@ def test_requests_obey_the_file(services: Services, file: Path) -> None:
     ruled = replace(services, rules=read_policy(file).rules)
     with RunningServer(ruled, caller=ADMIN) as server:
         shown, hidden = server.new_image(name="shown"), server.new_image(name="secret")
-        assert server.call("DELETE", f"/v2/images/{shown}").status == 403
+        refused = server.call("DELETE", f"/v2/images/{shown}")
+        assert refused.status == 403
+        assert refused.json["message"].startswith("You are not permitted to delete image")
         for method in ("GET", "DELETE"):
             assert server.call(method, f"/v2/images/{hidden}").status == 404
         assert [each["id"] for each in server.call("GET", "/v2/images").json["images"]] == [shown]
