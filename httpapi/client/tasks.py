@@ -95,8 +95,7 @@ async def _under_way(api: ImagesApi, image_id: str | None, followed: Mapping[str
         found = await whole_tasks(api, [stub for stub in stubs if _may_have_moved(stub, followed.get(stub.id))])
         still = {stub.id for stub in stubs}
     else:
-        # The image may be deleted meanwhile; its tasks are still there. While it is there it shows the ends of its
-        # tasks too, which for another project's image nothing else does.
+        # The image may be deleted meanwhile; its tasks are still there.
         with suppress(NotFound):
             found = [task for task in await image_tasks(api, image_id) if not task.is_over or task.id in followed]
         still = {task.id for task in found}
