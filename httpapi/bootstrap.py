@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from blockstore import reserve
 from blockstore.store import BlockStore, StoreOptions
+from catalog.formats.rules import Formats
 from catalog.limits import Limits
 from catalog.model.caller import Caller
 from catalog.sql.open import open_catalog
@@ -161,6 +162,7 @@ def _open_parts(settings: Settings) -> Iterator[tuple[BlockStore, Services]]:
                 ),
                 protection=protection,
                 block_size=settings.block_size,
+                formats=Formats(settings.formats),
                 hashes_later=settings.hashes == "background",
                 delta_expiry=settings.delta_expiry,
                 keep_deleted=settings.gc_keep_deleted,

@@ -35,6 +35,7 @@ STATUS_OF: dict[type[Exception], HTTPStatus] = {
     catalog.Conflict: HTTPStatus.CONFLICT,
     catalog.Gone: HTTPStatus.GONE,
     catalog.LimitExceeded: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    catalog.FormatRefused: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     catalog.CatalogFull: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     catalog.CatalogUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     catalog.SourceLost: HTTPStatus.BAD_REQUEST,

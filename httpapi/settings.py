@@ -78,6 +78,7 @@ class Settings:
     identity_accounts: Path | None = None
     policy_file: Path | None = None
     hashes: str = "inline"
+    formats: str = "enforce"
     delta_expiry: float = 86400.0
     gc_keep_deleted: float = KEEP_DELETED
     project_uploads: int = 1000
@@ -268,6 +269,7 @@ _READERS: dict[str, Callable[[object], object]] = {
     "identity_accounts": values.path,
     "policy_file": values.path,
     "hashes": values.one_of("inline", "background"),
+    "formats": values.one_of("enforce", "warn", "off"),
     "delta_expiry": values.seconds,
     "gc_keep_deleted": values.duration,
     "project_uploads": values.count(1, 1_000_000),

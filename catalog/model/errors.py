@@ -15,6 +15,7 @@
     │   └── TooLate              410  a deleted image that cannot be brought back any more
     ├── LimitExceeded            413  over a limit
     │   └── QuotaExceeded        413  over a quota of the project
+    ├── FormatRefused            415  bytes that are not of the image's format, or not safe to open
     ├── CatalogFull              413  the disk below the catalog is full
     └── CatalogUnavailable       503  the database is locked for too long, or its disk fails
 
@@ -118,6 +119,12 @@ class QuotaExceeded(LimitExceeded):
     def __init__(self, message: str, quota: str = "") -> None:
         super().__init__(message)
         self.quota = quota
+
+
+class FormatRefused(CatalogError):
+    """The bytes are not of the format that the image is said to have, or are not safe to open; nothing is kept."""
+
+    code = "format-refused"
 
 
 class CatalogFull(CatalogError):

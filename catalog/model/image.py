@@ -90,7 +90,8 @@ class Upload:
 class Contents:
     """What an upload brought: bytes, MD5, and the hash that clients verify, all of the flat image.
 
-    The two hashes are None while they are still to be computed. `changed_size` are the bytes of data that differ from
+    The two hashes are None while they are still to be computed. `virtual_size` are the bytes of the disk in the image,
+    None where they are not known. `changed_size` are the bytes of data that differ from
     the parent's, all that are no holes where nothing was inherited.
     """
 
@@ -100,6 +101,7 @@ class Contents:
     os_hash_value: str | None
     location: Location
     changed_size: int | None = None
+    virtual_size: int | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -166,8 +168,7 @@ class Image:
         self._move(Status.ACTIVE, at)
         self.size = contents.size
         self.changed_size = contents.changed_size
-        # A raw disk is as large as its bytes; the other formats tell their size inside.
-        self.virtual_size = contents.size if self.disk_format == "raw" else None
+        self.virtual_size = contents.virtual_size
         self.checksum = contents.checksum
         self.os_hash_algo = contents.os_hash_algo
         self.os_hash_value = contents.os_hash_value

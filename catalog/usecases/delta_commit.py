@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from blockstore.errors import Missing
 from catalog import policy
 from catalog.blocking import to_its_end
-from catalog.model.errors import Conflict
+from catalog.formats.rules import Said
+from catalog.model.errors import Conflict, FormatRefused, NotFound
+from catalog.model.manifest import StoredManifest
 from catalog.model.task import Requester
-from catalog.usecases import uploads
+from catalog.usecases import format_checks, uploads
 from catalog.usecases.access import load_modifiable
-from catalog.usecases.deltas import live_on, session_of
+from catalog.usecases.deltas import give_up, live_on, session_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from catalog.model.delta import Delta
     from catalog.model.image import Image
-    from catalog.ports import StoredManifest, UnitOfWork, Written
+    from catalog.ports import UnitOfWork, Written
     from catalog.usecases.deltas import Named
     from catalog.usecases.services import Services
 
@@ -30,7 +33,7 @@ async def commit(services: Services, named: Named, *, expected: int | None, requ
     """Make the image of what has arrived: saving → active; again gives the image as it is.
 
     `expected`: how many blocks have arrived as far as the client knows. Raises NotFound, Forbidden, BlocksMissing,
-    Conflict (blocks keep arriving), Gone, and the block store's errors.
+    Conflict (blocks keep arriving), Gone, FormatRefused (then the upload is given up), and the block store's errors.
     """
     by = Requester(named.caller.user, request_id)
     lost: Missing | None = None
@@ -46,7 +49,14 @@ async def commit(services: Services, named: Named, *, expected: int | None, requ
             # Another request may have committed it, or given it up, and the journal went: look again.
             lost = error
             continue
-        found = await to_its_end(_commit(services, delta, written, by))
+        said = Said.of(image)
+        try:
+            content = await format_checks.check(services, said, _chain_of(written, chain))
+        except BaseException as error:
+            await _let_go(services, named, written, ends=isinstance(error, FormatRefused))
+            raise
+        size = said.disk_size(content, written.size)
+        found = await to_its_end(_commit(services, delta, written, by, size))
         if found is not None:
             return found
         await live_on(services, delta)
@@ -66,9 +76,29 @@ def _to_commit(
     return image, delta, uow.manifests.chain(bases[0]) if bases else ()
 
 
-async def _commit(services: Services, delta: Delta, written: Written, by: Requester) -> Image | None:
+def _chain_of(written: Written, below: Sequence[StoredManifest]) -> Sequence[StoredManifest]:
+    """What was written, over what it lies over."""
+    names = [each.name for each in below]
+    base = below[names.index(written.base) :] if written.base is not None else ()
+    return StoredManifest(written.manifest, written.digest), *base
+
+
+async def _let_go(services: Services, named: Named, written: Written, *, ends: bool) -> None:
+    """A manifest that is not committed goes; with `ends` its upload, too: what it has is not to be had."""
+    if written.hold is not None:
+        written.hold.release()
+    uploads.discard(services, written)
+    if ends:
+        # Another commit may have come to the same end.
+        with suppress(NotFound):
+            await to_its_end(give_up(services, named))
+
+
+async def _commit(
+    services: Services, delta: Delta, written: Written, by: Requester, virtual_size: int | None
+) -> Image | None:
     """The image, or None when more has arrived than was seen; a manifest that is not the image's goes."""
-    work = uploads.Commit(delta.image_id, delta.id, written, services.blocks.store, services.hashing, by)
+    work = uploads.Commit(delta.image_id, delta.id, written, services.blocks.store, services.hashing, by, virtual_size)
 
     def settle(uow: UnitOfWork) -> Image | None:
         now = uow.deltas.get(delta.id)

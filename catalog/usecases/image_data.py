@@ -11,11 +11,12 @@ from blockstore.errors import BlockstoreError
 from catalog import policy
 from catalog.blocking import to_its_end
 from catalog.cutting import cutting_of
+from catalog.formats.rules import Said
 from catalog.model.errors import CatalogError, Forbidden, NoData
 from catalog.model.image import CHECKSUM, Status, Upload
 from catalog.model.pin import UploadKind
 from catalog.model.task import Requester
-from catalog.usecases import uploads
+from catalog.usecases import format_checks, uploads
 from catalog.usecases.access import load_modifiable, load_visible
 from catalog.usecases.bases import base_of, our_manifests
 from catalog.usecases.metering import Meter
@@ -70,31 +71,33 @@ async def upload(
     What the image's parent has at the same place is inherited from it, if the caller may read it (`bases.py`).
     Without its hashes when `services.hashes_later`: a task then adds them, which bears `request_id`.
     Raises NotFound, Forbidden, Conflict (not queued), Invalid (formats or cutting), LimitExceeded, QuotaExceeded,
-    SizeMismatch, Gone (deleted meanwhile), the source's errors, and the block store's. After any of them, and after a
-    cancellation, the image is queued again as if nothing had been sent.
+    SizeMismatch, FormatRefused, Gone (deleted meanwhile), the source's errors, and the block store's. After any of
+    them, and after a cancellation, the image is queued again as if nothing had been sent.
     """
     mine = Upload(id=names.new_name().hex(), kind=UploadKind.STREAM, process=services.blocks.process)
     meter = Meter(services, mine.id, expected)
 
-    def begin(uow: UnitOfWork) -> tuple[Cutting, Sequence[StoredManifest]]:
+    def begin(uow: UnitOfWork) -> tuple[Said, Cutting, Sequence[StoredManifest]]:
         base = base_of(uow, caller, load_modifiable(uow, caller, image_id, policy.may_upload), services.blocks.store)
         bases = [each.name for each in base[:1]]
         image = uploads.begin(uow, caller, image_id, mine, at=services.clock(), bases=bases, admit=meter.admit)
-        return cutting_of(image, services.block_size), base
+        return Said.of(image), cutting_of(image, services.block_size), base
 
     async def take_in() -> Image:
-        cutting, base = await services.database.write(begin)
+        said, cutting, base = await services.database.write(begin)
         async with meter.metered(source) as coming:
+            watched = format_checks.watched(services, said, coming)
             written = await services.blocks.write(
                 mine.id,
-                coming,
+                watched or coming,
                 expected=expected,
                 cutting=cutting,
                 base=base,
                 hashes=() if services.hashes_later else tuple(dict.fromkeys((services.hashing, CHECKSUM))),
             )
         by = Requester(caller.user, request_id)
-        work = uploads.Commit(image_id, mine.id, written, services.blocks.store, services.hashing, by)
+        size = said.disk_size(watched.finding if watched is not None else None, written.size)
+        work = uploads.Commit(image_id, mine.id, written, services.blocks.store, services.hashing, by, size)
         image = await uploads.settled(services, written, lambda uow: uploads.commit(uow, work, at=services.clock()))
         services.on_upload(written)
         return image

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from blockstore import clock
+from catalog.formats.rules import Formats
 from catalog.jobs.bell import Bell
 from catalog.limits import Limits
 from catalog.property_protection import Protection
@@ -38,7 +39,8 @@ class Services:
     is the same for jobs that this process works on; `bell` wakes its workers. Only the event loop's thread touches
     these three. `hashes_later`: uploads compute no hashes, a job does. `delta_expiry`: seconds after which a delta
     upload ends that nobody asks for. `keep_deleted`: seconds for which a deleted image can be brought back, at least;
-    0: none is kept. `on_upload` is told what each upload that became an image's data was made of.
+    0: none is kept. `formats`: what is done about images whose bytes are not of their format, or not safe. `on_upload`
+    is told what each upload that became an image's data was made of.
     `rules` is the policy that callers get, None for the default one; `quotas` is what the file says of quotas.
     `make_room` lets go of what is kept for a full disk; False if there is none.
     """
@@ -56,6 +58,7 @@ class Services:
     hashes_later: bool = False
     delta_expiry: float = 86400.0
     keep_deleted: float = 0.0
+    formats: Formats = Formats.OFF
     make_room: Callable[[], bool] = _no_room
     on_upload: Callable[[Written], None] = _tell_nobody
     rules: Rules | None = None

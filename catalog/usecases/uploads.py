@@ -43,6 +43,7 @@ class Commit:
     """What a commit makes visible: an upload's manifest, as part of an image.
 
     `hashing` is the algorithm of `os_hash_value`. Hashes that are missing are left to a job on behalf of `by`.
+    `virtual_size` is that of the disk in it, if it is known.
     """
 
     image_id: str
@@ -51,6 +52,7 @@ class Commit:
     store: str
     hashing: str
     by: Requester = NOBODY
+    virtual_size: int | None = None
 
 
 def _admitted(_uow: UnitOfWork, _image: Image) -> int:
@@ -213,6 +215,7 @@ def _contents(work: Commit) -> Contents:
         os_hash_value=hashes.get(work.hashing),
         location=our_location(work.store, work.written.manifest),
         changed_size=work.written.changed_bytes,
+        virtual_size=work.virtual_size,
     )
 
 

@@ -119,7 +119,9 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
             summary="Makes the image of what has arrived, idempotently: saving → active",
             body=Body(content=json_of("DeltaCommit"), required=False),
             answers={200: Answer("the image", json_of("Image"))},
-            errors=(*_UNDER_WAY, *READS_JSON, *STORE, "invalid", "delta-incomplete", "limit-exceeded"),
+            errors=(
+                *_UNDER_WAY, *READS_JSON, *STORE, "invalid", "delta-incomplete", "limit-exceeded", "format-refused",
+            ),
         )
     },
 }  # fmt: skip

@@ -131,6 +131,7 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
             errors=(
                 *OF_AN_IMAGE, *WRITES, *STORE, "invalid", "size-mismatch", "source-lost", "conflict", "gone",
                 "limit-exceeded", "quota-exceeded", "store-full", "body-timeout", "unsupported-media-type",
+                "format-refused",
             ),
         ),
     },

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from catalog.formats.rules import Formats
 from catalog.model.caller import Caller
 from httpapi.wire.errors import Unauthenticated
 from tests.kit.image_service import image_service
@@ -43,5 +45,7 @@ def _roles(text: str) -> frozenset[str]:
 @contextlib.contextmanager
 def drystone(room: Path) -> Iterator[int]:
     """The port of a service of ours that has no images yet."""
-    with image_service(room) as service, RunningServer(service.services, identity=ToldIdentity()) as server:
-        yield server.port
+    with image_service(room) as service:
+        services = replace(service.services, formats=Formats.ENFORCE)
+        with RunningServer(services, identity=ToldIdentity()) as server:
+            yield server.port

@@ -43,6 +43,7 @@ UNUSUAL = Settings(
     policy_file=Path("policy.yaml"),
     property_protection_file=Path("protections.ini"),
     property_protection_rule_format="policies",
+    formats="off",
     # As 1.1 h come out.
     gc_every=1.1 * 3600,
     gc_rate=7 * MIB,
