@@ -125,7 +125,7 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
     "/v2/images/{image_id}/tasks": {
         "GET": Operation(
             name="list-image-tasks",
-            summary="The image's tasks, whole, newest first",
+            summary="The tasks on an image that the caller may see, whole, newest first",
             answers={200: Answer("all of them", json_of("TasksOfImage"))},
             errors=OF_AN_IMAGE,
         )
