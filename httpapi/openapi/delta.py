@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from httpapi.openapi.operation import (
+    NO_BYTES,
     OF_AN_IMAGE,
     READS_JSON,
     STORE,
@@ -25,7 +26,6 @@ from httpapi.wire.deltas import MANIFEST_HEADER, MANIFEST_TYPE
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_NO_BYTES: Final = Answer("the image has no bytes yet")
 _FROM: Final = Parameter("from", "where the page begins; `next` says it", SIZE)
 _READS: Final = (*OF_AN_IMAGE, *STORE, "no-data")
 _UNDER_WAY: Final = (*OF_AN_IMAGE, *WRITES, "conflict", "gone", "delta-damaged", "store-full")
@@ -42,7 +42,7 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
                     (bytes_of(MANIFEST_TYPE), Content("application/json", ref("ManifestSummary"))),
                     ("ETag", MANIFEST_HEADER),
                 ),
-                204: _NO_BYTES,
+                204: NO_BYTES,
                 304: Answer("the caller has it", (), ("ETag",)),
             },
             errors=_READS,
@@ -57,7 +57,7 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
                 _FROM,
                 Parameter("limit", "extents of a page", SIZE),
             ),
-            answers={200: Answer("a page of extents", json_of("Changes")), 204: _NO_BYTES},
+            answers={200: Answer("a page of extents", json_of("Changes")), 204: NO_BYTES},
             errors=(*_READS, "invalid"),
         )
     },
@@ -66,7 +66,7 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
             name="fetch-blocks",
             summary="Blocks by number, as they are stored",
             body=Body(content=json_of("WantedBlocks")),
-            answers={200: Answer("a stream of blocks", (bytes_of(MEDIA_TYPE),)), 204: _NO_BYTES},
+            answers={200: Answer("a stream of blocks", (bytes_of(MEDIA_TYPE),)), 204: NO_BYTES},
             errors=(*_READS, *READS_JSON, "invalid"),
         )
     },

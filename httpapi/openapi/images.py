@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from catalog.model.image import Visibility
 from catalog.model.query import SORT_KEYS
 from httpapi.openapi.operation import (
+    NO_BYTES,
     OF_AN_IMAGE,
     READS_JSON,
     STORE,
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _OCTETS: Final = "application/octet-stream"
-_NO_BYTES: Final = Answer("the image has no bytes yet")
 _ONE_OR_LIST: Final = "this, or one of in:A,B"
 _INTEGER: Final = {"type": "integer", "minimum": -(2**63) + 1, "maximum": 2**63 - 1}
 CHANGES_AN_IMAGE: Final = (
@@ -116,7 +116,7 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
             ),
             answers={
                 200: Answer("all bytes", (bytes_of(_OCTETS), bytes_of(STORED)), ("ETag", "Accept-Ranges")),
-                204: _NO_BYTES,
+                204: NO_BYTES,
                 206: Answer("the range", (bytes_of(_OCTETS),), ("ETag", "Content-Range")),
                 304: Answer("the caller has them", (), ("ETag",)),
             },

@@ -87,6 +87,9 @@ def bytes_of(kind: str) -> Content:
 READS_JSON = ("body-timeout", "body-too-large", "unsupported-media-type", "source-lost")
 """Of a route that reads a JSON body."""
 
+NO_BYTES = Answer("the image has no bytes yet")
+"""What reads of an image's bytes answer with 204."""
+
 OF_AN_IMAGE = ("not-found", "forbidden")
 """Of a route below an image."""
 

@@ -7,6 +7,7 @@ import sys
 
 from glanceclient import Client, exc
 from keystoneauth1 import http_basic, noauth, session
+from refusals import refused
 
 RAW = {"disk_format": "raw", "container_format": "bare"}
 PROPERTIES = {"hw:a.b": "x y", "trait:HW_CPU": "required", "empty": "", "ü": "ä=&?/~1~0", "os_distro": "debian"}
@@ -20,14 +21,6 @@ def connected(user=None, password=None):
     )
     # It adds the version itself.
     return Client("2", endpoint=ENDPOINT, session=session.Session(auth=auth))
-
-
-def refused(kind, call, *arguments, **named):
-    try:
-        call(*arguments, **named)
-    except kind:
-        return
-    raise AssertionError(f"{call} {arguments} was not refused")
 
 
 def upload_and_download(glance):

@@ -10,6 +10,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 
 import openstack
+from refusals import refused
 
 RAW = {"disk_format": "raw", "container_format": "bare"}
 PROPERTIES = {"hw:a.b": "x y", "trait:HW_CPU": "required", "empty": "", "ü": "ä=&?/~1~0"}
@@ -20,14 +21,6 @@ def connected(user=None, password=None):
         return openstack.connect(auth_type="none", image_endpoint_override=ENDPOINT).image
     auth = {"username": user, "password": password, "endpoint": ENDPOINT}
     return openstack.connect(auth_type="http_basic", auth=auth).image
-
-
-def refused(kind, call, *arguments, **named):
-    try:
-        call(*arguments, **named)
-    except kind:
-        return
-    raise AssertionError(f"{call} {arguments} was not refused")
 
 
 def upload_and_download(image):
