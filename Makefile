@@ -15,7 +15,7 @@ ROOM ?= $(shell if grep -q '^[^ ]* /dev/shm [^ ]* rw' /proc/mounts && ! grep -q 
 # Compiled once, not anew by each of the thousand processes that tests start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help serve test test-unit test-crashes test-serial test-clients lint format show show-main-job show-bound show-increments show-collection show-images-api test-glance bench clients openapi wheel clean
+.PHONY: help serve test test-unit test-crashes test-serial test-clients lint format show show-main-job show-bound show-increments show-collection show-images-api test-glance bench clients keystone openapi wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -63,6 +63,13 @@ $(STAMPS)/glance: .ci/constraints-glance.txt
 	.glance/bin/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints-glance.txt glance cheroot
 	@touch $@
 
+# The real Keystone, which tests start: SQLite, one process. Nothing of ours imports it.
+$(STAMPS)/keystone: .ci/constraints-keystone.txt
+	@mkdir -p $(STAMPS)
+	$(PYTHON) -m venv .keystone
+	.keystone/bin/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints-keystone.txt keystone cheroot
+	@touch $@
+
 # Foreign programs of virtual machines, for the checks of increments. What is missing is told, there and by its check.
 $(STAMPS)/machines: bench/tools.py
 	@mkdir -p $(STAMPS)
@@ -75,7 +82,7 @@ $(STAMPS)/machines: bench/tools.py
 serve: $(STAMPS)/runtime ## install what is needed and serve DATA (./data) on LISTEN (127.0.0.1:9292)
 	exec $(VENV)/bin/drystone serve --data "$(DATA)" --listen "$(LISTEN)"
 
-test: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients test-unit test-crashes test-serial test-clients ## all tests, in the order of their speed
+test: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients $(STAMPS)/keystone test-unit test-crashes test-serial test-clients ## all tests, in the order of their speed
 
 test-unit: $(STAMPS)/dev $(STAMPS)/system ## unit, contract and property tests
 	TMPDIR=$(ROOM) $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadgroup -m 'not serial and not clients' --ignore tests/crashes
@@ -86,7 +93,7 @@ test-crashes: $(STAMPS)/dev ## a crash at every step
 test-serial: $(STAMPS)/dev $(STAMPS)/system ## what wants a mount, a port or the machine to itself
 	$(VENV)/bin/python -m pytest -m 'serial and not clients'
 
-test-clients: $(STAMPS)/dev $(STAMPS)/clients ## the stock clients against a real server
+test-clients: $(STAMPS)/dev $(STAMPS)/clients $(STAMPS)/keystone ## the stock clients against a real server, and that with the real Keystone
 	$(VENV)/bin/python -m pytest -m clients
 
 test-glance: $(STAMPS)/dev $(STAMPS)/glance ## play tests/clients/glance on a real Glance, record its answers, compare ours
@@ -128,8 +135,10 @@ openapi: $(STAMPS)/openapi ## schemathesis, in an environment of its own
 
 clients: $(STAMPS)/clients ## the stock clients, in an environment of their own
 
+keystone: $(STAMPS)/keystone ## the real Keystone, in an environment of its own
+
 wheel: $(STAMPS)/dev ## dist/drystone-*.whl
 	$(VENV)/bin/python -m build --wheel --outdir dist
 
 clean: ## remove what make made, never DATA
-	rm -rf $(VENV) .clients .glance .openapi $(STAMPS) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) .clients .glance .keystone .openapi $(STAMPS) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
