@@ -59,6 +59,8 @@ DEFAULTS: Final[Mapping[str, str]] = {
     # Tasks.
     "get_tasks": "role:reader",
     "get_task": "rule:owners_reader",
+    # There it stands before reading, too.
+    "tasks_api_access": "rule:context_is_admin",
     # Ours: the reference knows no such acts.
     "cancel_task": "rule:owners_member",
     "change_owner": "rule:context_is_admin",
@@ -69,6 +71,7 @@ DEFAULTS: Final[Mapping[str, str]] = {
 }
 
 _DEFAULT_RULES: Final = join(DEFAULTS, {}, TARGETS)
+_SHOWN_BY_ID: Final = frozenset({Visibility.PUBLIC, Visibility.COMMUNITY})
 
 
 def rules_with(given: Mapping[str, object], properties: Mapping[str, str] | None = None) -> Rules:
@@ -98,6 +101,11 @@ def may_list(caller: Caller) -> bool:
 def may_list_tasks(caller: Caller) -> bool:
     """Whether the caller may ask for lists of tasks."""
     return _allows_own(caller, "get_tasks", caller.project)
+
+
+def may_create_tasks(caller: Caller) -> bool:
+    """Whether the caller may make tasks by asking for them."""
+    return _allows_own(caller, "tasks_api_access", caller.project)
 
 
 def may_list_deleted(caller: Caller) -> bool:
@@ -242,9 +250,6 @@ def listing_scope(caller: Caller, query: ImageQuery) -> Scope:
         others=others,
         answers=query.answers if shared else frozenset(),
     )
-
-
-_SHOWN_BY_ID: Final = frozenset({Visibility.PUBLIC, Visibility.COMMUNITY})
 
 
 def _rules(caller: Caller) -> Rules:

@@ -22,7 +22,7 @@ TARGETS: Final[Mapping[str, AbstractSet[str]]] = {
         ("add_image", "publicize_image", "communitize_image", "get_deleted_image", "undelete_image"), _OWNER
     ),
     "change_owner": frozenset(),
-    **dict.fromkeys(("get_images", "get_tasks", "get_deleted_images"), _OWNER),
+    **dict.fromkeys(("get_images", "get_tasks", "tasks_api_access", "get_deleted_images"), _OWNER),
 }
 """Which attributes the target of each rule has; that of a list is the caller's project."""
 
@@ -36,7 +36,7 @@ NOT_SERVED: Final = frozenset(
     {
         "get_image_location", "set_image_location", "delete_image_location", "add_image_location",
         "fetch_image_location", "copy_image", "download_from_store", "stores_info_detail", "manage_image_cache",
-        "cache_image", "cache_list", "cache_delete", "list_cached_nodes", "tasks_api_access", "add_task",
+        "cache_image", "cache_list", "cache_delete", "list_cached_nodes", "add_task",
         "modify_task", "default", "metadef_default", "metadef_admin", "get_metadef_namespace",
         "get_metadef_namespaces", "modify_metadef_namespace", "add_metadef_namespace", "delete_metadef_namespace",
         "get_metadef_object", "get_metadef_objects", "modify_metadef_object", "add_metadef_object",

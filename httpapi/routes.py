@@ -14,6 +14,7 @@ from httpapi.handlers.deltas import DeltasHandlers
 from httpapi.handlers.image_blocks import ImageBlocksHandlers
 from httpapi.handlers.image_data import ImageDataHandlers
 from httpapi.handlers.images import ImagesHandlers
+from httpapi.handlers.imports import ImportsHandlers
 from httpapi.handlers.info import InfoHandlers
 from httpapi.handlers.lineage import LineageHandlers
 from httpapi.handlers.members import MembersHandlers
@@ -57,12 +58,13 @@ def tables(services: Services, *, body_timeout: float, probes: ProbeHandlers | N
     data = ImageDataHandlers(services, body_timeout)
     deltas = DeltasHandlers(services, body_timeout)
     blocks = ImageBlocksHandlers(services, body_timeout)
-    tasks = TasksHandlers(services)
+    tasks = TasksHandlers(services, body_timeout)
     tags = TagsHandlers(services)
     lineage = LineageHandlers(services)
     members = MembersHandlers(services, body_timeout)
     deleted = DeletedHandlers(services)
     info = InfoHandlers(services)
+    imports = ImportsHandlers(body_timeout)
     discovery: Mapping[str, Handler] = {"GET": versions.versions, "HEAD": versions.versions}
     openapi = OpenApiHandlers()
     found = RouteTables(
@@ -97,6 +99,8 @@ def tables(services: Services, *, body_timeout: float, probes: ProbeHandlers | N
             f"{V2}/images/{{image_id}}/deltas/{{upload_id}}": {"GET": deltas.show, "DELETE": deltas.delete},
             f"{V2}/images/{{image_id}}/deltas/{{upload_id}}/blocks": {"PUT": deltas.put},
             f"{V2}/images/{{image_id}}/deltas/{{upload_id}}/commit": {"POST": deltas.commit},
+            f"{V2}/images/{{image_id}}/stage": {"PUT": imports.stage},
+            f"{V2}/images/{{image_id}}/import": {"POST": imports.start},
             f"{V2}/images/{{image_id}}/tasks": {"GET": tasks.of_image},
             # Ours, like lineage: the reference knows no chains.
             f"{V2}/images/{{image_id}}/actions/coalesce": {"POST": tasks.coalesce},
@@ -109,7 +113,7 @@ def tables(services: Services, *, body_timeout: float, probes: ProbeHandlers | N
             f"{V2}/info/stores": {"GET": info.stores},
             f"{V2}/info/stores/detail": {"GET": info.stores},
             f"{V2}/info/usage": {"GET": info.usage},
-            f"{V2}/tasks": {"GET": tasks.list},
+            f"{V2}/tasks": {"GET": tasks.list, "POST": tasks.create},
             f"{V2}/tasks/{{id}}": {"GET": tasks.show},
             # Ours: the reference has no way to end a task.
             f"{V2}/tasks/{{id}}/actions/cancel": {"POST": tasks.cancel},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -12,13 +12,11 @@ from catalog.model.quota import NAMES
 from catalog.usecases.quotas import usage_of
 from httpapi.body import refuse_body
 from httpapi.caller import CALLER
+from httpapi.handlers.imports import IMPORT_METHODS
 from httpapi.wire.usage import Used, usage_document
 
 if TYPE_CHECKING:
     from catalog.usecases.services import Services
-
-IMPORT_METHODS: Final[tuple[str, ...]] = ()
-"""The ways of import that are served, by their names in this API."""
 
 
 @dataclass(frozen=True, slots=True)

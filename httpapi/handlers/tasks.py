@@ -1,22 +1,24 @@
-"""Tasks: list, show, cancel, those of one image, and the act that makes one on purpose."""
+"""Tasks: list, show, cancel, those of one image, the act that makes one on purpose, and none by asking for it."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from aiohttp import web
 
+from catalog.model.errors import Invalid
 from catalog.usecases import tasks
 from catalog.usecases.coalescing import coalesce
 from catalog.usecases.task_queries import parse_task_query
-from httpapi.body import refuse_body
+from httpapi.body import read_json, refuse_body
 from httpapi.caller import CALLER
 from httpapi.handlers.image_record import wire_time
 from httpapi.request_id import REQUEST_ID
 from httpapi.wire.images import list_links
-from httpapi.wire.tasks import TaskRecord
+from httpapi.wire.json_body import parse_json
+from httpapi.wire.tasks import TaskRecord, kind_of_new_task
 
 if TYPE_CHECKING:
     from catalog.model.task import Task
@@ -25,9 +27,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TasksHandlers:
-    """The verbs on tasks."""
+    """The verbs on tasks; `body_timeout` is how many seconds a body may stand still."""
 
     services: Services
+    body_timeout: float
 
     async def list(self, request: web.Request) -> web.Response:
         """One page of stubs, and links to the first and the next one."""
@@ -36,6 +39,15 @@ class TasksHandlers:
         page = await tasks.list_tasks(self.services, request[CALLER], parse_task_query(pairs, self.services.limits))
         links = list_links(pairs, last_id=page.tasks[-1].id if page.more else None, noun="tasks")
         return _json({"tasks": [record_of(task).stub() for task in page.tasks], **links})
+
+    async def create(self, request: web.Request) -> NoReturn:
+        """400: no task is made by asking for it."""
+        tasks.check_may_create(request[CALLER])
+        kind = kind_of_new_task(parse_json(await read_json(request, idle_seconds=self.body_timeout)))
+        raise Invalid(
+            f"No task of type {kind[:80]!r} is made by asking for it: tasks are made by what they are for, and this "
+            "service has no way of import."
+        )
 
     async def show(self, request: web.Request) -> web.Response:
         """One task, whole."""

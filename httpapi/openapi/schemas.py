@@ -126,6 +126,16 @@ _OURS: Final[Mapping[str, Schema]] = {
         },
         "examples": [[{"replace": "/name", "value": "debian-13"}]],
     },
+    "NewTask": {
+        "type": "object",
+        "properties": {"type": TEXT, "input": {"type": "object"}},
+        "required": ["type", "input"],
+    },
+    "NewImport": {
+        "type": "object",
+        "properties": {"method": {"type": "object", "properties": {"name": TEXT}, "required": ["name"]}},
+        "required": ["method"],
+    },
     "NewMember": {"type": "object", "properties": {"member": TEXT}, "required": ["member"]},
     "MemberAnswer": {
         "type": "object",

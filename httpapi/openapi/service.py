@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from catalog.model.task import TASK_SORT_KEYS, TaskStatus
-from httpapi.openapi.operation import OF_AN_IMAGE, WRITES, Answer, Content, Operation, Parameter, json_of
+from httpapi.openapi.operation import (
+    OF_AN_IMAGE,
+    READS_JSON,
+    WRITES,
+    Answer,
+    Body,
+    Content,
+    Operation,
+    Parameter,
+    bytes_of,
+    json_of,
+)
 from httpapi.openapi.schemas import one_of
 
 if TYPE_CHECKING:
@@ -104,7 +115,14 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
             ),
             answers={200: Answer("a page", json_of("Tasks"))},
             errors=("invalid", "forbidden"),
-        )
+        ),
+        "POST": Operation(
+            name="create-task",
+            summary="400: no task is made by asking for it",
+            body=Body(content=json_of("NewTask")),
+            answers={},
+            errors=(*READS_JSON, "invalid", "forbidden"),
+        ),
     },
     "/v2/tasks/{id}": {
         "GET": Operation(
@@ -120,6 +138,24 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
             summary="Ends a task; ours",
             answers={202: Answer("the task as it is then", json_of("Task"))},
             errors=(*OF_AN_IMAGE, *WRITES, "conflict"),
+        )
+    },
+    "/v2/images/{image_id}/stage": {
+        "PUT": Operation(
+            name="stage-image",
+            summary="404: there is no way of import that takes staged bytes",
+            body=Body(content=(bytes_of("application/octet-stream"),)),
+            answers={},
+            errors=("not-found",),
+        )
+    },
+    "/v2/images/{image_id}/import": {
+        "POST": Operation(
+            name="import-image",
+            summary="400: there is no way of import",
+            body=Body(content=json_of("NewImport")),
+            answers={},
+            errors=(*READS_JSON, "invalid"),
         )
     },
     "/v2/images/{image_id}/tasks": {

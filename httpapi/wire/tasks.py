@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from httpapi.wire.errors import BadRequest
 from httpapi.wire.images import ROOT
 
 if TYPE_CHECKING:
@@ -73,6 +74,15 @@ class TaskRecord:
             "request_id": self.request_id,
             "user_id": self.user_id,
         }
+
+
+def kind_of_new_task(document: object) -> str:
+    """The type of the task that a request asks for; raises BadRequest for what is no task."""
+    given = document if isinstance(document, dict) else {}
+    kind = given.get("type")
+    if not isinstance(kind, str) or not isinstance(given.get("input"), dict):
+        raise BadRequest('The JSON body says what task it is, such as {"type": "import", "input": {}}.')
+    return kind
 
 
 def parse_task(document: Mapping[str, object]) -> TaskRecord:

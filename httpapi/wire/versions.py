@@ -27,6 +27,7 @@ CAME_WITH: Final[Mapping[int, frozenset[str]]] = {
     2: frozenset({"GET /tasks", "POST /tasks", "GET /tasks/{id}", "GET /metadefs/namespaces"}),
     3: frozenset({f"POST {_IMAGE}/actions/deactivate", f"POST {_IMAGE}/actions/reactivate"}),
     5: _MEMBERS,  # visibility community, and shared for what has members
+    # The ways of import that there are, perhaps none, are told by /info/import alone.
     6: frozenset({"GET /info/import", f"PUT {_IMAGE}/stage", f"POST {_IMAGE}/import"}),
     7: frozenset(),  # os_hidden, os_hash_algo and os_hash_value: attributes that every image here has
     12: frozenset({f"GET {_IMAGE}/tasks"}),
@@ -36,7 +37,7 @@ CAME_WITH: Final[Mapping[int, frozenset[str]]] = {
 """Each minor number that could be told, with the routes below `/v2` that came with it.
 
 Those that are missing came with what no route tells: locations in a PATCH (4, 9), several stores (8, 10, 11, 15), the
-cache (14, 16, 18).
+cache (14, 16, 18), which there is none of.
 """
 
 

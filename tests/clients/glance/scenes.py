@@ -10,6 +10,7 @@ from tests.clients.glance.script import (
     data,
     deleting,
     discovery,
+    imports,
     listing,
     members,
     patch,
@@ -33,4 +34,5 @@ SCENES: Final[Mapping[str, Sequence[Step]]] = {
     "listing": listing.STEPS,
     "data": data.STEPS,
     "deleting": deleting.STEPS,
+    "imports": imports.STEPS,
 }
