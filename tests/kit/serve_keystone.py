@@ -64,7 +64,8 @@ def serve(port: int) -> None:
     from cheroot import wsgi  # type: ignore[import-not-found]
     from keystone.wsgi.api import application  # type: ignore[import-not-found]
 
-    server = wsgi.Server(("127.0.0.1", port), application, numthreads=4)
+    # One request at a time: two logins at once meet in SQLite, and Keystone answers one of them with 500.
+    server = wsgi.Server(("127.0.0.1", port), application, numthreads=1)
     server.prepare()
     print("ready", flush=True)
     threading.Thread(target=server.serve, daemon=True).start()
