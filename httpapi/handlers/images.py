@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 # So many bytes of a list are made before other requests have a turn: some fifty images of the usual kind.
 _AT_ONCE = 32 << 10
+# And so many seconds at most: who may read which of their properties may take longer than to write what is left.
+_LONGEST = 0.005
 # Seconds between them while something is uploaded: hashing has the interpreter meanwhile, which waits for it elsewhere.
 _REST = 0.0004
 # UTF-8 as it is: escapes would make up to three times as much of it.
@@ -100,12 +102,14 @@ class ImagesHandlers:
 async def _pieces(listed: Iterable[Image], rights: PropertyRights, *, rest: float) -> list[bytes]:
     pieces: list[bytes] = []
     held = 0
+    now = asyncio.get_running_loop().time
+    began = now()
     for image in listed:
         pieces.append(_json_of(image, rights))
         held += len(pieces[-1])
-        if held >= _AT_ONCE:
+        if held >= _AT_ONCE or now() - began > _LONGEST:
             await asyncio.sleep(rest)
-            held = 0
+            held, began = 0, now()
     return pieces
 
 

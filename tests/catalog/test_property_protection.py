@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -133,7 +134,8 @@ def test_an_empty_line_is_nobody_and_nobody_goes_before_roles() -> None:
         ("[^(?!x_)]\n" + ALL.format("@"), "without look-around"),
         (r"[(a)\1]" + "\n" + ALL.format("@"), "without look-around"),
         ("[os_glance.*]\n" + ALL.format("admin"), "alone"),
-        ("".join(f"[s{number}]\n" + ALL.format("@") for number in range(1001)), "1001 sections"),
+        ("".join(f"[s{number}]\n" + ALL.format("@") for number in range(257)), "257 sections"),
+        ("".join(f"[{'(ab|cd)' * 99}{number}]\n" + ALL.format("@") for number in range(256)), "for one search"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_refused_with_what_to_change(text: str, told: str) -> None:
@@ -190,6 +192,24 @@ def test_no_expression_and_no_name_takes_long() -> None:
     for name in ("a" * 254 + "b", "x" * 255, "a" * 100_000 + "b", "x" * 100_000):
         assert may(rules, ANNA, name) == ""
     assert time.monotonic() - began < 1
+
+
+def test_the_first_section_is_found_as_one_after_another_would_be() -> None:
+    expressions = ["^a", "b$", "(?i)C", "d+e", "a.*b", "\\d{3}", "^$", "ü", "x|y", "."]
+    rules = parse_protection("".join(f"[{each}]\n" + ALL.format("@") for each in expressions))
+    names = ["", "a", "xa", "ab", "cc", "Cb", "dde", "za12b3b", "123", "ü", "é", "y", "x" * 255, "\ud800"]
+    for name in names:
+        expected = next((at for at, each in enumerate(expressions) if re.search(each, name)), -1)
+        assert rules.section_of(name) == (-1 if name == "\ud800" else expected), name
+
+
+def test_a_hundred_thousand_names_and_all_sections_that_there_may_be_take_no_minute() -> None:
+    """So many names has a list of a thousand images."""
+    rules = parse_protection("".join(f"[^department{number}_]\n" + ALL.format("@") for number in range(256)))
+    began = time.thread_time()
+    found = {rules.section_of(f"department{number % 300}_{number}") for number in range(10_000)}
+    assert found == {-1, *range(256)}
+    assert time.thread_time() - began < 1
 
 
 def put(name: str, value: object) -> Change:
