@@ -56,7 +56,7 @@ class Finding:
         """The bytes of the disk in an image of `size` bytes; None if they are not known."""
         if self.declared is not None:
             return self.declared
-        return size - self.header if self.header is not None and self.header <= size else None
+        return size - self.header if self.header is not None and 0 <= self.header <= size else None
 
 
 Inspection: TypeAlias = Generator[Question, bytes, Finding]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import struct
 import time
 import tracemalloc
@@ -217,6 +218,13 @@ def test_a_hostile_header_costs_little_and_is_never_an_error(
 def test_the_json_of_a_luks_header_may_be_anything(text: str) -> None:
     data = luks2(text=text.replace("\0", ""))
     assert both(data, "raw").danger is None
+
+
+@pytest.mark.parametrize("offset", [-1, -(2**70), 2**70])
+def test_a_disk_that_would_begin_outside_of_its_image_has_no_known_size(offset: int) -> None:
+    """A size beyond 64 bits could not be kept, and fail the upload as a defect of ours."""
+    data = luks2(text=json.dumps({"segments": {"0": {"offset": str(offset)}}}))
+    assert both(data, "raw").disk_size(len(data)) is None
 
 
 def test_what_each_format_takes() -> None:
