@@ -71,7 +71,8 @@ DEFAULTS: Final[Mapping[str, str]] = {
 }
 
 _DEFAULT_RULES: Final = join(DEFAULTS, {}, TARGETS)
-_SHOWN_BY_ID: Final = frozenset({Visibility.PUBLIC, Visibility.COMMUNITY})
+_SHOWING: Final = {Visibility.PUBLIC: "publicize_image", Visibility.COMMUNITY: "communitize_image"}
+_SHOWN_BY_ID: Final = frozenset(_SHOWING)
 
 
 def rules_with(given: Mapping[str, object], properties: Mapping[str, str] | None = None) -> Rules:
@@ -148,14 +149,10 @@ def may_undelete(caller: Caller, owner: str | None) -> bool:
     return _is_own(caller, owner) and _allows_own(caller, "undelete_image", owner)
 
 
-def may_publicize(caller: Caller, owner: str | None = None) -> bool:
-    """Whether the caller may show an image of this owner's to everybody."""
-    return _allows_own(caller, "publicize_image", owner)
-
-
-def may_communitize(caller: Caller, owner: str | None) -> bool:
-    """Whether the caller may show an image of this owner's to everybody who asks for it."""
-    return _allows_own(caller, "communitize_image", owner)
+def may_show(caller: Caller, owner: str | None, visibility: Visibility) -> bool:
+    """Whether the caller may give this visibility to an image of this owner's."""
+    rule = _SHOWING.get(visibility)
+    return rule is None or _allows_own(caller, rule, owner)
 
 
 def may_download(caller: Caller, image: Image) -> bool:
@@ -173,16 +170,21 @@ def may_inherit(caller: Caller, image: Image, parent: Image) -> bool:
     """
     if not may_download(caller, parent):
         return False
-    own = not caller.is_admin and _owns(caller, image.owner)
-    return own or parent.owner == image.owner or _shown_to(image.owner, parent)
+    return (not caller.is_admin and _owns(caller, image.owner)) or reached_by(image.owner, parent)
 
 
-def may_know_change(caller: Caller, image: Image, *, parent_visible: bool) -> bool:
+def may_know_change(caller: Caller, image: Image, *, parent_told: bool, parent_visible: bool) -> bool:
     """Whether the caller, who sees the image, may know how much of it is not its parent's.
 
     That tells of both. So whoever sees the parent may; and the project that has the image, for which it was compared.
+    `parent_told`: the caller may know whether there is one; else this would tell.
     """
-    return image.parent is None or parent_visible or _is_own(caller, image.owner)
+    return _is_own(caller, image.owner) or (parent_told and (image.parent is None or parent_visible))
+
+
+def reached_by(project: str | None, image: Image) -> bool:
+    """Whether whoever calls from this project can see the image by its id; `image` has all its members."""
+    return image.owner == project or _shown_to(project, image)
 
 
 def may_give_away(caller: Caller) -> bool:

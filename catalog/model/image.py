@@ -238,8 +238,10 @@ class Image:
         """Something that callers say of it is different."""
         self.updated_at = at
 
-    def be_undeleted(self, *, at: datetime) -> None:
-        """The image, as it was kept, is there again."""
+    def be_undeleted(self, *, shown: bool, at: datetime) -> None:
+        """The image, as it was kept, is there again; unless it is to be `shown` as it was, to its owner alone."""
+        if not shown:
+            self.visibility = Visibility.PRIVATE
         self.updated_at = at
 
     def _is_of(self, upload_id: str) -> bool:

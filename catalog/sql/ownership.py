@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Text, and_, cast, delete, false, func, select, true, update
+from sqlalchemy import Text, and_, cast, delete, exists, false, func, or_, select, true, update
 
+from catalog.model.image import NOVAS_PARENT, Visibility
 from catalog.model.ownership import Handed
-from catalog.sql.tables import deleted_images, image_members, images, kept_images, pins, tasks
+from catalog.sql.tables import deleted_images, image_members, image_properties, images, kept_images, pins, tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from sqlalchemy import Column, ColumnElement, Connection, Table
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 _IMAGES: Final = images.name
 _MEMBERS: Final = image_members.name
+_PROPERTIES: Final = image_properties.name
+_SHOWN: Final = (Visibility.PUBLIC.value, Visibility.COMMUNITY.value)
 
 
 class SqlOwnership:
@@ -62,6 +65,8 @@ class SqlOwnership:
             elif table is images:
                 own = image_members.c.image_id.in_(keys), image_members.c.member == handover.taker
                 self._connection.execute(delete(image_members).where(*own))
+                if handover.images:
+                    self._forget_changes(handover, keys)
             if "owner" in table.c:
                 theirs = key.in_(keys), table.c.owner == handover.giver
                 self._connection.execute(update(table).where(*theirs).values(owner=handover.taker))
@@ -88,6 +93,27 @@ class SqlOwnership:
             (image_members, image_members.c.image_id, false() if handover.images else member),
         )
 
+    def _forget_changes(self, handover: Handover, image_ids: Sequence[str]) -> None:
+        """How much of an image is not its parent's is not for a taker to know who does not see the parent.
+
+        Who takes all takes the giver's place, and sees what it saw.
+        """
+        seen = images.alias("parents")
+        shared = select(image_members.c.image_id).where(image_members.c.member == handover.taker)
+        sees = or_(
+            seen.c.owner == handover.taker,
+            seen.c.id.in_(handover.images),
+            seen.c.visibility.in_(_SHOWN),
+            and_(seen.c.visibility == Visibility.SHARED.value, seen.c.id.in_(shared)),
+        )
+        named = select(func.nullif(func.lower(image_properties.c.value), "")).where(
+            image_properties.c.image_id == images.c.id, image_properties.c.name == NOVAS_PARENT
+        )
+        parent = func.coalesce(images.c.parent_image_ref, named.scalar_subquery())
+        known = exists().where(seen.c.id == parent, sees)
+        unknown = images.c.id.in_(image_ids), parent.is_not(None), ~known
+        self._connection.execute(update(images).where(*unknown).values(changed_size=None))
+
     def _replace_member(self, handover: Handover, image_ids: Sequence[str]) -> None:
         here = image_members.c.image_id.in_(image_ids), image_members.c.member == handover.giver
         twice = select(image_members.c.image_id).where(image_members.c.member == handover.taker)
@@ -113,4 +139,11 @@ def _rewritten(handover: Handover, rows: Mapping[str, list[dict[str, Any]]]) -> 
         members.setdefault(handover.taker, moved)
     if owner == handover.taker:
         members.pop(handover.taker, None)
-    return {**rows, _IMAGES: [image | {"owner": owner}], _MEMBERS: list(members.values())}
+    told = {"owner": owner}
+    if handover.images and _names_parent(image, rows.get(_PROPERTIES, ())):
+        told["changed_size"] = None
+    return {**rows, _IMAGES: [image | told], _MEMBERS: list(members.values())}
+
+
+def _names_parent(image: Mapping[str, Any], properties: Iterable[Mapping[str, Any]]) -> bool:
+    return image["parent_image_ref"] is not None or any(row["name"] == NOVAS_PARENT for row in properties)

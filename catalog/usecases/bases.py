@@ -31,6 +31,18 @@ def base_of(uow: UnitOfWork, caller: Caller, image: Image, store: str) -> Sequen
     return _active_chain(uow, parent, store)
 
 
+def tells_change(uow: UnitOfWork, caller: Caller, image: Image, named: str | None) -> bool:
+    """Whether those who may know of the image's parent may know how much of it was not in the base `named`.
+
+    The two are one, and this caller's plain upload would inherit from it, too: who names a base gives away its bytes,
+    and no more. None: there is no base.
+    """
+    if named is None:
+        return True
+    base = uow.images.get(named) if image.parent == named else None
+    return base is not None and policy.may_inherit(caller, image, base)
+
+
 def readable_chain(uow: UnitOfWork, caller: Caller, image_id: str, store: str) -> Sequence[StoredManifest]:
     """The chain of an active image that the caller may download, newest first.
 

@@ -6,6 +6,7 @@ lost; nor is it by an upload under way, whose commit reads the image in its own 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from catalog import policy
@@ -37,19 +38,22 @@ async def change(services: Services, caller: Caller, image_id: str, changes: Seq
     asked = typed_changes(changes)
     rights = services.protection.rights(caller)
 
-    def make(image: Image) -> None:
+    def make(uow: UnitOfWork, image: Image) -> None:
+        before = image.owner
         for each in asked:
             _check_may(caller, image, each)
             apply(image, permitted(rights, image, each))
         if any(each.name == PROPERTY for each in asked):
             check_cutting(image.properties)
+        if image.owner != before:
+            _hand_over(uow, image)
 
     if not asked:
         return await services.database.read(lambda uow: load_modifiable(uow, caller, image_id))
     # Whether that made a difference to a property that the caller may not read, the time would tell.
     blindly = any(is_hidden(rights, each.name) for each in asked)
     return await services.database.write(
-        lambda uow: changed(services, uow, load_modifiable(uow, caller, image_id), make, always=blindly)
+        lambda uow: changed(services, uow, load_modifiable(uow, caller, image_id), partial(make, uow), always=blindly)
     )
 
 
@@ -69,6 +73,17 @@ def changed(
     image.be_changed(at=services.clock())
     uow.images.change(before, image)
     return image
+
+
+def _hand_over(uow: UnitOfWork, image: Image) -> None:
+    """The new owner is no member of its own image, and learns nothing of a parent that it does not see."""
+    member = None if image.owner is None else uow.members.get(image.id, image.owner)
+    if member is not None:
+        uow.members.remove(member)
+        image.members -= {member.id}
+    parent = None if image.parent is None else uow.images.get(image.parent)
+    if image.parent is not None and (parent is None or not policy.reached_by(image.owner, parent)):
+        image.changed_size = None
 
 
 def _check_may(caller: Caller, image: Image, change: Change) -> None:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from catalog import policy
@@ -28,21 +28,30 @@ if TYPE_CHECKING:
     from catalog.limits import Limits
     from catalog.model.caller import Caller
     from catalog.model.deleted import KeptImage
-    from catalog.model.image import Image
+    from catalog.model.image import Image, Visibility
     from catalog.ports import UnitOfWork
     from catalog.usecases.services import Services
 
 _KNOWN: Final = frozenset({"name", "marker", "limit"})
 
 
-async def undelete(services: Services, caller: Caller, image_id: str, *, request_id: str | None = None) -> Image:
-    """The image is as it was before it was deleted; gives it.
+@dataclass(frozen=True, slots=True)
+class Undeleted:
+    """An image that is back, and the visibility that it had and has no more, if so."""
 
-    Raises NotFound, Forbidden, Conflict (it is not deleted), TooLate (it is not kept, or not any more), QuotaExceeded.
+    image: Image
+    lost: Visibility | None
+
+
+async def undelete(services: Services, caller: Caller, image_id: str, *, request_id: str | None = None) -> Undeleted:
+    """The image is as it was before it was deleted, but private if the caller may not make it as visible as it was.
+
+    So what an administrator took down is not public again because its owner wants it back. Raises NotFound, Forbidden,
+    Conflict (it is not deleted), TooLate (it is not kept, or not any more), QuotaExceeded.
     """
     by = Requester(caller.user, request_id)
 
-    def bring_back(uow: UnitOfWork) -> Image:
+    def bring_back(uow: UnitOfWork) -> Undeleted:
         kept = _load(uow, caller, image_id)
         if not policy.may_undelete(caller, kept.owner):
             raise Forbidden(
@@ -52,14 +61,15 @@ async def undelete(services: Services, caller: Caller, image_id: str, *, request
         uow.deleted.restore(kept.id)
         image = uow.images.get(kept.id)
         assert image is not None, "it was restored in this transaction"
-        image.be_undeleted(at=services.clock())
+        before = image.visibility
+        image.be_undeleted(shown=policy.may_show(caller, image.owner, before), at=services.clock())
         uow.images.save(image, expect=kept.status)
         _make_up_for(uow, image, by)
-        return image
+        return Undeleted(image, lost=None if image.visibility is before else before)
 
-    image = await services.database.write(bring_back)
+    back = await services.database.write(bring_back)
     services.bell.ring()
-    return image
+    return back
 
 
 async def list_kept(services: Services, caller: Caller, query: KeptQuery) -> KeptPage:

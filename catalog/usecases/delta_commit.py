@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from blockstore.errors import Missing
@@ -14,11 +15,13 @@ from catalog.model.manifest import StoredManifest
 from catalog.model.task import Requester
 from catalog.usecases import format_checks, uploads
 from catalog.usecases.access import load_modifiable
+from catalog.usecases.bases import tells_change
 from catalog.usecases.deltas import give_up, live_on, session_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from catalog.model.caller import Caller
     from catalog.model.delta import Delta
     from catalog.model.image import Image
     from catalog.ports import UnitOfWork, Written
@@ -56,7 +59,7 @@ async def commit(services: Services, named: Named, *, expected: int | None, requ
             await _let_go(services, named, written, ends=isinstance(error, FormatRefused))
             raise
         size = said.disk_size(content, written.size)
-        found = await to_its_end(_commit(services, delta, written, by, size))
+        found = await to_its_end(_commit(services, named.caller, delta, written, by, size))
         if found is not None:
             return found
         await live_on(services, delta)
@@ -95,7 +98,7 @@ async def _let_go(services: Services, named: Named, written: Written, *, ends: b
 
 
 async def _commit(
-    services: Services, delta: Delta, written: Written, by: Requester, virtual_size: int | None
+    services: Services, caller: Caller, delta: Delta, written: Written, by: Requester, virtual_size: int | None
 ) -> Image | None:
     """The image, or None when more has arrived than was seen; a manifest that is not the image's goes."""
     work = uploads.Commit(delta.image_id, delta.id, written, services.blocks.store, services.hashing, by, virtual_size)
@@ -104,7 +107,9 @@ async def _commit(
         now = uow.deltas.get(delta.id)
         if now is not None and not delta.has_seen(now):
             return None
-        return uploads.commit(uow, work, at=services.clock())
+        image = uow.images.get(delta.image_id)
+        told = image is not None and tells_change(uow, caller, image, delta.base_image)
+        return uploads.commit(uow, replace(work, tells_change=told), at=services.clock())
 
     image = await uploads.settled(services, written, settle)
     if image is not None and any(each.manifest == written.manifest for each in image.locations):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from catalog import policy
 from catalog.cutting import check_cutting
@@ -145,10 +145,14 @@ def _check_may_create(caller: Caller, owner: str, visibility: Visibility) -> Non
 
 def check_may_show(caller: Caller, owner: str | None, visibility: Visibility) -> None:
     """Refuse a visibility that the caller may not give to an image of this owner's: Forbidden."""
-    if visibility is Visibility.PUBLIC and not policy.may_publicize(caller, owner):
-        raise Forbidden("You are not permitted to make an image public; an admin is, by default.")
-    if visibility is Visibility.COMMUNITY and not policy.may_communitize(caller, owner):
-        raise Forbidden("You are not permitted to make this image a community image.")
+    if not policy.may_show(caller, owner, visibility):
+        raise Forbidden(_NOT_SHOWN[visibility])
+
+
+_NOT_SHOWN: Final = {
+    Visibility.PUBLIC: "You are not permitted to make an image public; an admin is, by default.",
+    Visibility.COMMUNITY: "You are not permitted to make this image a community image.",
+}
 
 
 def _check_parent(uow: UnitOfWork, caller: Caller, parent: str | None) -> None:

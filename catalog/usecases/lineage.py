@@ -59,9 +59,10 @@ async def list_lineage(services: Services, caller: Caller, query: ImageQuery) ->
 def _descent(caller: Caller, image: Image, parent: Image | None, *, told: bool) -> Descent:
     seen = parent is not None and policy.visible(caller, parent)
     named = image.parent if told else image.parent_image_ref
+    may_know = policy.may_know_change(caller, image, parent_told=told or named is not None, parent_visible=seen)
     return Descent(
         image=image,
         parent=named,
         parent_visible=None if named is None else seen,
-        changed_size=image.changed_size if policy.may_know_change(caller, image, parent_visible=seen) else None,
+        changed_size=image.changed_size if may_know else None,
     )

@@ -43,7 +43,7 @@ class Commit:
     """What a commit makes visible: an upload's manifest, as part of an image.
 
     `hashing` is the algorithm of `os_hash_value`. Hashes that are missing are left to a job on behalf of `by`.
-    `virtual_size` is that of the disk in it, if it is known.
+    `virtual_size` is that of the disk in it, if it is known. `tells_change`: whether its `changed_size` is to be told.
     """
 
     image_id: str
@@ -53,6 +53,7 @@ class Commit:
     hashing: str
     by: Requester = NOBODY
     virtual_size: int | None = None
+    tells_change: bool = True
 
 
 def _admitted(_uow: UnitOfWork, _image: Image) -> int:
@@ -214,7 +215,7 @@ def _contents(work: Commit) -> Contents:
         os_hash_algo=work.hashing,
         os_hash_value=hashes.get(work.hashing),
         location=our_location(work.store, work.written.manifest),
-        changed_size=work.written.changed_bytes,
+        changed_size=work.written.changed_bytes if work.tells_change else None,
         virtual_size=work.virtual_size,
     )
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from httpapi.wire.images import ImageRecord
 
 
+_WAY_OUT: Final = "you may not show it to so many, ask whoever may"
+
 # \b keeps click from wrapping the lines.
 EXAMPLES: Final = """
 \b
@@ -33,12 +35,13 @@ def undelete(choices: Choices, images: tuple[str, ...], *, every: bool) -> None:
 
     A deleted image can be brought back for a day, or as long as the service's setting gc_keep_deleted says; `drystone
     ls --deleted` lists those that can be, and until when. It comes back whole: bytes, properties, tags, parent, under
-    the same id. Whoever was allowed to delete it may do it.
+    the same id. Whoever was allowed to delete it may do it; one that was public is private then, if they may not make
+    images public, and a line on standard error says so.
 
     A name must have been one deleted image's only, unless --all is given. Nothing is brought back unless every IMAGE is
     found. The ids of the images that are back are printed; with --json their records.
     """
-    from httpapi.cli.output import print_json
+    from httpapi.cli.output import print_json, printable
     from httpapi.client.deleted import find_deleted, undelete_image
 
     async def find(api: ImagesApi) -> list[str]:
@@ -49,9 +52,12 @@ def undelete(choices: Choices, images: tuple[str, ...], *, every: bool) -> None:
 
     async def bring_back(api: ImagesApi) -> None:
         for image_id in await find(api):
-            back.append(await undelete_image(api, image_id))
+            record, lost = await undelete_image(api, image_id)
+            back.append(record)
             if not choices.json:
-                click.echo(back[-1].id)
+                click.echo(record.id)
+            if lost is not None:
+                click.echo(f"image {record.id} was {printable(lost)} and is private now: {_WAY_OUT}", err=True)
 
     try:
         run(choices, bring_back)

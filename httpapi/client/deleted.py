@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlencode
 
-from httpapi.client.answers import following
+from httpapi.client.answers import following, read_json
 from httpapi.client.errors import Ambiguous, ApiError, ClientError, NoDeletedImage, NotAnImageService, is_no_route
 from httpapi.client.names import digits_of, looks_like_prefix
 from httpapi.client.record import is_image_id, read_record
-from httpapi.wire.deleted import DeletedRecord, parse_deleted
+from httpapi.wire.deleted import LOST_HEADER, DeletedRecord, parse_deleted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -34,10 +34,16 @@ async def list_deleted(api: ImagesApi, name: str | None = None) -> AsyncIterator
         text = following(page.get("next"), text)
 
 
-async def undelete_image(api: ImagesApi, image_id: str) -> ImageRecord:
-    """The image is there again; its record. NotFound, or an ApiError that says why not."""
+async def undelete_image(api: ImagesApi, image_id: str) -> tuple[ImageRecord, str | None]:
+    """The image is there again; its record, and the visibility that it lost, if it is private for that.
+
+    NotFound, or an ApiError that says why not.
+    """
+    path = f"/images/{quote(image_id, safe='')}/actions/undelete"
     with _known_there():
-        return read_record(await api.ask("POST", f"/images/{quote(image_id, safe='')}/actions/undelete"))
+        async with api.request("POST", path) as response:
+            with api.network():
+                return read_record(await read_json(response)), response.headers.get(LOST_HEADER)
 
 
 async def find_deleted(api: ImagesApi, text: str, *, project: str | None, every: bool = False) -> Sequence[str]:

@@ -14,7 +14,7 @@ from httpapi.body import refuse_body
 from httpapi.caller import CALLER
 from httpapi.handlers.image_record import record_of, wire_time
 from httpapi.request_id import REQUEST_ID
-from httpapi.wire.deleted import DeletedRecord
+from httpapi.wire.deleted import LOST_HEADER, DeletedRecord
 from httpapi.wire.images import list_links
 
 if TYPE_CHECKING:
@@ -37,11 +37,14 @@ class DeletedHandlers:
         return _json({"deleted": [self._record_of(each).to_json() for each in page.images], **links})
 
     async def undelete(self, request: web.Request) -> web.Response:
-        """The image's record, as it is from now on."""
+        """The image's record, as it is from now on; a header tells the visibility that it lost."""
         refuse_body(request)
         image_id, request_id = request.match_info["image_id"], request[REQUEST_ID]
-        image = await undelete(self.services, request[CALLER], image_id, request_id=request_id)
-        return _json(record_of(image, self.services.protection.rights(request[CALLER])).to_json())
+        back = await undelete(self.services, request[CALLER], image_id, request_id=request_id)
+        response = _json(record_of(back.image, self.services.protection.rights(request[CALLER])).to_json())
+        if back.lost is not None:
+            response.headers[LOST_HEADER] = back.lost.value
+        return response
 
     def _record_of(self, kept: KeptImage) -> DeletedRecord:
         until = kept.until(timedelta(seconds=self.services.keep_deleted))

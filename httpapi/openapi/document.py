@@ -14,6 +14,7 @@ from httpapi.openapi import delta, images, service, sharing
 from httpapi.openapi.operation import Operation, ref
 from httpapi.openapi.schemas import TEXT, UUID, schemas
 from httpapi.request_id import REQUEST_ID_HEADER
+from httpapi.wire.deleted import LOST_HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -58,6 +59,7 @@ _HEADERS: Final = {
     "Location": "where it is, absolute",
     "Retry-After": "seconds after which the same request may work",
     "WWW-Authenticate": "what would be taken",
+    LOST_HEADER: "the visibility that an image had which is private now",
     "x-drystone-manifest": "the digest of the manifest in the body, in hex",
 }
 _ABOUT: Final = """The OpenStack Images API v2, and what is ours beside it. Every path below /v2 is served alike below

@@ -23,6 +23,7 @@ from httpapi.openapi.operation import (
 )  # fmt: skip
 from httpapi.openapi.schemas import SIZE, TRUTH, one_of
 from httpapi.openapi.service import DIRECTION, PAGE
+from httpapi.wire.deleted import LOST_HEADER
 from httpapi.wire.patches import Dialect
 from httpapi.wire.reading import STORED
 from httpapi.wire.sizes import IMAGE_SIZE_HEADER
@@ -169,7 +170,7 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
         "POST": Operation(
             name="undelete-image",
             summary="Brings a deleted image back; ours",
-            answers={200: Answer("the image, as it was", json_of("Image"))},
+            answers={200: Answer("the image, as it was, or private", json_of("Image"), headers=(LOST_HEADER,))},
             errors=(*OF_AN_IMAGE, *WRITES, "conflict", "too-late", "quota-exceeded"),
         )
     },

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+LOST_HEADER: Final = "x-drystone-lost-visibility"
+"""Of an image that is back, and private: the visibility that it had, which the caller may not give it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

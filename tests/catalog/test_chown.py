@@ -78,7 +78,7 @@ def test_all_that_a_project_owns_is_given_and_nothing_else(keeping: Services, re
         assert await images.show(keeping, BORIS, mine.id) == replace(mine, owner=HEDGE)
         assert await bytes_of(keeping, mine, caller=BORIS) == b"mine"
         assert (await tasks.show(keeping, BORIS, task.id)).owner == HEDGE
-        assert (await undelete(keeping, BORIS, kept.id)).owner == HEDGE
+        assert (await undelete(keeping, BORIS, kept.id)).image.owner == HEDGE
         assert (await images.show(keeping, CARLA, other.id)).owner == "moor"
         assert give(records) == give(records, dry_run=True) == Handed()
 
@@ -98,7 +98,7 @@ def test_single_images_are_given_by_their_ids_or_none_is(keeping: Services, reco
         # Again, with one more: what was given stays given.
         assert give(records, first.id, second.id, kept.id) == Handed(images=1)
         assert sorted(str(name) for name in await names_listed(keeping, BORIS)) == ["first", "second"]
-        assert (await undelete(keeping, BORIS, kept.id)).owner == HEDGE
+        assert (await undelete(keeping, BORIS, kept.id)).image.owner == HEDGE
 
     asyncio.run(scene())
 
@@ -145,6 +145,31 @@ def test_an_owner_is_no_member_of_its_own_image_afterwards(keeping: Services, re
         for image in (his, gone):
             assert await members.list_members(keeping, BORIS, image.id) == []
         assert sorted(str(name) for name in await names_listed(keeping, BORIS)) == ["gone", "his"]
+
+    asyncio.run(scene())
+
+
+def test_a_taker_is_not_told_how_much_differs_from_what_it_does_not_see(keeping: Services, records: Records) -> None:
+    """The giver was, for which it was compared; who takes all that it has takes its place."""
+
+    async def scene() -> None:
+        secret = await new(keeping, "secret", visibility=Visibility.PRIVATE)
+        open_one = await new(keeping, "open", visibility=Visibility.COMMUNITY)
+        children = [
+            await new(keeping, "by reference", parent_image_ref=secret.id),
+            await new(keeping, "by property", properties={"base_image_ref": secret.id.upper()}),
+            await new(keeping, "of another", parent_image_ref=open_one.id),
+            await new(keeping, "alone"),
+        ]
+        kept = await new(keeping, "kept", parent_image_ref=secret.id)
+        await images.delete(keeping, ANNA, kept.id)
+        give(records, *(image.id for image in (*children, kept)))
+        await undelete(keeping, BORIS, kept.id)
+        told = [(await images.show(keeping, BORIS, image.id)).changed_size for image in (*children, kept)]
+        assert [size is not None for size in told] == [False, False, True, True, False]
+        whole = await new(keeping, "whole", parent_image_ref=secret.id)
+        give(records)
+        assert (await images.show(keeping, BORIS, whole.id)).changed_size == whole.changed_size is not None
 
     asyncio.run(scene())
 

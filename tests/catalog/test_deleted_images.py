@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 from sqlalchemy import JSON, BigInteger, Boolean, Integer, String
 
+from catalog import policy
 from catalog.model.deleted import KeptQuery
 from catalog.model.errors import CatalogFull, Conflict, Forbidden, Invalid, NotFound, TooLate
 from catalog.model.image import Status, Visibility
@@ -84,7 +85,7 @@ def test_a_deleted_image_comes_back_with_all_that_it_had(kept: Services) -> None
             parent_image_ref=parent.id,
         )
         await images.delete(kept, ANNA, image.id)
-        back = await undelete(kept, ANNA, image.id.upper())
+        back = (await undelete(kept, ANNA, image.id.upper())).image
         assert back == await images.show(kept, ANNA, image.id)
         assert back.updated_at > image.updated_at
         assert replace(back, updated_at=image.updated_at) == image
@@ -106,7 +107,28 @@ def test_a_deactivated_image_comes_back_deactivated(kept: Services) -> None:
 
         await kept.database.write(deactivate)
         await images.delete(kept, ANNA, image.id)
-        assert (await undelete(kept, ANNA, image.id)).status is Status.DEACTIVATED
+        assert (await undelete(kept, ANNA, image.id)).image.status is Status.DEACTIVATED
+
+    asyncio.run(scene())
+
+
+def test_what_was_public_comes_back_private_for_who_may_not_make_it_public(kept: Services) -> None:
+    """An administrator may have taken it down."""
+
+    async def scene() -> None:
+        for caller, shown in ((ANNA, Visibility.PRIVATE), (ADMIN, Visibility.PUBLIC)):
+            image = await images.create(kept, ADMIN, replace(RAW, owner=ANNA.project, visibility=Visibility.PUBLIC))
+            await put(kept, image, b"data")
+            await images.delete(kept, ADMIN, image.id)
+            back = await undelete(kept, caller, image.id)
+            lost = None if shown is Visibility.PUBLIC else Visibility.PUBLIC
+            assert (back.image.visibility, back.lost) == (shown, lost)
+            assert await images.show(kept, ANNA, image.id) == back.image
+        community = await made(kept, visibility=Visibility.COMMUNITY)
+        strict = replace(ANNA, rules=policy.rules_with({"communitize_image": "role:admin"}))
+        for each, shown in ((ANNA, Visibility.COMMUNITY), (strict, Visibility.PRIVATE)):
+            await images.delete(kept, ANNA, community.id)
+            assert (await undelete(kept, each, community.id)).image.visibility is shown
 
     asyncio.run(scene())
 
@@ -165,7 +187,7 @@ def test_who_may_bring_back_what(kept: Services) -> None:
         for text in (UNKNOWN, "disk", ""):
             with pytest.raises(NotFound, match="No deleted image found"):
                 await undelete(kept, ANNA, text)
-        assert (await undelete(kept, ADMIN, image.id)).owner == ANNA.project
+        assert (await undelete(kept, ADMIN, image.id)).image.owner == ANNA.project
         await images.delete(kept, ANNA, image.id)
         assert await expire(kept) == 1
         for caller in (ANNA, ADMIN):
@@ -435,7 +457,7 @@ def test_a_commit_that_is_asked_for_again_after_an_undelete_finds_its_image(kept
         image = await made(kept)
         assert image.upload is not None
         await images.delete(kept, ANNA, image.id)
-        back = await undelete(kept, ANNA, image.id)
+        back = (await undelete(kept, ANNA, image.id)).image
         assert back.was_saved(image.upload.id)
 
     asyncio.run(scene())
@@ -500,7 +522,7 @@ def test_rows_that_were_kept_by_a_version_with_other_columns_come_back(kept: Ser
             connection.exec_driver_sql("UPDATE kept_images SET rows = ?", (json.dumps(rows),))
 
         await database.write(age)
-        back = await undelete(kept, ANNA, image.id)
+        back = (await undelete(kept, ANNA, image.id)).image
         assert back.changed_size is None
         assert await bytes_of(kept, back) == b"data"
 

@@ -68,8 +68,8 @@ def test_a_member_creates_for_the_own_project_and_the_admin_for_all() -> None:
 
 
 def test_only_the_admin_publicizes() -> None:
-    assert policy.may_publicize(ADMIN)
-    assert not policy.may_publicize(ANNA)
+    assert policy.may_show(ADMIN, "wall", Visibility.PUBLIC)
+    assert not policy.may_show(ANNA, "wall", Visibility.PUBLIC)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_a_rule_decides_about_its_act_and_no_other() -> None:
     assert not policy.may_delete(nobody, mine)
     assert not policy.may_download(nobody, mine)
     assert not policy.may_list(nobody)
-    assert not policy.may_publicize(nobody, "wall")
+    assert not policy.may_show(nobody, "wall", Visibility.PUBLIC)
     assert policy.may_list_tasks(nobody)
     assert policy.may_modify(nobody, mine)
 

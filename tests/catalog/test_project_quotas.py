@@ -220,7 +220,7 @@ def test_undelete_wants_the_room_back_that_a_deletion_made(services: Services) -
         with pytest.raises(QuotaExceeded, match=r"uses 4 of the 10 bytes .* 8 more"):
             await undelete(keeping, ANNA, image.id)
         await images.delete(keeping, ANNA, other.id)
-        assert (await undelete(keeping, ANNA, image.id)).size == 8
+        assert (await undelete(keeping, ANNA, image.id)).image.size == 8
         assert await usage(keeping) == Usage(images=1, bytes=8)
 
     asyncio.run(scene())

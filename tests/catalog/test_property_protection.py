@@ -13,6 +13,7 @@ import pytest
 from catalog.model.caller import Caller
 from catalog.model.change import Act, Change
 from catalog.model.errors import Conflict, ProtectedProperty
+from catalog.model.image import Visibility
 from catalog.model.new_image import NewImage
 from catalog.policy import rules_with
 from catalog.property_protection import Operation, Protection, ProtectionRefused, parse_protection
@@ -20,7 +21,8 @@ from catalog.rule_language import RuleRefused
 from catalog.usecases import changing, images
 from catalog.usecases.lineage import list_lineage
 from catalog.usecases.queries import parse_query
-from tests.catalog.cast import ADMIN, ANNA, RAW, names_listed
+from tests.catalog.cast import ADMIN, ANNA, BORIS, RAW, names_listed
+from tests.catalog.cast import put as stored
 
 if TYPE_CHECKING:
     from catalog.usecases.services import Services
@@ -315,6 +317,26 @@ def test_no_filter_finds_by_what_the_caller_may_not_read(guarded: Services) -> N
             assert await names_listed(guarded, ANNA, ("open_a", "1"), ("x_secret", value)) == []
         found = await list_lineage(guarded, ANNA, parse_query([("x_secret", "s")]))
         assert (found.descents, found.more) == ((), False)
+
+    asyncio.run(scene())
+
+
+def test_what_a_child_changed_does_not_tell_whether_a_hidden_property_names_a_parent(guarded: Services) -> None:
+    async def scene() -> None:
+        shown = await images.create(guarded, ADMIN, replace(RAW, visibility=Visibility.PUBLIC))
+        secret = await images.create(guarded, ADMIN, replace(RAW, visibility=Visibility.PRIVATE))
+        made = {}
+        for parent in (shown.id, secret.id, None):
+            properties = {} if parent is None else {"base_image_ref": parent}
+            new = replace(RAW, name=str(parent), visibility=Visibility.COMMUNITY, properties=properties)
+            made[str(parent)] = (await stored(guarded, await images.create(guarded, ANNA, new), b"data")).changed_size
+
+        async def told(caller: Caller) -> dict[str | None, int | None]:
+            page = await list_lineage(guarded, caller, parse_query([("visibility", "community")]))
+            return {each.image.name: each.changed_size for each in page.descents}
+
+        assert await told(ANNA) == await told(ADMIN) == made
+        assert await told(BORIS) == dict.fromkeys(made)
 
     asyncio.run(scene())
 

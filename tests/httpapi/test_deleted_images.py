@@ -95,6 +95,17 @@ def test_a_deleted_image_is_an_unknown_one_for_every_request_and_comes_back_as_i
     assert served.bob.bytes_of(image) == OLD, "others see again what they saw"
 
 
+def test_what_was_public_comes_back_private_and_says_so(served: TwoProjects) -> None:
+    image = served.root.put_image(OLD, owner="stone", visibility="public")
+    gone(served.root, image)
+    answer = undelete(served.ann, image)
+    assert (answer.status, answer.json["visibility"]) == (200, "private")
+    assert answer.headers["x-drystone-lost-visibility"] == "public"
+    assert served.bob.call("GET", f"/v2/images/{image}").status == 404
+    gone(served.ann, image)
+    assert "x-drystone-lost-visibility" not in undelete(served.ann, image).headers
+
+
 def test_only_its_project_and_admins_learn_of_a_deleted_image(served: TwoProjects) -> None:
     image = served.ann.put_image(OLD, name="disk", visibility="community")
     assert undelete(served.ann, image).code == "conflict"

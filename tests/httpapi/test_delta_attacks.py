@@ -328,3 +328,23 @@ def test_nor_does_the_frame_that_is_read_back(served: TwoProjects) -> None:
         whole = served.ann.call("GET", f"/v2/images/{image}/file", headers={"Accept": "application/zstd"})
         assert frames.compress(block) in whole.body
         assert served.ann.bytes_of(image) == block
+
+
+def test_how_much_differs_from_a_base_is_told_to_none_who_may_not_know_of_the_base(served: TwoProjects) -> None:
+    """Who names a base gives its bytes to whoever sees the image: and nothing about what it was."""
+    secret = served.root.put_image(GOOD * 3, visibility="private")
+    own = served.ann.put_image(GOOD * 3, visibility="private")
+    for user, base, attributes, told in (
+        (served.root, secret, {"owner": "stone", "parent_image_ref": secret}, None),
+        (served.root, secret, {"owner": "stone"}, None),
+        (served.ann, own, {"visibility": "community"}, None),
+        (served.ann, own, {"parent_image_ref": own}, BLOCK),
+        (served.ann, None, {}, BLOCK),
+    ):
+        begun = SentDelta.begin(user, BLOCK * 3, image=user.new_image(**attributes), block_size=BLOCK, base=base)
+        begun.send([(1, TEXT)])
+        image = begun.finish()
+        [found] = [
+            each for each in served.ann.call("GET", "/v2/lineage?visibility=all").json["lineage"] if each["id"] == image
+        ]
+        assert found["changed_size"] == told, attributes
