@@ -48,11 +48,11 @@ class SqlImages:
         """Keep a new image; Conflict when its id is taken or ever was."""
         used = select(deleted_images.c.id).where(deleted_images.c.id == image.id)
         if self._connection.execute(used).first() is not None:
-            raise Conflict(f"Image ID {image.id} was used before and is never used again; choose another, or none.")
+            raise _taken(image)
         try:
             self._connection.execute(insert(images), image_row(image))
         except IntegrityError:
-            raise Conflict(f"Image ID {image.id} already exists; choose another, or none.") from None
+            raise _taken(image) from None
         self._add_parts(image)
 
     def get(self, image_id: str) -> Image | None:
@@ -167,6 +167,11 @@ class SqlImages:
         for row in self._connection.execute(found):
             members[row.image_id].append(row.member)
         return members
+
+
+def _taken(image: Image) -> Conflict:
+    # In one sentence: whether an image that the caller may not see is still there, is not for it to know.
+    return Conflict(f"Image ID {image.id} is taken, and ids are never used again; choose another, or none.")
 
 
 def _lost(image: Image) -> Conflict:

@@ -151,8 +151,14 @@ def test_until_then_it_is_gone_for_everybody_and_its_id_stays_taken(kept: Servic
         for caller in (ANNA, ADMIN):
             page = await images.list_images(kept, caller, ImageQuery())
             assert page.images == ()
-        with pytest.raises(Conflict, match="never used again"):
-            await images.create(kept, ANNA, replace(RAW, id=image.id))
+        other = await images.create(kept, BORIS, RAW)
+        told = []
+        for taken in (image.id, other.id):
+            with pytest.raises(Conflict, match="never used again") as refused:
+                await images.create(kept, ANNA, replace(RAW, id=taken))
+            told.append(str(refused.value).replace(taken, "ID"))
+        assert told[0] == told[1], "whether it is still there is not told"
+        await images.delete(kept, BORIS, other.id)
         with pytest.raises(Invalid, match="parent_image_ref"):
             await images.create(kept, ANNA, replace(RAW, parent_image_ref=image.id))
 

@@ -70,7 +70,7 @@ def test_defaults_are_the_callers_project_a_new_id_and_shared(services: Services
 def test_an_id_is_taken_once_and_for_ever(services: Services) -> None:
     async def scene() -> None:
         await images.create(services, ANNA, replace(RAW, id=ID))
-        with pytest.raises(Conflict, match="already exists"):
+        with pytest.raises(Conflict, match="never used again"):
             await images.create(services, ANNA, replace(RAW, id=ID))
         await images.delete(services, ANNA, ID)
         with pytest.raises(Conflict, match="never used again"):
@@ -83,7 +83,7 @@ def test_ids_that_differ_in_case_alone_are_one_image(services: Services) -> None
     async def scene() -> None:
         made = await images.create(services, ANNA, replace(RAW, id=ID.upper()))
         assert made.id == ID
-        with pytest.raises(Conflict, match="already exists"):
+        with pytest.raises(Conflict, match="never used again"):
             await images.create(services, ANNA, replace(RAW, id=ID))
         assert await images.show(services, ANNA, ID.upper()) == made
         assert await names_listed(services, ANNA, ("id", ID.upper())) == ["disk"]
