@@ -97,6 +97,13 @@ def test_a_body_that_is_no_json_object_is_a_bad_request(body: bytes) -> None:
         parse_object(body)
 
 
+def test_what_is_told_of_a_number_is_no_sentence_of_the_interpreters() -> None:
+    for digits in ("9" * 5000, "-" + "9" * 1001):
+        with pytest.raises(BadRequest, match=r"not valid JSON: a number has \d+ digits\.$"):
+            parse_json(digits.encode())
+    assert parse_json(b"-12") == -12
+
+
 @given(st.binary(max_size=200))
 def test_no_bytes_at_all_break_the_reader(body: bytes) -> None:
     with suppress(BadRequest):
