@@ -72,6 +72,7 @@ class Limits:
         _check_minimum("min_ram", new.min_ram)
         for tag in new.tags - old.tags:
             check_text("tag", tag, self.tag_length)
+            check_addressable("tag", tag)
         for key, value in new.properties.items() - old.properties.items():
             check_text("property name", key, self.key_length)
             check_text(f"property {key[:40]!r}", value, self.value_length)
@@ -136,6 +137,12 @@ def check_text(what: str, text: str | None, longest: int) -> None:
         raise Invalid(f"The {what} has {len(text)} characters; {longest} are the most.")
     if not can_be_stored(text):
         raise Invalid(f"The {what} holds a NUL or half of a surrogate pair; remove it.")
+
+
+def check_addressable(what: str, text: str) -> None:
+    """Refuse what no path can end with, since clients take it for a directory, however it is escaped: Invalid."""
+    if text in {".", ".."}:
+        raise Invalid(f"The {what} {text!r} could not be named in a path; choose another.")
 
 
 def can_be_stored(text: str) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from catalog import policy
-from catalog.limits import check_text
+from catalog.limits import check_addressable, check_text
 from catalog.model.errors import Forbidden, Invalid, NotFound
 from catalog.model.image import Visibility
 from catalog.model.member import Member, MemberStatus
@@ -116,6 +116,7 @@ def _check_project(services: Services, project: str) -> None:
     if not project:
         raise Invalid("Name the project that is to be a member of the image.")
     check_text("member", project, services.limits.name_length)
+    check_addressable("member", project)
 
 
 def _status_of(text: str) -> MemberStatus:

@@ -119,7 +119,7 @@ def test_what_makes_no_member_is_refused(services: Services) -> None:
     async def scene() -> None:
         limited = replace(services, limits=Limits(members=2))
         image = await shared(limited, HEDGE)
-        for project in ("", "x" * 256, "a\0b"):
+        for project in ("", "x" * 256, "a\0b", ".", ".."):
             await refused(Invalid, members.add(limited, ANNA, image.id, project))
         await refused(Conflict, members.add(limited, ANNA, image.id, HEDGE))
         await members.add(limited, ANNA, image.id, "x" * 255)
