@@ -19,6 +19,7 @@ from catalog.limits import can_be_stored
 from catalog.model.quota import NAMES, UNLIMITED, Quota
 from catalog.quota_ports import Said
 from httpapi import setting_values as values
+from httpapi.rules_file import read_rules_file
 from httpapi.settings import SettingsRefused
 
 if TYPE_CHECKING:
@@ -61,11 +62,10 @@ def load_quotas(path: Path | None) -> Said:
     """What the file says; nothing where there is none. Raises SettingsRefused with a sentence."""
     if path is None:
         return Said()
+    text = read_rules_file("quota_file", path)
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsRefused(f"The quota_file {path} cannot be read: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        document = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise SettingsRefused(f"The quota_file {path} is not TOML: {error}.") from error
     for name in document.keys() - {"default", "projects"}:
         raise SettingsRefused(f"The quota_file {path} has [{name}]; it has [default] and a [projects.NAME] for each.")

@@ -1,4 +1,4 @@
-"""Reading a file of rules that an operator wrote: what names it, and what is said when it can't be read."""
+"""Reading a file of rules or quotas that an operator wrote: what names it, and what is said when it can't be read."""
 
 from __future__ import annotations
 

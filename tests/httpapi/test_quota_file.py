@@ -52,6 +52,8 @@ def test_the_file_of_the_page_says_what_it_says(tmp_path: Path) -> None:
         ('[projects.""]\nimages = 1\n', "no project can be called so"),
         ('[projects."a\\u0000"]\nimages = 1\n', "no project can be called so"),
         ("[default\n", "is not TOML"),
+        ("x = " + "[" * 9999, "is not TOML"),
+        ("#" * (1 << 20) + "\n", "larger than 1048576 bytes"),
     ],
 )
 def test_what_cannot_be_used_is_a_sentence(tmp_path: Path, text: str, sentence: str) -> None:
