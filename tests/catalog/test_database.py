@@ -28,7 +28,7 @@ from catalog.usecases.deleted_images import undelete
 from catalog.usecases.services import Services
 from tests.catalog.cast import ADMIN, ANNA, RAW, bytes_of, put
 from tests.kit.memory_blocks import MemoryBlocks
-from tests.kit.new_catalog import older_catalog
+from tests.kit.new_catalog import older_catalog, revisions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -335,6 +335,20 @@ def test_a_delta_upload_that_an_older_version_began_has_acknowledged_nothing_tha
     bring_up(path)
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT requests, records FROM deltas").fetchall() == [(3, 0)]
+
+
+def test_no_migration_loses_a_trigger_that_an_older_one_made(tmp_path: Path) -> None:
+    """A table that is made anew loses its own, in silence; those of `images` count what projects have."""
+    path = tmp_path / "catalog.sqlite"
+    made: dict[str, str] = {}
+    for revision in revisions():
+        older_catalog(path, revision)
+        with closing(sqlite3.connect(path)) as connection:
+            there = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"))
+        lost = made.keys() - there.keys()
+        assert not lost, f"{revision} loses {lost}: make them again at its end"
+        made |= there
+    assert {"project_usage_added", "project_usage_changed", "project_usage_removed"} <= made.keys()
 
 
 def test_an_image_that_an_older_version_deleted_is_nobodys_and_its_id_stays_taken(tmp_path: Path) -> None:

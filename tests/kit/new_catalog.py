@@ -5,14 +5,19 @@ from __future__ import annotations
 import tempfile
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
 from catalog.sql.database import SqlDatabase
 from catalog.sql.migrate import MIGRATIONS
 from catalog.sql.open import open_catalog
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def new_catalog(path: Path, *, wait_seconds: float = 10.0) -> SqlDatabase:
@@ -33,6 +38,12 @@ def older_catalog(path: Path, revision: str) -> None:
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
     engine.dispose()
+
+
+def revisions() -> Sequence[str]:
+    """The schemas that there were, and the one that is, in the order of their coming."""
+    scripts = ScriptDirectory(str(MIGRATIONS))
+    return [each.revision for each in scripts.walk_revisions()][::-1]
 
 
 @cache
