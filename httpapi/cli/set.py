@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from httpapi.wire.patches import PatchOperation
 
 VISIBILITIES: Final = ("public", "community", "shared", "private")
+MINIMUM: Final = click.IntRange(0, 2**31 - 1)
 
 # \b keeps click from wrapping the lines.
 EXAMPLES: Final = """
@@ -28,6 +29,11 @@ Examples:
 @click.command("set", epilog=EXAMPLES)
 @click.argument("image")
 @click.option("--name", metavar="NAME", help="What it is called.")
+@click.option("--min-disk", metavar="GB", type=MINIMUM, help="What a server's disk must have.")
+@click.option("--min-ram", metavar="MB", type=MINIMUM, help="What a server's memory must have.")
+@click.option("--disk-format", metavar="FORMAT", help="What its bytes are; only before they come.")
+@click.option("--container-format", metavar="FORMAT", help="What these are in; likewise.")
+@click.option("--owner", metavar="PROJECT", help="Whose it is; admins may give it away.")
 @click.option("--property", "-p", "properties", metavar="K=V", multiple=True, help="Set a property; repeatable.")
 @click.option("--remove-property", "removed", metavar="K", multiple=True, help="Remove a property; repeatable.")
 @click.option("--visibility", type=click.Choice(VISIBILITIES), help="Whom it is shown to.")
@@ -35,8 +41,8 @@ Examples:
 @click.option("--hidden/--visible", default=None, help="Whether lists leave it out.")
 @client_verb
 def set_(
-    choices: Choices, image: str, *, name: str | None, properties: tuple[str, ...], removed: tuple[str, ...],
-    visibility: str | None, protected: bool | None, hidden: bool | None,
+    choices: Choices, image: str, *, properties: tuple[str, ...], removed: tuple[str, ...], protected: bool | None,
+    hidden: bool | None, **said: str | int | None,
 ) -> None:  # fmt: skip
     """Change what is said of IMAGE: all that is asked for, or nothing.
 
@@ -47,7 +53,7 @@ def set_(
     from httpapi.client.names import find_image
     from httpapi.wire.patches import PatchOperation
 
-    given = {"name": name, "visibility": visibility, "protected": protected, "os_hidden": hidden}
+    given = {**said, "protected": protected, "os_hidden": hidden}
     operations = [PatchOperation("put", key, value) for key, value in given.items() if value is not None]
     operations += _property_changes(properties, removed)
     if not operations:

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from catalog.model.change import CHANGEABLE
+from httpapi.cli.set import set_
+
 if TYPE_CHECKING:
     from tests.httpapi.cli.conftest import Drystone
     from tests.kit.running_server import RunningServer
@@ -30,6 +33,18 @@ def test_set_changes_all_that_is_asked_for_and_prints_the_id(server: RunningServ
     code, out, _ = drystone("set", image_id[:8], "--unprotected", "--visible", "--json")
     assert (code, json.loads(out)) == (0, shown(server, image_id))
     assert shown(server, image_id)["protected"] is False
+
+
+def test_set_knows_every_attribute_that_can_be_changed(server: RunningServer, drystone: Drystone) -> None:
+    image_id = server.new_image(name="disk")
+    changes = {"min_disk": 5, "min_ram": 0, "disk_format": "iso", "container_format": "ova", "owner": "lab"}
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in changes.items()]
+    assert drystone("set", "disk", *options) == (0, f"{image_id}\n", "")
+    image = shown(server, image_id)
+    assert {name: image[name] for name in changes} == changes
+    named = {option.name for option in set_.params}
+    assert {*CHANGEABLE} - {"tags", "os_hidden"} <= named
+    assert drystone("set", image_id, "--min-disk=-1")[0] == 2
 
 
 def test_set_does_all_or_nothing_and_says_what_is_wrong(server: RunningServer, drystone: Drystone) -> None:
