@@ -38,6 +38,7 @@ def chown(chosen: Chosen, *, images: tuple[str, ...], giver: str, taker: str, dr
     It may run beside servers, be interrupted, and be run again: what was given stays given. What the project's callers
     make while it runs stays theirs, so change the identity first.
     """
+    from catalog.model.ownership import Handed
     from catalog.usecases import chown as handing
     from httpapi.cli.admin.showing import print_facts, say
     from httpapi.cli.output import print_json
@@ -50,6 +51,8 @@ def chown(chosen: Chosen, *, images: tuple[str, ...], giver: str, taker: str, dr
 
     with opened(chosen, "admin chown", exclusive=False) as (_, records):
         done = handing.hand_over(records, wanted, dry_run=dry_run, report=report)
+    if done == Handed() and not chosen.quiet:
+        say(f"project {giver!r} has nothing to give: is that its name?")
     if chosen.json:
         print_json({"from": giver, "to": taker, "dry_run": dry_run} | asdict(done))
     else:

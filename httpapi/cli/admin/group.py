@@ -8,6 +8,7 @@ import click
 
 from httpapi.cli.admin.chown import chown
 from httpapi.cli.admin.gc import gc
+from httpapi.cli.admin.host_verb import HostVerbs
 from httpapi.cli.admin.quota import quota
 from httpapi.cli.admin.rebuild_index import rebuild_index
 from httpapi.cli.admin.repair import repair
@@ -34,7 +35,7 @@ With every server and worker stopped:
 """
 
 
-@click.group(epilog=EXAMPLES)
+@click.group(cls=HostVerbs, epilog=EXAMPLES)
 def admin() -> None:
     """Look after the data: count it, verify it, mend it, give back the space of deleted images, make the index again.
 

@@ -40,6 +40,20 @@ class Chosen:
         return self.settings.catalog
 
 
+class HostVerbs(click.Group):
+    """Verbs that have their options behind them: whoever leaves the verb out is told which there are."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Click's own, but for what it says of an option that stands where a verb would."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as refused:
+            verbs = ", ".join(self.list_commands(ctx))
+            raise click.UsageError(
+                f"a verb stands before {refused.option_name}, one of {verbs}", ctx=refused.ctx
+            ) from refused
+
+
 def host_verb(function: Callable[..., int | None]) -> Callable[..., None]:
     """Adds the common options; `function` gets them as its first argument, a Chosen, and may give an exit code.
 

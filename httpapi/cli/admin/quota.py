@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from httpapi.cli.admin.host_verb import Chosen, host_verb, opened
+from httpapi.cli.admin.host_verb import Chosen, HostVerbs, host_verb, opened
 from httpapi.cli.admin.quota_options import bounds, checked, whose
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ What the words mean:
 """
 
 
-@click.group(epilog=EXAMPLES)
+@click.group(cls=HostVerbs, epilog=EXAMPLES)
 def quota() -> None:
     """Say how much a project may have: images, bytes, uploads under way and their bytes.
 

@@ -227,5 +227,8 @@ def test_chown_counts_and_gives_a_projects_images(filled: tuple[Path, list[str]]
     code, out, err = admin("chown", "--from", "project", "--to", "garden", ids[0])
     assert (code, out) == (FAILURE, "")
     assert f"Image {ids[0]} is lab's, not project's; nothing was changed." in err
+    code, out, err = admin("chown", "--from", "porject", "--to", "lab")
+    assert (code, facts(out)["images"]) == (OK, "0")
+    assert err == "drystone: project 'porject' has nothing to give: is that its name?\n"
     assert admin("chown", "--from", "lab", "--to", "lab")[0] == FAILURE
     assert admin("chown", "--from", "lab")[0] == USAGE

@@ -113,6 +113,15 @@ def test_what_makes_no_sense_is_a_sentence_and_exit_code_2(
     assert sentence in err
 
 
+def test_an_option_without_a_verb_is_told_which_verbs_there_are(data: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for group, verb in (("quota", "recount"), (None, "stats")):
+        words = ["admin", *([] if group is None else [group]), "--data", str(data)]
+        assert run(words) == USAGE
+        told = capfd.readouterr().err
+        assert "a verb stands before --data, one of" in told
+        assert verb in told
+
+
 def test_counters_that_are_wrong_are_found_by_verify_and_counted_anew(
     quota: Quota, data: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
