@@ -71,8 +71,7 @@ DEFAULTS: Final[Mapping[str, str]] = {
 }
 
 _DEFAULT_RULES: Final = join(DEFAULTS, {}, TARGETS)
-_SHOWING: Final = {Visibility.PUBLIC: "publicize_image", Visibility.COMMUNITY: "communitize_image"}
-_SHOWN_BY_ID: Final = frozenset(_SHOWING)
+_SHOWN_BY_ID: Final = frozenset({Visibility.PUBLIC, Visibility.COMMUNITY})
 
 
 def rules_with(given: Mapping[str, object], properties: Mapping[str, str] | None = None) -> Rules:
@@ -151,8 +150,8 @@ def may_undelete(caller: Caller, owner: str | None) -> bool:
 
 def may_show(caller: Caller, owner: str | None, visibility: Visibility) -> bool:
     """Whether the caller may give this visibility to an image of this owner's."""
-    rule = _SHOWING.get(visibility)
-    return rule is None or _allows_own(caller, rule, owner)
+    rule = "publicize_image" if visibility is Visibility.PUBLIC else "communitize_image"
+    return visibility not in _SHOWN_BY_ID or _allows_own(caller, rule, owner)
 
 
 def may_download(caller: Caller, image: Image) -> bool:
@@ -168,15 +167,14 @@ def may_inherit(caller: Caller, image: Image, parent: Image) -> bool:
     The project that has the image is told how much of it is not the parent's. So an admin who uploads for others, who
     may have named as its parent what they cannot read, does not make them know it.
     """
-    if not may_download(caller, parent):
-        return False
-    return (not caller.is_admin and _owns(caller, image.owner)) or reached_by(image.owner, parent)
+    own = not caller.is_admin and _owns(caller, image.owner)
+    return may_download(caller, parent) and (own or reached_by(image.owner, parent))
 
 
 def may_know_change(caller: Caller, image: Image, *, parent_told: bool, parent_visible: bool) -> bool:
     """Whether the caller, who sees the image, may know how much of it is not its parent's.
 
-    That tells of both. So whoever sees the parent may; and the project that has the image, for which it was compared.
+    It tells of both: whoever sees the parent may, and the project that has the image, for which it was compared.
     `parent_told`: the caller may know whether there is one; else this would tell.
     """
     return _is_own(caller, image.owner) or (parent_told and (image.parent is None or parent_visible))
