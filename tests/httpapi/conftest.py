@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +17,6 @@ from tests.kit.running_server import RunningServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @pytest.fixture(autouse=True)
@@ -45,3 +46,10 @@ def server(services: Services) -> Iterator[RunningServer]:
 def programs() -> Iterator[ForkedPrograms]:
     with ForkedPrograms() as running:
         yield running
+
+
+@pytest.fixture
+def data_root() -> Iterator[Path]:
+    """Where a server may have its data, also where `tmp_path` is on a disk: to make its folders there takes longest."""
+    with tempfile.TemporaryDirectory() as directory:
+        yield Path(directory, "data")

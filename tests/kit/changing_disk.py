@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BLOCK = 64 * 1024
+PIECE = 2048
 
 
 @dataclass
@@ -30,15 +31,11 @@ class ChangingDisk:
         self.write(self.size // 8, self.data(self.size // 2))
 
     def data(self, length: int) -> bytes:
-        """Random bytes of which zstd saves a part."""
-        half = self.random.randbytes(length // 2)
-        return (
-            (half + bytes(length - len(half)))[:length]
-            if length < 64
-            else b"".join(half[at : at + 32] + b"x" * 32 for at in range(0, length // 2, 32))[:length].ljust(
-                length, b"y"
-            )
-        )
+        """Random bytes of which zstd saves a part: of every two pieces one."""
+        data = bytearray(self.random.randbytes(length))
+        for at in range(PIECE, length, 2 * PIECE):
+            data[at : at + PIECE] = b"x" * len(data[at : at + PIECE])
+        return bytes(data)
 
     def write(self, offset: int, data: bytes) -> None:
         self.held[offset : offset + len(data)] = data

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, NoReturn, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 ROOT = Path(__file__).parents[2]
 _MESSAGE: Final = 1 << 17
@@ -85,17 +85,34 @@ class ForkedPrograms:
         arguments: Sequence[str],
         environment: Mapping[str, str] | None = None,
         *,
+        given: bytes = b"",
         stdout: IO[bytes] | None = None,
     ) -> ForkedProcess:
-        """`drystone ARGUMENTS` in this environment, else in ours; its standard input is empty."""
+        """`drystone ARGUMENTS` in this environment, else in ours, with what is given on its standard input."""
         wanted = {"arguments": list(arguments), "environment": dict(environment or os.environ)}
         out, err = None if stdout else tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - read later
         heard, status = os.pipe()
-        with Path(os.devnull).open("rb") as nothing, os.fdopen(status, "wb") as told:
-            streams = [nothing, stdout or out, err, told]
+        with _input(given) as stdin, os.fdopen(status, "wb") as told:
+            streams = [stdin, stdout or out, err, told]
             sent = json.dumps(wanted).encode()
             socket.send_fds(self._control, [sent], [stream.fileno() for stream in streams if stream])
         return ForkedProcess(os.fdopen(heard, "rb", buffering=0), out, err)
+
+
+@contextlib.contextmanager
+def _input(given: bytes) -> Iterator[IO[bytes]]:
+    """A pipe with these bytes, however many: a file would tell its size."""
+    heard, told = os.pipe()
+    writer = threading.Thread(target=_give, args=(os.fdopen(told, "wb"), given))
+    writer.start()
+    with os.fdopen(heard, "rb") as stdin:
+        yield stdin
+
+
+def _give(pipe: IO[bytes], given: bytes) -> None:
+    # Nobody has to read all of it.
+    with contextlib.suppress(BrokenPipeError), pipe:
+        pipe.write(given)
 
 
 def _all_of(file: IO[bytes]) -> bytes:

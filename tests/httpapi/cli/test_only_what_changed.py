@@ -30,12 +30,13 @@ MIB = 1 << 20
 class Session:
     """A server on a data directory behind a proxy, and a disk that is pushed to it."""
 
-    def __init__(self, tmp_path: Path, programs: ForkedPrograms) -> None:
+    def __init__(self, tmp_path: Path, data: Path, programs: ForkedPrograms) -> None:
         self.tmp_path = tmp_path
+        self.data = data
         self.programs = programs
         self.path = os.environ["PATH"]
         self.disk = ChangingDisk(tmp_path / "disk.raw", 8 * MIB + 1234, random.Random(4))
-        self.server = ServeProcess(tmp_path / "data", programs)
+        self.server = ServeProcess(data, programs)
         self.server.__enter__()
         self.wire = CountingProxy(self.server.port)
         self.wire.__enter__()
@@ -78,14 +79,14 @@ class Session:
         """kill -9 of the server, and a new one on the same data."""
         self.server.__exit__(None, None, None)
         self.wire.cut()
-        self.server = ServeProcess(self.tmp_path / "data", self.programs)
+        self.server = ServeProcess(self.data, self.programs)
         self.server.__enter__()
         self.wire.target = self.server.port
 
 
 @pytest.fixture
-def session(tmp_path: Path, programs: ForkedPrograms) -> Iterator[Session]:
-    session = Session(tmp_path, programs)
+def session(tmp_path: Path, data_root: Path, programs: ForkedPrograms) -> Iterator[Session]:
+    session = Session(tmp_path, data_root, programs)
     yield session
     session.close()
 

@@ -21,8 +21,8 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8")
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[RunningServer]:
-    with image_service(tmp_path / "data", block_size=65536) as service, RunningServer(service.services) as running:
+def server(data_root: Path) -> Iterator[RunningServer]:
+    with image_service(data_root, block_size=65536) as service, RunningServer(service.services) as running:
         yield running
 
 

@@ -37,8 +37,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[RunningServer]:
-    with image_service(tmp_path / "data", block_size=BLOCK) as service, RunningServer(service.services) as running:
+def server(data_root: Path) -> Iterator[RunningServer]:
+    with image_service(data_root, block_size=BLOCK) as service, RunningServer(service.services) as running:
         yield running
 
 

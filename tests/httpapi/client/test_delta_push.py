@@ -41,8 +41,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[RunningServer]:
-    with image_service(tmp_path / "data", block_size=BLOCK) as service, RunningServer(service.services) as running:
+def server(data_root: Path) -> Iterator[RunningServer]:
+    with image_service(data_root, block_size=BLOCK) as service, RunningServer(service.services) as running:
         yield running
 
 
@@ -459,7 +459,7 @@ def test_an_upload_that_expired_is_begun_anew(
 
 
 def test_an_upload_whose_journal_is_damaged_is_begun_anew(
-    pusher: Pusher, disk: ChangingDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pusher: Pusher, disk: ChangingDisk, data_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parent = pusher.whole()
     disk.write(2 * MIB, os.urandom(MIB))
@@ -467,7 +467,7 @@ def test_an_upload_whose_journal_is_damaged_is_begun_anew(
         broken.setattr("httpapi.client.delta_api.DeltaApi.commit", refuse)
         pusher.push(parent)
     (begun,) = pusher.begun()
-    [path] = (tmp_path / "data" / "journals").iterdir()
+    [path] = (data_root / "journals").iterdir()
     flip(path, (HEADER_SIZE + RECORD_SIZE // 2) * 8)
     upload = pusher.server.call("GET", f"/v2/images/{begun}/deltas").json["deltas"][0]["id"]
     refused = pusher.server.call("POST", f"/v2/images/{begun}/deltas/{upload}/commit")
