@@ -14,6 +14,7 @@ from sqlalchemy import URL, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 from catalog.blocking import StepThreads
+from catalog.sql.dialect import DRIVER, STATEMENTS
 from catalog.sql.shared_commits import SharedCommits, refusal
 from catalog.sql.unit_of_work import SqlUnitOfWork
 
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _READERS: Final = 3
-STATEMENTS: Final = 100
-"""Statements whose text is kept: every combination of a list's filters has one of its own, of up to 45 KB."""
 
 
 class SqlDatabase:
@@ -72,11 +71,11 @@ def run_step(engine: Engine, step: Callable[[UnitOfWork], T]) -> T:
 def engine_for(path: Path, *, wait_seconds: float, begin: str, threads: int) -> Engine:
     """An engine with a connection for each thread, every transaction of which starts with `begin`."""
     engine = create_engine(
-        URL.create("sqlite", database=str(path)),
+        URL.create(DRIVER, database=str(path)),
         connect_args={"timeout": wait_seconds},
         pool_size=threads,
         max_overflow=0,
-        query_cache_size=STATEMENTS,
+        execution_options={"compiled_cache": STATEMENTS},
     )
 
     @event.listens_for(engine, "connect")

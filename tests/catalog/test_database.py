@@ -12,13 +12,14 @@ from uuid import UUID
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, event, literal_column, select
+from sqlalchemy import create_engine, event, literal, literal_column, select
 
 from blockstore.errors import DataRefused
 from catalog.model.errors import CatalogFull, CatalogUnavailable, Conflict, NotFound, TooLate
 from catalog.model.image import Status
 from catalog.model.query import ImageQuery
-from catalog.sql.database import STATEMENTS, engine_for
+from catalog.sql.database import engine_for
+from catalog.sql.dialect import MOST, STATEMENTS
 from catalog.sql.migrate import newest
 from catalog.sql.open import SCHEMA, bring_up, open_catalog
 from catalog.sql.records import open_records
@@ -33,6 +34,8 @@ from tests.kit.new_catalog import older_catalog, revisions
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
+
+    from sqlalchemy import Engine
 
     from catalog.model.image import Image
     from catalog.model.new_image import NewImage
@@ -437,10 +440,25 @@ def test_a_damaged_catalog_is_unavailable_and_says_so(tmp_path: Path) -> None:
     asyncio.run(scene())
 
 
+def engine(path: Path) -> Engine:
+    return engine_for(path, wait_seconds=1, begin="BEGIN", threads=1)
+
+
 def test_statements_of_which_there_are_ever_more_are_not_all_kept(tmp_path: Path) -> None:
-    engine = engine_for(tmp_path / "catalog.sqlite", wait_seconds=1, begin="BEGIN", threads=1)
-    with engine.begin() as connection:
-        for number in range(STATEMENTS * 3):
+    one = engine(tmp_path / "catalog.sqlite")
+    with one.begin() as connection:
+        for number in range(MOST * 3):
             connection.execute(select(literal_column(str(number))))
-    assert STATEMENTS <= len(engine._compiled_cache or ()) <= 2 * STATEMENTS
-    engine.dispose()
+    assert MOST <= len(STATEMENTS) <= 2 * MOST
+    one.dispose()
+
+
+def test_what_a_statement_says_is_worked_out_once_for_every_engine(tmp_path: Path) -> None:
+    engines = [engine(tmp_path / name) for name in ("one.sqlite", "other.sqlite", "one.sqlite")]
+    STATEMENTS.clear()
+    for each in engines:
+        with each.begin() as connection:
+            for number in (7, 8):
+                assert connection.execute(select(literal(number))).scalar_one() == number
+        assert len(STATEMENTS) == 1
+        each.dispose()
