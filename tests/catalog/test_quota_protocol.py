@@ -91,6 +91,8 @@ class World:
     def __init__(self, databases: Sequence[SqlDatabase], seed: int) -> None:
         self.random = random.Random(seed)
         self.names = itertools.count()
+        # Ids are another each time: the order in which images were made is not, so that a seed tells what is met.
+        self.made: dict[str, int] = {}
         self.databases = databases
         self.processes = [self._started(number) for number in range(len(databases))]
         self.coming: list[Coming] = []
@@ -142,7 +144,8 @@ class World:
         project = self.random.choice(PROJECTS)
         full = self.last.get(project, NOTHING).images >= (QUOTA.images or 0)
         with contextlib.suppress(QuotaExceeded):
-            await images.create(self.services, ADMIN, replace(RAW, owner=project))
+            made = await images.create(self.services, ADMIN, replace(RAW, owner=project))
+            self.made[made.id] = len(self.made)
             assert not full
 
     async def begin(self) -> None:
@@ -195,7 +198,8 @@ class World:
 
     async def bring_back(self) -> None:
         def step(uow: UnitOfWork) -> list[str]:
-            return sorted({each.id for each in uow.inventory.images() if each.status == "deleted"})
+            deleted = {each.id for each in uow.inventory.images() if each.status == "deleted"}
+            return sorted(deleted, key=self.made.__getitem__)
 
         if kept := await self.services.database.read(step):
             with contextlib.suppress(QuotaExceeded):
@@ -224,7 +228,8 @@ class World:
 
     async def there(self) -> Mapping[str, Status]:
         def step(uow: UnitOfWork) -> Mapping[str, Status]:
-            return {each.id: Status(each.status) for each in uow.inventory.images() if each.status != "deleted"}
+            there = {each.id: Status(each.status) for each in uow.inventory.images() if each.status != "deleted"}
+            return dict(sorted(there.items(), key=lambda each: self.made[each[0]]))
 
         return await self.services.database.read(step)
 
