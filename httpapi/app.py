@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from httpapi.identity.contract import Distant
 from httpapi.middlewares import IDENTITY, IN_FLIGHT, InFlight, admit, answer_errors, observe, show_errors, stamp
 from httpapi.proxies import WAY_IN, WayIn
 from httpapi.routes import add_routes, tables
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from catalog.usecases.services import Services
     from httpapi.handlers.probes import ProbeHandlers
     from httpapi.identity.contract import Identity
@@ -30,5 +33,14 @@ def build_app(
     app[IDENTITY] = identity
     app[WAY_IN] = way_in or WayIn()
     app.on_response_prepare.append(stamp)
+    if isinstance(identity, Distant):
+        app.on_cleanup.append(_leaving(identity))
     add_routes(app, tables(services, body_timeout=body_timeout, probes=probes), identity, services.rules)
     return app
+
+
+def _leaving(identity: Distant) -> Callable[[web.Application], Awaitable[None]]:
+    async def leave(_: web.Application) -> None:
+        await identity.close()
+
+    return leave

@@ -27,10 +27,12 @@ from httpapi.collecting import collecting
 from httpapi.handlers.probes import ProbeHandlers
 from httpapi.health import Health, Watched
 from httpapi.identity.basic import BasicIdentity
+from httpapi.identity.contract import Distant
 from httpapi.identity.htpasswd import UserFileRefused
 from httpapi.identity.none import NoIdentity
 from httpapi.identity.users import UserFiles
 from httpapi.job_worker import work, working
+from httpapi.keystone_settings import keystone_of
 from httpapi.lifecycle import serve
 from httpapi.listening import Listening
 from httpapi.metrics.place import ALONE
@@ -104,9 +106,11 @@ def _prepare(settings: Settings, *, name: str = "") -> None:
 
 
 def identity_of(settings: Settings) -> Identity:
-    """Who says who is calling. Raises SettingsRefused when the files of users cannot be used."""
+    """Who says who is calling. Raises SettingsRefused when what that needs is missing or cannot be used."""
     if settings.identity == "basic":
         return _basic(settings)
+    if settings.identity == "keystone":
+        return keystone_of(settings)
     return NoIdentity(Caller(settings.identity_user, settings.identity_project, settings.identity_roles))
 
 
@@ -191,7 +195,8 @@ async def _serve(
     way_in = WayIn(settings.public_url, settings.trusted_proxies)
     place = ALONE if link is None else link.place
     watched = Watched(settings.data, store.index_wait, store.index_holders)
-    probes = ProbeHandlers(Health(services, watched), Scrape(services, place, settings.data), settings.metrics)
+    health = Health(services, watched, identity if isinstance(identity, Distant) else None)
+    probes = ProbeHandlers(health, Scrape(services, place, settings.data), settings.metrics)
     app = build_app(services, identity, body_timeout=settings.body_timeout, way_in=way_in, probes=probes)
     listening = Listening(
         settings.listen,

@@ -25,7 +25,7 @@ CALLER = web.RequestKey("caller", Caller)
 
 def arrival_of(request: web.Request) -> Arrival:
     """What an identity may know of a request."""
-    return Arrival(request.method, request.headers, client_of(request), base_url(request))
+    return Arrival(request.method, request.rel_url.raw_path, request.headers, client_of(request), base_url(request))
 
 
 def with_caller(identity: Identity, rules: Rules | None, handler: Handler) -> Handler:

@@ -17,6 +17,7 @@ from blockstore.errors import BlockstoreError
 from catalog.model.quota import NAMES
 from catalog.property_protection import Protection
 from httpapi import tls
+from httpapi.keystone_settings import odd_keystone
 from httpapi.lifecycle import check_listen
 from httpapi.policy_file import policy_of
 from httpapi.protection_file import describe, protection_of
@@ -92,8 +93,7 @@ def check(settings: Settings, identity_of: Callable[[Settings], Identity]) -> Ch
         "metrics": {"admin": "for administrators", "open": "for everybody", "off": "off"}[settings.metrics],
         "log": f"{settings.log_level} and worse, as {settings.log_format}, on standard error",
     }
-    for warning in _odd_addresses(settings):
-        notes.warnings.append(warning)
+    notes.warnings += [*_odd_addresses(settings), *odd_keystone(settings)]
     return Checked(identity, tuple(notes.problems), tuple(notes.warnings), plan)
 
 

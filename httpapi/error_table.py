@@ -55,6 +55,8 @@ STATUS_OF: dict[type[Exception], HTTPStatus] = {
     wire.Unauthenticated: HTTPStatus.UNAUTHORIZED,
     wire.HostRefused: HTTPStatus.FORBIDDEN,
     wire.ProjectRefused: HTTPStatus.FORBIDDEN,
+    wire.NoProject: HTTPStatus.FORBIDDEN,
+    wire.AccessRulesRefuse: HTTPStatus.FORBIDDEN,
     wire.HeaderTimeout: HTTPStatus.REQUEST_TIMEOUT,
     wire.BodyTimeout: HTTPStatus.REQUEST_TIMEOUT,
     wire.PreconditionFailed: HTTPStatus.PRECONDITION_FAILED,
@@ -64,6 +66,7 @@ STATUS_OF: dict[type[Exception], HTTPStatus] = {
     wire.ExpectationFailed: HTTPStatus.EXPECTATION_FAILED,
     wire.TooManyLogins: HTTPStatus.TOO_MANY_REQUESTS,
     wire.IdentityBusy: HTTPStatus.SERVICE_UNAVAILABLE,
+    wire.IdentityUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     wire.UnknownMethod: HTTPStatus.NOT_IMPLEMENTED,
     wire.UnknownCoding: HTTPStatus.NOT_IMPLEMENTED,
 }

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from blockstore.index.lock_owner import Process
     from catalog.usecases.services import Services
+    from httpapi.identity.contract import Distant
 
 _log = logging.getLogger("drystone.health")
 PATIENCE: Final = 2.0
@@ -90,8 +91,10 @@ class _Probe:
 class Health:
     """The checks of one process; `check` belongs to its loop's thread."""
 
-    def __init__(self, services: Services, watched: Watched | None = None) -> None:
+    def __init__(self, services: Services, watched: Watched | None = None, identity: Distant | None = None) -> None:
         self._watched = watched
+        self._identity = identity
+        self._asking = _Probe(self._ask_identity)
         self._reading = _Probe(lambda: services.database.read(lambda uow: uow.images.get(_NOBODY)))
         # Begins a transaction, which takes the write lock, and writes nothing: no sync follows.
         self._writing = _Probe(lambda: services.database.write(lambda _: None))
@@ -105,7 +108,9 @@ class Health:
         """How things are, at most a second ago; `stopping` is always of now."""
         async with self._looking:
             if monotonic() - self._looked_at >= FRESH:
-                self._last = await asyncio.gather(self._catalog(), self._catalog_lock(), self._index(), self._space())
+                self._last = await asyncio.gather(
+                    self._catalog(), self._catalog_lock(), self._index(), self._space(), *self._callers()
+                )
                 self._looked_at = monotonic()
         serving = _failed("serving", "The server is stopping.") if stopping else Check("serving")
         return Report((serving, *self._last))
@@ -144,6 +149,20 @@ class Health:
         if outcome is None and self._nearly_full:
             return Check("disk", State.DEGRADED, "The data directory's disk is nearly full: make space.")
         return _explained("disk", "The data directory's disk cannot be looked at", outcome)
+
+    def _callers(self) -> Sequence[Awaitable[Check]]:
+        return () if self._identity is None else (self._known(),)
+
+    async def _known(self) -> Check:
+        """Degraded, not failed: callers who are remembered go on, and elsewhere it would be no better."""
+        if await self._asking.outcome() is None:
+            return Check("identity")
+        return Check("identity", State.DEGRADED, "Who calls cannot be asked; the log says why.")
+
+    async def _ask_identity(self) -> None:
+        """Costs nothing while all is well: then requests have asked."""
+        if self._identity is not None and self._identity.trouble:
+            await self._identity.check()
 
     async def _look_at_disk(self) -> None:
         assert self._watched is not None

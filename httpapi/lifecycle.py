@@ -41,7 +41,7 @@ def check_listen(listen: Listen, identity: Identity, *, tls: bool = False, insec
         return
     if identity.takes_passwords and not (tls or insecure):
         raise SettingsRefused(
-            f"Listening on {listen} without TLS would send every password in the clear over the network: set "
+            f"Listening on {listen} without TLS would send every password or token in the clear over the network: set "
             "tls_certificate and tls_key, or listen on 127.0.0.1 behind a proxy that speaks TLS; "
             "--insecure (the setting insecure) allows it all the same."
         )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -40,6 +40,25 @@ def text(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"expected a text that is not empty, not {value!r}.")
     return value.strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A text that is shown nowhere, except by `revealed` to what needs it."""
+
+    revealed: str = field(repr=False)
+
+    def __str__(self) -> str:
+        return "set, and not shown"
+
+
+def secret(value: object) -> Secret:
+    """A text that is not empty, every blank its own."""
+    if isinstance(value, Secret):
+        return value
+    if not isinstance(value, str) or not value:
+        raise ValueError("expected a text that is not empty.")
+    return Secret(value)
 
 
 def path(value: object) -> Path:

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from catalog.model.deleted import KEEP_DELETED
-from httpapi import setting_values as values
 from httpapi.metrics.place import DIRECTORY_VARIABLE
+from httpapi.setting_readers import READERS
 from httpapi.setting_values import Listen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from httpapi.setting_values import Network
+    from httpapi.setting_values import Network, Secret
 
 DEFAULT_LISTEN = Listen("127.0.0.1", 9292)
 PREFIX = "DRYSTONE_"
@@ -76,6 +76,19 @@ class Settings:
     identity_roles: frozenset[str] = frozenset({"admin", "member", "reader"})
     identity_file: Path | None = None
     identity_accounts: Path | None = None
+    keystone_auth_url: str | None = None
+    keystone_public_url: str | None = None
+    keystone_username: str = "drystone"
+    keystone_password: Secret | None = None
+    keystone_password_file: Path | None = None
+    keystone_user_domain: str = "Default"
+    keystone_project: str = "service"
+    keystone_project_domain: str = "Default"
+    keystone_service_roles: frozenset[str] = frozenset({"service"})
+    keystone_cache_time: float = 300.0
+    keystone_timeout: float = 10.0
+    keystone_ca_file: Path | None = None
+    keystone_insecure: bool = False
     policy_file: Path | None = None
     hashes: str = "inline"
     formats: str = "enforce"
@@ -227,14 +240,14 @@ def _known_ones(
 ) -> Iterator[tuple[str, object, str]]:
     """Of key, shown name, value and source those whose key is a setting; a sentence for each other one."""
     for key, shown, value, source in found:
-        if key in _READERS:
+        if key in READERS:
             yield key, value, source
         else:
             problems.append(_no_setting(key, shown, source))
 
 
 def _no_setting(key: str, shown: str, source: str) -> str:
-    near = difflib.get_close_matches(key, _READERS, n=1)
+    near = difflib.get_close_matches(key, READERS, n=1)
     upper = shown.startswith(PREFIX)
     hint = f"did you mean {PREFIX + near[0].upper() if upper else near[0]}?" if near else "see httpapi/README.md."
     return f"{shown} in {'the environment' if upper else source} is no setting: {hint}"
@@ -242,51 +255,9 @@ def _no_setting(key: str, shown: str, source: str) -> str:
 
 def _read(key: str, value: object, source: str) -> object:
     try:
-        return _READERS[key](value)
+        return READERS[key](value)
     except ValueError as error:
         raise SettingsRefused(f"{key} in {source}: {error}") from None
 
 
-_READERS: dict[str, Callable[[object], object]] = {
-    "data": values.path,
-    "listen": values.listen,
-    "workers": values.count(1, 64),
-    "public_url": values.url,
-    "trusted_proxies": values.networks,
-    "tls_certificate": values.path,
-    "tls_key": values.path,
-    "insecure": values.switch,
-    "block_size": values.block_size,
-    "slab_budget": values.size_of_at_least(16 << 20),
-    "generation_bytes": values.size_of_at_least(1 << 20),
-    "generation_seconds": values.seconds,
-    "image_size_cap": values.size_of_at_least(1),
-    "identity": values.one_of("none", "basic"),
-    "identity_user": values.text,
-    "identity_project": values.text,
-    "identity_roles": values.roles,
-    "identity_file": values.path,
-    "identity_accounts": values.path,
-    "policy_file": values.path,
-    "hashes": values.one_of("inline", "background"),
-    "formats": values.one_of("enforce", "warn", "off"),
-    "delta_expiry": values.seconds,
-    "gc_keep_deleted": values.duration,
-    "project_uploads": values.count(1, 1_000_000),
-    "project_journals": values.size_of_at_least(1 << 20),
-    "quota_file": values.path,
-    "gc_every": values.duration,
-    "gc_rate": values.size_of_at_least(1 << 20),
-    "jobs": values.count(0, 64),
-    "scrub_every": values.duration,
-    "scrub_rate": values.size_of_at_least(1),
-    "property_protection_file": values.path,
-    "property_protection_rule_format": values.one_of("roles", "policies"),
-    "metrics": values.one_of("admin", "open", "off"),
-    "log_level": values.one_of("debug", "info", "warning", "error"),
-    "log_format": values.one_of("text", "json"),
-    "shutdown_grace": values.seconds,
-    "header_timeout": values.seconds,
-    "body_timeout": values.seconds,
-}
 SETTING_NAMES = tuple(each.name for each in fields(Settings))

@@ -20,6 +20,7 @@ Examples:
   drystone config check
   drystone config check --config /etc/drystone.toml
   drystone config check --config /etc/drystone.toml --json | jq .problems
+  drystone config check --config /etc/drystone.toml --reach
   drystone config systemd --config /etc/drystone.toml --data /var/lib/drystone
 """
 
@@ -34,13 +35,15 @@ def config() -> None:
 
 @config.command(short_help="Say what would run where, and what is wrong.")
 @setting_flags
+@click.option("--reach", is_flag=True, help="Also log in to Keystone, as the server would.")
 @click.option("--json", "as_json", is_flag=True, help="Results as JSON on standard output.")
 @click.pass_context
-def check(context: click.Context, /, config: Path | None, *, as_json: bool, **flags: object) -> None:
+def check(context: click.Context, /, config: Path | None, *, reach: bool, as_json: bool, **flags: object) -> None:
     """Say what `drystone serve` would run where, and what is wrong.
 
     Prints every setting with its value and where that came from (default, the file, a variable, a flag), then what
-    would run where. Nothing is opened, made or listened on, so it can be run beside a server.
+    would run where. Nothing is opened, made or listened on, so it can be run beside a server. With --reach it also
+    asks the service that identity keystone needs.
 
     Problems, with which the server would not start, and warnings are sentences on standard error. The exit code is 1
     if there are problems.
@@ -51,7 +54,7 @@ def check(context: click.Context, /, config: Path | None, *, as_json: bool, **fl
 
     loaded = load_all(config=config, flags=flags)
     checked = look_at(loaded.settings, identity_of)
-    problems = (*loaded.problems, *checked.problems)
+    problems = (*loaded.problems, *checked.problems, *(_unreachable(checked) if reach else ()))
     if as_json or (context.find_root().obj or {}).get("as_json"):
         _print_json(loaded, checked, problems)
     else:
@@ -80,6 +83,28 @@ def systemd(config: Path | None, **flags: object) -> None:
     if loaded.sources["data"] == "default":
         settings = replace(settings, data=USUAL_DATA)
     click.echo(unit_for(settings, config=config, flags=flags), nl=False)
+
+
+def _unreachable(checked: Checked) -> tuple[str, ...]:
+    """Why the identity cannot do its work from here, a sentence, if it asks another service."""
+    import asyncio
+    from contextlib import suppress
+
+    from httpapi.identity.contract import Distant
+    from httpapi.wire.errors import IdentityUnavailable
+
+    identity: object = checked.identity
+    if not isinstance(identity, Distant):
+        return ()
+
+    async def ask(asked: Distant) -> str:
+        with suppress(IdentityUnavailable):
+            await asked.check()
+        await asked.close()
+        return asked.trouble
+
+    trouble = asyncio.run(ask(identity))
+    return (trouble,) if trouble else ()
 
 
 def _print_json(loaded: Loaded, checked: Checked, problems: tuple[str, ...]) -> None:

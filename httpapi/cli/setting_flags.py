@@ -31,7 +31,10 @@ _FLAGS: Final[dict[str, dict[str, Any]]] = {
     "--public-url": {"metavar": "URL", "help": "The address that clients use, where a proxy stands before this."},
     "--tls-certificate": {"type": click.Path(path_type=Path), "help": "A PEM file with the certificate's chain."},
     "--tls-key": {"type": click.Path(path_type=Path), "help": "The PEM file of its private key."},
-    "--identity": {"type": click.Choice(["none", "basic"]), "help": "Who says who is calling.  [default: none]"},
+    "--identity": {
+        "type": click.Choice(["none", "basic", "keystone"]),
+        "help": "Who says who is calling.  [default: none]",
+    },
     "--identity-file": {
         "type": click.Path(path_type=Path),
         "help": "With identity basic: the file of users, which `drystone user add` makes.",
@@ -39,7 +42,7 @@ _FLAGS: Final[dict[str, dict[str, Any]]] = {
     "--insecure": {
         "is_flag": True,
         "default": None,
-        "help": "Let passwords cross the network in the clear: identity basic beyond loopback without TLS.",
+        "help": "Let passwords and tokens cross the network in the clear: no TLS beyond loopback.",
     },
     "--log-level": {
         "type": click.Choice(["debug", "info", "warning", "error"]),

@@ -1,4 +1,4 @@
-"""What the server asks about a caller, whatever answers: none and a file of users here, Keystone later.
+"""What the server asks about a caller, whatever answers: nobody, a file of users, or Keystone.
 
 A request that may come in at all (`admit`) and needs a caller (`identify`) is turned into one, or into a 401 that says
 in `WWW-Authenticate` what would be taken. An identity sees the value `Arrival` and nothing else of a request: neither
@@ -8,7 +8,7 @@ its body, which is read only for a known caller, nor the library that parsed it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,10 +22,11 @@ class Arrival:
 
     `headers` are looked up without regard to case. `peer` is the client's address without a port, the one that
     trusted proxies told where they stand in between, and never a header that anybody may write; `-` if unknown.
-    `base_url` is what the client called: scheme, host, perhaps a path.
+    `base_url` is what the client called: scheme, host, perhaps a path. `target` is the path as it was sent.
     """
 
     method: str
+    target: str
     headers: Mapping[str, str]
     peer: str
     base_url: str
@@ -64,4 +65,22 @@ class Identity(Protocol):
         Raises Unauthenticated (401) when nobody stands behind it, TooManyLogins (429) when it was tried too often,
         another WireError when it cannot be decided now. Nothing that it raises or logs holds a secret.
         """
+        ...
+
+
+@runtime_checkable
+class Distant(Protocol):
+    """What an identity has besides when it asks another service, which can fail while this one is well."""
+
+    @property
+    def trouble(self) -> str:
+        """Why that service could not be asked the last time, for the log and the operator; empty when it could."""
+        ...
+
+    async def check(self) -> None:
+        """Ask it something; raises IdentityUnavailable, and `trouble` then says why."""
+        ...
+
+    async def close(self) -> None:
+        """Leave it, when the server ends."""
         ...

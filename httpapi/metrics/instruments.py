@@ -48,6 +48,12 @@ STORED_BYTES: Final = Counter(
 QUOTA_REFUSALS: Final = Counter(
     "drystone_quota_refusals", "Requests refused because of a quota of their project.", ("quota",), registry=REGISTRY
 )
+TOKEN_VALIDATIONS: Final = Counter(
+    "drystone_token_validations",
+    "Tokens that were to be checked, by how that was answered.",
+    ("result",),
+    registry=REGISTRY,
+)
 
 SLAB_BUDGET: Final = Gauge(
     "drystone_slab_budget_bytes",

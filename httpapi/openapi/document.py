@@ -39,7 +39,8 @@ EVERYWHERE: Final = (
 """Errors that any request may meet."""
 
 IDENTIFIED: Final = (
-    "unauthenticated", "project-refused", "too-many-logins", "identity-busy", "catalog-unavailable",
+    "unauthenticated", "project-refused", "no-project", "access-rules-refuse", "too-many-logins", "identity-busy",
+    "identity-unavailable", "catalog-unavailable",
 )  # fmt: skip
 """Errors of routes that need to know the caller."""
 

@@ -7,6 +7,8 @@ WireError
 ├── Unauthenticated       401  nobody is known to stand behind the request
 ├── HostRefused           403  a Host name or an Origin that this identity does not serve
 ├── ProjectRefused        403  the caller has no part in the project that the request names
+├── NoProject             403  the caller's token is of no project
+├── AccessRulesRefuse     403  the caller's credential is not for such requests
 ├── HeaderTimeout         408  the line and headers did not all come in time
 ├── BodyTimeout           408  the body stopped arriving
 ├── PreconditionFailed    412  If-Match names other bytes
@@ -15,7 +17,8 @@ WireError
 ├── RangeUnsatisfiable    416  no byte of the image lies in the range
 ├── ExpectationFailed     417  an Expect that this service does not know
 ├── TooManyLogins         429  too many failed logins by this user or from this address
-├── IdentityBusy          503  more passwords wait to be checked than is good
+├── IdentityBusy          503  more passwords or tokens wait to be checked than is good
+├── IdentityUnavailable   503  the service that knows the callers does not answer as it should
 ├── UnknownMethod         501  a method that HTTP does not define
 └── UnknownCoding         501  a transfer coding other than chunked
 """
@@ -72,15 +75,33 @@ class TooManyLogins(WireError):
 
 
 class IdentityBusy(WireError):
-    """More passwords wait to be checked than is good; the same request may work in a moment."""
+    """More passwords or tokens wait to be checked than is good; the same request may work in a moment."""
 
     code = "identity-busy"
+
+
+class IdentityUnavailable(WireError):
+    """The service that knows the callers cannot be asked, or its answer decides nothing; so nobody new is let in."""
+
+    code = "identity-unavailable"
 
 
 class ProjectRefused(WireError):
     """The request names a project in which its caller has no roles."""
 
     code = "project-refused"
+
+
+class NoProject(WireError):
+    """The caller's token is of a domain, of the system or of nothing, and images belong to projects."""
+
+    code = "no-project"
+
+
+class AccessRulesRefuse(WireError):
+    """The caller's token comes from an application credential whose access rules do not cover the request."""
+
+    code = "access-rules-refuse"
 
 
 class HostRefused(WireError):

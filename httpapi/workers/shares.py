@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from httpapi.setting_values import Secret
 from httpapi.settings import load
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ def _to_json(value: object) -> object:
     if isinstance(value, Path):
         # Told apart from other texts: a path's blanks are its own, and its bytes need not be UTF-8.
         return {_PATH: str(value)}
+    if isinstance(value, Secret):
+        # Through a socket that only the two processes have.
+        return value.revealed
     if isinstance(value, (tuple, frozenset)):
         return sorted(str(each) for each in value)
     return value if isinstance(value, (bool, int, float, str)) else str(value)

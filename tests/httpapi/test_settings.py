@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from httpapi.setting_readers import READERS
 from httpapi.setting_values import Listen, duration
-from httpapi.settings import _READERS, SETTING_NAMES, Settings, SettingsRefused, load
+from httpapi.settings import SETTING_NAMES, Settings, SettingsRefused, load
 
 
 def refusal(**sources: object) -> str:
@@ -28,7 +29,7 @@ def test_without_any_source_the_defaults_hold() -> None:
 
 
 def test_every_setting_has_a_reader_and_no_reader_is_left_over() -> None:
-    assert set(_READERS) == set(SETTING_NAMES)
+    assert set(READERS) == set(SETTING_NAMES)
 
 
 def test_flags_go_before_the_environment_and_it_before_the_file(tmp_path: Path) -> None:
@@ -77,7 +78,9 @@ def test_an_unknown_key_is_refused_with_the_one_it_looks_like(tmp_path: Path) ->
         ("listen", "127.0.0.1:²"),
         ("listen", "::1:9292"),
         ("listen", ":9292"),
-        ("identity", "keystone"),
+        ("identity", "ldap"),
+        ("keystone_auth_url", "keys.example.org"),
+        ("keystone_password", ""),
         ("log_level", "loud"),
         ("data", " "),
     ],

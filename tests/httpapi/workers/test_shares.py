@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from httpapi.setting_values import Listen
+from httpapi.setting_values import Listen, Secret
 from httpapi.settings import Settings
 from httpapi.workers.shares import LEAST_SLABS, from_document, share_of, to_document
 
@@ -34,6 +34,19 @@ UNUSUAL = Settings(
     identity_roles=frozenset(),
     identity_file=Path("users"),
     identity_accounts=Path("accounts.toml"),
+    keystone_auth_url="https://keys.example.org/v3",
+    keystone_public_url="https://public.example.org/v3",
+    keystone_username="ours",
+    keystone_password=Secret(" a secret\n"),
+    keystone_password_file=Path("password"),
+    keystone_user_domain="users",
+    keystone_project="services",
+    keystone_project_domain="projects",
+    keystone_service_roles=frozenset({"nova", "cinder"}),
+    keystone_cache_time=0.0,
+    keystone_timeout=1.5,
+    keystone_ca_file=Path("ca.pem"),
+    keystone_insecure=True,
     hashes="background",
     delta_expiry=3.5,
     gc_keep_deleted=7.5,
