@@ -7,7 +7,9 @@ import json
 import signal
 import socket
 import subprocess
+import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -131,6 +133,11 @@ class Keystone:
         """A new token; `scope` is the project, or what /auth/tokens takes there, such as `"unscoped"`."""
         wanted = {"project": {"id": login.project_id}} if scope == "project" else scope
         return self._password_login(login.name, login.password, wanted).headers["X-Subject-Token"]
+
+    def short_token(self, login: Login, seconds: float) -> str:
+        """A token that ends so soon, as do those of an application credential that does; at the full second."""
+        end = datetime.fromtimestamp(time.time() + seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        return self.credential_token(self.application_credential(login, f"until {end}", expires_at=end))
 
     def revoke(self, token: str) -> None:
         """Make a token worthless."""
