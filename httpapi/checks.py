@@ -85,6 +85,7 @@ def check(settings: Settings, identity_of: Callable[[Settings], Identity]) -> Ch
         "policy": _policy(settings, protection or Protection(), notes),
         "data": _data(settings.data, notes),
         "quotas": _quotas(settings, notes),
+        "formats": _FORMATS[settings.formats],
         "workers": _workers(settings),
         "jobs": _jobs(settings),
         "collection": _collection(settings),
@@ -93,7 +94,7 @@ def check(settings: Settings, identity_of: Callable[[Settings], Identity]) -> Ch
         "metrics": {"admin": "for administrators", "open": "for everybody", "off": "off"}[settings.metrics],
         "log": f"{settings.log_level} and worse, as {settings.log_format}, on standard error",
     }
-    notes.warnings += [*_odd_addresses(settings), *odd_keystone(settings)]
+    notes.warnings += [*_odd_addresses(settings), *_without_effect(settings), *odd_keystone(settings)]
     return Checked(identity, tuple(notes.problems), tuple(notes.warnings), plan)
 
 
@@ -223,6 +224,18 @@ def _jobs(settings: Settings) -> str:
     if settings.jobs == 0:
         return "none here: `drystone worker` has to run beside this"
     return f"up to {settings.jobs} at once in this server"
+
+
+_FORMATS: Final = {
+    "enforce": "bytes of another format than was said, or not safe to open, are refused",
+    "warn": "bytes of another format than was said, or not safe to open, are told in the log and taken",
+    "off": "nobody looks at what images are",
+}
+
+
+def _without_effect(settings: Settings) -> Iterator[str]:
+    if settings.property_protection_rule_format != "roles" and settings.property_protection_file is None:
+        yield "property_protection_rule_format does nothing: property_protection_file is not set."
 
 
 def _odd_addresses(settings: Settings) -> Iterator[str]:

@@ -21,6 +21,7 @@ from catalog.formats.questions import Finding, Span, Tail
 if TYPE_CHECKING:
     from catalog.formats.questions import Inspection
 
+_log = logging.getLogger("drystone.formats")
 MOST_QUESTIONS: Final = 8
 _LARGEST: Final = 2**63 - 1
 _VHD_COOKIE: Final = b"conectix"
@@ -119,7 +120,9 @@ def judged(name: str, head: bytes) -> Inspection:
     except oslo.SafetyCheckFailed as failed:
         return Finding(name, danger="; ".join(sorted({str(each) for each in failed.failures.values()}))[:200])
     except Exception as error:  # noqa: BLE001 - whatever a hostile header makes of it, it is not to be opened
-        return Finding(name, danger=f"it cannot be read: {error}"[:200])
+        # What is said of it there, or by Python, is no sentence for whoever sent it.
+        _log.info("a header that looks like %s cannot be read: %r", name, error)
+        return Finding(name, danger="its header makes no sense")
     if danger is None and not 0 <= size <= _LARGEST:
         danger = f"it says that it is a disk of {size} bytes"
     return Finding(name, danger, None if danger else size)

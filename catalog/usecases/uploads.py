@@ -223,4 +223,4 @@ def _contents(work: Commit) -> Contents:
 def _require_live(uow: UnitOfWork, manifest_id: str) -> None:
     manifest = uow.manifests.get(manifest_id)
     if manifest is None or manifest.state is not ManifestState.LIVE:
-        raise Gone(f"The base {manifest_id} of this upload is gone; upload the image without it.")
+        raise Gone("The base of this upload is gone; upload the image without it.")

@@ -82,6 +82,13 @@ def test_tls_wants_two_files_that_fit_and_are_valid(good: Settings, tmp_path: Pa
     assert checked.plan["listens on"].startswith("https://")
 
 
+def test_what_is_done_about_formats_is_told_and_a_setting_without_effect_is_warned_of(good: Settings) -> None:
+    told = {look(good, formats=each).plan["formats"] for each in ("enforce", "warn", "off")}
+    assert len(told) == 3
+    [warning] = look(good, property_protection_rule_format="policies").warnings
+    assert warning == "property_protection_rule_format does nothing: property_protection_file is not set."
+
+
 def test_addresses_that_cannot_be_meant_are_warned_of(good: Settings, tmp_path: Path) -> None:
     pair = Authority(tmp_path).sign()
     pair.key.chmod(0o600)

@@ -153,6 +153,12 @@ def test_a_size_beyond_what_can_be_kept_is_a_danger() -> None:
     assert "18446744073709551615" in str(both(bytes(data), "qcow2").danger)
 
 
+def test_what_a_foreign_program_says_of_a_header_is_not_passed_on() -> None:
+    data = bytearray(disk_file("sparse.vmdk"))
+    data[4:8] = struct.pack("<I", 99)
+    assert both(bytes(data), "vmdk").danger == "its header makes no sense"
+
+
 def test_a_descriptor_longer_than_is_looked_at_is_a_danger() -> None:
     data = bytearray(disk_file("sparse.vmdk"))
     data[36:44] = struct.pack("<Q", 129)
