@@ -9,14 +9,14 @@ An operator's file may put others in their place (`Caller.rules`). What stands i
   images that can be brought back, those of the own project are in reach.
 - What a caller may not see is "not found", whatever is tried on it; only what is visible is "forbidden".
 - A deactivated image is downloaded by admins alone.
-- An admin is a member too, and a member a reader; so `role:reader` holds for all three.
-- An image without an owner is the admins'.
+- An admin is a member too, and a member a reader. An image without an owner is the admins'.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from catalog.metadefs import rules as metadef_rules
 from catalog.model.image import Status, Visibility
 from catalog.model.query import Scope
 from catalog.rule_targets import DEFAULT, NONE, NOT_SERVED, TARGETS
@@ -61,6 +61,7 @@ DEFAULTS: Final[Mapping[str, str]] = {
     "get_task": "rule:owners_reader",
     # There it stands before reading, too.
     "tasks_api_access": "rule:context_is_admin",
+    **metadef_rules.DEFAULTS,
     # Ours: the reference knows no such acts.
     "cancel_task": "rule:owners_member",
     "change_owner": "rule:context_is_admin",
@@ -85,12 +86,13 @@ def rules_with(given: Mapping[str, object], properties: Mapping[str, str] | None
 
 def visible(caller: Caller, image: Image) -> bool:
     """Whether the image exists, as far as the caller is told."""
-    return _reaches(caller, image) and _allows(caller, "get_image", image)
+    reached = is_own(caller, image.owner) or _shown_to(caller.project, image)
+    return reached and _allows(caller, "get_image", image)
 
 
 def judges_lists(caller: Caller, rule: str) -> bool:
     """Whether each item of a list is to be judged, since the rule on one of them is not the default."""
-    return rule in _rules(caller).changed
+    return rule in rules_of(caller).changed
 
 
 def may_list(caller: Caller) -> bool:
@@ -140,12 +142,12 @@ def may_coalesce(caller: Caller, image: Image) -> bool:
 
 def kept_visible(caller: Caller, owner: str | None) -> bool:
     """Whether a deleted image of this owner's exists, as far as the caller is told: to others it is gone."""
-    return _is_own(caller, owner) and _allows_own(caller, "get_deleted_image", owner)
+    return is_own(caller, owner) and _allows_own(caller, "get_deleted_image", owner)
 
 
 def may_undelete(caller: Caller, owner: str | None) -> bool:
     """Whether the caller may bring back an image of this owner's."""
-    return _is_own(caller, owner) and _allows_own(caller, "undelete_image", owner)
+    return is_own(caller, owner) and _allows_own(caller, "undelete_image", owner)
 
 
 def may_show(caller: Caller, owner: str | None, visibility: Visibility) -> bool:
@@ -177,7 +179,7 @@ def may_know_change(caller: Caller, image: Image, *, parent_told: bool, parent_v
     It tells of both: whoever sees the parent may, and the project that has the image, for which it was compared.
     `parent_told`: the caller may know whether there is one; else this would tell.
     """
-    return _is_own(caller, image.owner) or (parent_told and (image.parent is None or parent_visible))
+    return is_own(caller, image.owner) or (parent_told and (image.parent is None or parent_visible))
 
 
 def reached_by(project: str | None, image: Image) -> bool:
@@ -227,12 +229,12 @@ def may_answer(caller: Caller, image: Image, project: str) -> bool:
 
 def task_visible(caller: Caller, task: Task) -> bool:
     """Whether the task exists, as far as the caller is told."""
-    return _is_own(caller, task.owner) and _rules(caller).allow("get_task", caller, _task_target(task))
+    return is_own(caller, task.owner) and rules_of(caller).allow("get_task", caller, _task_target(task))
 
 
 def may_cancel(caller: Caller, task: Task) -> bool:
     """Whether the caller may end the task."""
-    return _rules(caller).allow("cancel_task", caller, _task_target(task))
+    return rules_of(caller).allow("cancel_task", caller, _task_target(task))
 
 
 def listing_scope(caller: Caller, query: ImageQuery) -> Scope:
@@ -252,14 +254,15 @@ def listing_scope(caller: Caller, query: ImageQuery) -> Scope:
     )
 
 
-def _rules(caller: Caller) -> Rules:
+def rules_of(caller: Caller) -> Rules:
+    """The rules that hold for the caller."""
     return caller.rules or _DEFAULT_RULES
 
 
 def _allows(caller: Caller, rule: str, image: Image, *, member: str | None = None) -> bool:
     if member is None and image.is_shared_with(caller.project):
         member = caller.project
-    target: dict[str, object] = _owned_by(image.owner) | {
+    target: dict[str, object] = owned_by(image.owner) | {
         "id": image.id,
         "name": image.name,
         "visibility": image.visibility.value,
@@ -267,24 +270,20 @@ def _allows(caller: Caller, rule: str, image: Image, *, member: str | None = Non
         "protected": image.protected,
         "os_hidden": image.os_hidden,
     }
-    return _rules(caller).allow(rule, caller, target if member is None else target | {"member_id": member})
+    return rules_of(caller).allow(rule, caller, target if member is None else target | {"member_id": member})
 
 
 def _allows_own(caller: Caller, rule: str, owner: str | None) -> bool:
-    return _rules(caller).allow(rule, caller, _owned_by(owner))
+    return rules_of(caller).allow(rule, caller, owned_by(owner))
 
 
 def _task_target(task: Task) -> dict[str, object]:
-    return _owned_by(task.owner) | {"id": task.id, "type": task.type, "status": task.status.value}
+    return owned_by(task.owner) | {"id": task.id, "type": task.type, "status": task.status.value}
 
 
-def _owned_by(owner: str | None) -> dict[str, object]:
-    # One thing by three names, as the reference's rules have them.
+def owned_by(owner: str | None) -> dict[str, object]:
+    """A target's owner, by three names, as the reference's rules have them."""
     return {"owner": owner, "project_id": owner, "tenant": owner}
-
-
-def _reaches(caller: Caller, image: Image) -> bool:
-    return _is_own(caller, image.owner) or _shown_to(caller.project, image)
 
 
 def _shown_to(project: str | None, image: Image) -> bool:
@@ -292,7 +291,8 @@ def _shown_to(project: str | None, image: Image) -> bool:
     return image.visibility in _SHOWN_BY_ID or image.is_shared_with(project)
 
 
-def _is_own(caller: Caller, owner: str | None) -> bool:
+def is_own(caller: Caller, owner: str | None) -> bool:
+    """Whether what has this owner is the caller's own; everything is an admin's."""
     return caller.is_admin or _owns(caller, owner)
 
 

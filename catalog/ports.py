@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from catalog.jobs.contract import JobQueue, Tasks
     from catalog.manifest_ports import Manifests, Pins
     from catalog.member_ports import Members
+    from catalog.metadef_ports import Metadefs
     from catalog.model.image import Image, Status, Upload
     from catalog.model.query import ImagePage, ImageQuery, Scope
     from catalog.ownership_ports import Ownership
@@ -200,6 +201,11 @@ class UnitOfWork(Protocol):
     @property
     def members(self) -> Members:
         """Projects that images are shared with."""
+        ...
+
+    @property
+    def metadefs(self) -> Metadefs:
+        """Metadata definitions."""
         ...
 
     @property

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from httpapi.body import later
 from httpapi.caller import with_caller
 from httpapi.error_table import METHOD_NOT_ALLOWED, NO_SUCH_ROUTE, error_response
-from httpapi.handlers import versions
+from httpapi.handlers import metadefs, versions
 from httpapi.handlers.deleted import DeletedHandlers
 from httpapi.handlers.deltas import DeltasHandlers
 from httpapi.handlers.image_blocks import ImageBlocksHandlers
@@ -109,6 +109,7 @@ def tables(services: Services, *, body_timeout: float, probes: ProbeHandlers | N
             f"{V2}/images/{{image_id}}/actions/undelete": {"POST": deleted.undelete},
             f"{V2}/deleted": {"GET": deleted.list},
             **{f"{V2}/schemas/{name}": {"GET": show} for name, show in schema_handlers(services.limits).items()},
+            **{f"{V2}/metadefs{path}": verbs for path, verbs in metadefs.routes_of(services, body_timeout).items()},
             f"{V2}/info/import": {"GET": info.imports},
             f"{V2}/info/stores": {"GET": info.stores},
             f"{V2}/info/stores/detail": {"GET": info.stores},

@@ -18,7 +18,8 @@ class Handover:
 class Handed:
     """How many rows of each kind were given, or would be.
 
-    `deleted` can be brought back, `former` are ids that were used. `members`: images that are shared with the giver.
+    `deleted` can be brought back, `former` are ids that were used. `members`: images that are shared with the giver;
+    `namespaces` of metadata definitions.
     """
 
     images: int = 0
@@ -27,10 +28,11 @@ class Handed:
     uploads: int = 0
     tasks: int = 0
     members: int = 0
+    namespaces: int = 0
 
     def fills(self, most: int) -> bool:
         """Whether it is as many of some kind as were asked for at once, so that more may be left."""
-        kinds = (self.images, self.deleted, self.former, self.uploads, self.tasks, self.members)
+        kinds = (self.images, self.deleted, self.former, self.uploads, self.tasks, self.members, self.namespaces)
         return any(number >= most for number in kinds)
 
     def __add__(self, other: Handed) -> Handed:
@@ -42,4 +44,5 @@ class Handed:
             self.uploads + other.uploads,
             self.tasks + other.tasks,
             self.members + other.members,
+            self.namespaces + other.namespaces,
         )

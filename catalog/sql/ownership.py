@@ -9,6 +9,7 @@ from sqlalchemy import Text, and_, cast, delete, exists, false, func, or_, selec
 
 from catalog.model.image import NOVAS_PARENT, Visibility
 from catalog.model.ownership import Handed
+from catalog.sql.metadef_tables import namespaces
 from catalog.sql.tables import deleted_images, image_members, image_properties, images, kept_images, pins, tasks
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class SqlOwnership:
         named = func.instr(cast(kept_images.c.rows, Text), f'"member": {json.dumps(handover.giver)}') > 0
         kept = owned(kept_images, kept_images.c.id)
         member = image_members.c.member == handover.giver
+        definitions = namespaces.c.owner == handover.giver
         return (
             (images, images.c.id, owned(images, images.c.id)),
             (kept_images, kept_images.c.id, kept if handover.images else kept | named),
@@ -91,6 +93,7 @@ class SqlOwnership:
             (tasks, tasks.c.id, owned(tasks, tasks.c.image_id)),
             # Of single images alone, who else sees others is nobody's question.
             (image_members, image_members.c.image_id, false() if handover.images else member),
+            (namespaces, namespaces.c.id, false() if handover.images else definitions),
         )
 
     def _forget_changes(self, handover: Handover, image_ids: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ from catalog.sql.inventory import SqlInventory
 from catalog.sql.jobs import SqlJobs
 from catalog.sql.manifests import SqlManifests
 from catalog.sql.members import SqlMembers
+from catalog.sql.metadefs import SqlMetadefs
 from catalog.sql.ownership import SqlOwnership
 from catalog.sql.pins import SqlPins
 from catalog.sql.quotas import SqlQuotas
@@ -27,6 +28,7 @@ class SqlUnitOfWork:
         self.images = SqlImages(connection)
         self.deleted = SqlDeletedImages(connection)
         self.members = SqlMembers(connection)
+        self.metadefs = SqlMetadefs(connection)
         self.manifests = SqlManifests(connection)
         self.pins = SqlPins(connection)
         self.ownership = SqlOwnership(connection)

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from catalog import cutting
 from catalog.jobs.kinds import KINDS
+from catalog.metadefs.shapes import SCHEMAS
 from catalog.model.image import Status, Visibility
 from catalog.model.known_properties import KNOWN_PROPERTIES
 from catalog.model.task import TaskStatus
@@ -40,7 +41,8 @@ def words_of(limits: Limits) -> Words:
 
 def schema_handlers(limits: Limits) -> dict[str, Handler]:
     """One handler a schema, by its name; each answers with bytes that were made once."""
-    return {name: _answering(json.dumps(document).encode()) for name, document in schemas(words_of(limits)).items()}
+    documents = schemas(words_of(limits)) | {f"metadefs/{name}": shape for name, shape in SCHEMAS.items()}
+    return {name: _answering(json.dumps(document).encode()) for name, document in documents.items()}
 
 
 def _answering(body: bytes) -> Handler:

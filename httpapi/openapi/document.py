@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from httpapi.error_table import DOCUMENTED, ERROR_HEADER
-from httpapi.openapi import delta, images, service, sharing
+from httpapi.openapi import delta, images, metadefs, service, sharing
 from httpapi.openapi.operation import Operation, ref
 from httpapi.openapi.schemas import TEXT, UUID, schemas
 from httpapi.request_id import REQUEST_ID_HEADER
@@ -28,6 +28,7 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
     **images.OPERATIONS,
     **sharing.OPERATIONS,
     **delta.OPERATIONS,
+    **metadefs.OPERATIONS,
 }
 """What is written of each route."""
 
@@ -50,6 +51,8 @@ _PATH_PARAMETERS: Final = {
     "member_id": ("the project that is a member", TEXT),
     "tag": ("the tag", TEXT),
     "id": ("the task", UUID),
+    "namespace": ("the namespace of metadata definitions", TEXT),
+    "name": ("the name of one thing in it", TEXT),
 }
 _HEADERS: Final = {
     "Allow": "the verbs that the path takes",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from catalog.model.image import Status
 from catalog.model.member import MemberStatus
+from httpapi.openapi import metadef_schemas as metadefs
 from httpapi.openapi.operation import ref
 from httpapi.wire.images import ImageRecord
 from httpapi.wire.schemas import image_schema, member_schema, task_schema
@@ -218,6 +219,7 @@ def schemas(words: Words) -> dict[str, Schema]:
             "additionalProperties": TEXT,
             "required": sorted(_ALWAYS),
         },
+        **metadefs.schemas(),
         "Member": exactly(_attributes(member_schema())),
         "Task": _ending(task),
         "TaskStub": _ending(stub),

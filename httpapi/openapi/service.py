@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from catalog.metadefs.shapes import SCHEMAS
 from catalog.model.task import TASK_SORT_KEYS, TaskStatus
 from httpapi.openapi.operation import (
     OF_AN_IMAGE,
@@ -36,9 +37,9 @@ def _versions(name: str, summary: str, status: int) -> Operation:
     return Operation(name=name, summary=summary, answers={status: Answer("the version list", json_of("Versions"))})
 
 
-def _schema(noun: str) -> Mapping[str, Operation]:
+def _schema(noun: str, of: str = "") -> Mapping[str, Operation]:
     answer = Answer("the schema", json_of("JsonSchema"))
-    return {"GET": Operation(name=f"show-{noun}-schema", summary=f"The schema of {noun}", answers={200: answer})}
+    return {"GET": Operation(name=f"show-{of}{noun}-schema", summary=f"The schema of {noun}", answers={200: answer})}
 
 
 OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
@@ -84,6 +85,7 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
         )
     },
     **{f"/v2/schemas/{noun}": _schema(noun) for noun in ("image", "images", "member", "members", "task", "tasks")},
+    **{f"/v2/schemas/metadefs/{noun}": _schema(noun, "metadef-") for noun in SCHEMAS},
     "/v2/info/import": {
         "GET": Operation(
             name="list-import-methods",

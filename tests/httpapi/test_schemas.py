@@ -34,7 +34,6 @@ def test_a_schema_takes_no_body_and_no_other_verb(server: RunningServer) -> None
     assert server.call("GET", "/v2/schemas/image", b"{}").status == 400
     refused = server.call("POST", "/v2/schemas/image", json_body={})
     assert (refused.status, refused.headers["Allow"]) == (405, "GET")
-    assert server.call("GET", "/v2/schemas/metadefs/namespace").status == 404
 
 
 def test_what_is_answered_of_an_image_is_as_its_schema_says(server: RunningServer) -> None:

@@ -69,4 +69,5 @@ def _facts(done: Handed) -> list[Fact]:
         Fact("uploads", done.uploads),
         Fact("tasks", done.tasks),
         Fact("shared with it", done.members),
+        Fact("metadata namespaces", done.namespaces),
     ]

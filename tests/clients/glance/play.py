@@ -8,7 +8,7 @@ import json
 import re
 import uuid
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from tests.clients.glance.steps import labels, root
 
@@ -46,7 +46,7 @@ def play(port: int, steps: Sequence[Step]) -> list[Kept]:
 
 
 def clear(port: int) -> None:
-    """Remove all images, so that the next steps find none."""
+    """Remove all images and definitions, so that the next steps find none."""
     for hidden in ("false", "true"):
         listed = _sent(port, root, "GET", f"/v2/images?visibility=all&limit=1000&os_hidden={hidden}")[2]
         for image in json.loads(listed)["images"]:
@@ -56,6 +56,11 @@ def clear(port: int) -> None:
                 kind = {"Content-Type": "application/openstack-images-v2.1-json-patch"}
                 _sent(port, root, "PATCH", path, change, kind)
             _sent(port, root, "DELETE", path)
+    listed = _sent(port, root, "GET", "/v2/metadefs/namespaces?limit=1000")[2]
+    for namespace in json.loads(listed)["namespaces"]:
+        path, name = f"/v2/metadefs/namespaces/{quote(namespace['namespace'])}", namespace["namespace"]
+        _sent(port, root, "PUT", path, json.dumps({"namespace": name}).encode(), {"Content-Type": "application/json"})
+        _sent(port, root, "DELETE", path)
 
 
 def _made(port: int, step: Step, ids: dict[str, str]) -> Kept:
@@ -141,6 +146,8 @@ def _body(received: bytes, kind: str, ids: dict[str, str], step: Step) -> object
             return {"versions": sorted(_version(each, ids) for each in document["versions"])}
         if isinstance(document, dict) and "images" in document and not step.whole:
             document["images"] = [each["id"] for each in document["images"]]
+        if isinstance(document, dict) and "namespaces" in document and not step.whole:
+            document["namespaces"] = [each["namespace"] for each in document["namespaces"]]
         return _value(document, ids, "schema" if "/schemas/" in step.path or "/info/" in step.path else "")
     if kind.startswith("text/") and len(received) > _SHORT:
         return "<page>" if "html" in kind else "<text>"
@@ -156,7 +163,8 @@ def _value(value: object, ids: dict[str, str], key: str) -> object:
         return _text(value, ids)
     if isinstance(value, list):
         listed = [_value(each, ids, "schema" if key.startswith("schema") else "") for each in value]
-        return sorted(listed, key=str) if key in {"tags", "schema.enum"} else listed
+        words = key == "tags" and all(isinstance(each, str) for each in listed)
+        return sorted(listed, key=str) if words or key == "schema.enum" else listed
     if isinstance(value, dict) and value.get("schema") == _BLANK["schema"]:
         return _unlike_blank({name: _value(each, ids, name) for name, each in value.items()})
     if isinstance(value, dict):

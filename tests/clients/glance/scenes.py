@@ -13,6 +13,8 @@ from tests.clients.glance.script import (
     imports,
     listing,
     members,
+    metadef_parts,
+    metadefs,
     patch,
     tags,
     visibility,
@@ -35,4 +37,6 @@ SCENES: Final[Mapping[str, Sequence[Step]]] = {
     "data": data.STEPS,
     "deleting": deleting.STEPS,
     "imports": imports.STEPS,
+    "metadefs": metadefs.STEPS,
+    "metadef-parts": metadef_parts.STEPS,
 }

@@ -14,6 +14,7 @@ from pathlib import Path
 from catalog.limits import Limits
 from catalog.usecases.services import Services
 from httpapi import routes
+from tests.httpapi.permissions.definitions import DEFINITIONS
 from tests.httpapi.permissions.operations import OPERATIONS, Operation
 from tests.httpapi.permissions.table import Cell, parse, text_of
 from tests.httpapi.permissions.world import CALLERS, STATUSES, VISIBILITIES, world
@@ -50,7 +51,7 @@ def test_every_route_is_in_the_table() -> None:
         for verb in verbs
         if not path.replace(routes.V2, "/v2").startswith(_DOCUMENTS)
     }
-    assert served == {operation.route for operation in OPERATIONS}
+    assert served == {operation.route for operation in (*OPERATIONS, *DEFINITIONS)}
 
 
 def test_an_image_that_is_hidden_answers_as_one_that_there_is_none_of(tmp_path: Path) -> None:

@@ -222,7 +222,7 @@ def test_chown_counts_and_gives_a_projects_images(filled: tuple[Path, list[str]]
     code, out, _ = admin("chown", "--from", "project", "--to", "lab", "--json")
     assert json.loads(out) == {
         "from": "project", "to": "lab", "dry_run": False, "images": 1, "deleted": 0, "former": 0, "uploads": 0,
-        "tasks": 0, "members": 0,
+        "tasks": 0, "members": 0, "namespaces": 0,
     }  # fmt: skip
     code, out, err = admin("chown", "--from", "project", "--to", "garden", ids[0])
     assert (code, out) == (FAILURE, "")
