@@ -15,7 +15,7 @@ ROOM ?= $(shell if grep -q '^[^ ]* /dev/shm [^ ]* rw' /proc/mounts && ! grep -q 
 # Compiled once, not anew by each of the thousand processes that tests start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help serve test test-unit test-crashes test-serial test-clients lint format show show-main-job show-bound show-increments show-collection show-images-api test-glance bench clients keystone openapi wheel clean
+.PHONY: help serve test test-unit test-crashes test-serial test-clients lint format show show-main-job show-bound show-increments show-collection show-images-api show-openstack test-glance bench clients keystone openapi wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -110,7 +110,7 @@ format: $(STAMPS)/dev ## let ruff mend what it can
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-show: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients $(STAMPS)/openapi $(STAMPS)/machines ## every claim with its figure and its bound
+show: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients $(STAMPS)/openapi $(STAMPS)/keystone $(STAMPS)/machines ## every claim with its figure and its bound
 	$(VENV)/bin/python -m bench.show
 
 show-main-job: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients ## a disk image in, its next version for almost nothing, both back out
@@ -127,6 +127,9 @@ show-collection: $(STAMPS)/dev $(STAMPS)/system ## space comes back while upload
 
 show-images-api: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients $(STAMPS)/openapi ## the Images API: today's clients work unchanged
 	$(VENV)/bin/python -m bench.show images-api
+
+show-openstack: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients $(STAMPS)/keystone ## in an OpenStack cloud: Keystone, and the clients with it
+	$(VENV)/bin/python -m bench.show openstack
 
 bench: $(STAMPS)/dev $(STAMPS)/system ## the benchmarks, with their share of this machine's limit
 	$(VENV)/bin/python -m pytest bench --benchmark-only -p no:cacheprovider -o python_files='bench_*.py' -s

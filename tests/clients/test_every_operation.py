@@ -21,7 +21,7 @@ pytestmark = pytest.mark.clients
 BIN = Path(__file__).parents[2] / ".clients" / "bin"
 PROGRAMS = Path(__file__).parent / "programs"
 DATA = random.Random(2).randbytes(1_500_000) + bytes(1_000_000) + b"odd tail"
-LOGINS = ["alice", "wonderland", "bob", "builder", "root", "of all"]
+LOGINS = ["alice", "wonderland", "bob", "builder", "root", "of all", "rita", "reads"]
 ACCOUNTS = """
 [users.alice]
 project = "lab"
@@ -32,6 +32,9 @@ roles = ["member"]
 [users.root]
 project = "cloud"
 roles = ["admin"]
+[users.rita]
+project = "lab"
+roles = ["reader"]
 """
 
 

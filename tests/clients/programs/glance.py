@@ -3,10 +3,12 @@
 
 import hashlib
 import io
+import os
 import sys
 
 from glanceclient import Client, exc
 from keystoneauth1 import http_basic, noauth, session
+from keystoneauth1.identity import v3
 from refusals import refused
 
 RAW = {"disk_format": "raw", "container_format": "bare"}
@@ -14,6 +16,11 @@ PROPERTIES = {"hw:a.b": "x y", "trait:HW_CPU": "required", "empty": "", "Ã¼": "Ã
 
 
 def connected(user=None, password=None):
+    if KEYSTONE:
+        project = os.environ[f"PROJECT_OF_{user.upper()}"]
+        login = v3.Password(KEYSTONE, username=user, password=password, user_domain_id="default", project_id=project)
+        # As Nova and Cinder make theirs: the catalog has the endpoint.
+        return Client("2", session=session.Session(auth=login), region_name="RegionOne")
     auth = (
         noauth.NoAuth(endpoint=ENDPOINT)
         if user is None
@@ -115,9 +122,21 @@ def lists(glance, made):
         glance.images.delete(each.id)
 
 
+def only_read(reader, made):
+    assert reader.images.get(made.id).name == made.name
+    assert made.id in {each.id for each in reader.images.list()}
+    refused(exc.HTTPForbidden, reader.images.data, made.id)
+    refused(exc.HTTPForbidden, reader.images.create, name="not mine", **RAW)
+    refused(exc.HTTPForbidden, reader.images.update, made.id, name="not mine")
+    refused(exc.HTTPForbidden, reader.image_tags.update, made.id, "mine")
+    refused(exc.HTTPForbidden, reader.image_members.create, made.id, "mine")
+    refused(exc.HTTPForbidden, reader.images.deactivate, made.id)
+    refused(exc.HTTPForbidden, reader.images.delete, made.id)
+
+
 def main():
     logins = list(zip(LOGINS[::2], LOGINS[1::2], strict=True)) or [()]
-    glance, other, admin = (connected(*login) for login in (logins * 3)[:3])
+    glance, other, admin, reader = (connected(*login) for login in (logins * 4)[:4])
     if not LOGINS:
         other = admin = glance
     for name in ("image", "images", "member", "members"):
@@ -127,9 +146,10 @@ def main():
     change(glance, made)
     made = glance.images.get(made.id)
     activate(glance, made, admin)
-    share(glance, made, other, "shed" if LOGINS else "default2")
+    share(glance, made, other, os.environ.get("PROJECT_OF_BOB", "shed") if LOGINS else "default2")
     lists(glance, made)
     if LOGINS:
+        only_read(reader, made)
         refused(exc.HTTPForbidden, glance.images.update, made.id, visibility="public")
         assert admin.images.update(made.id, visibility="public").visibility == "public"
         refused(exc.HTTPForbidden, other.image_tags.update, made.id, "mine")
@@ -139,4 +159,5 @@ def main():
 
 
 ENDPOINT, PATH, *LOGINS = sys.argv[1:]
+KEYSTONE = os.environ.get("OS_AUTH_URL")
 main()

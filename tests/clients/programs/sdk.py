@@ -1,11 +1,14 @@
 """Every operation on images that openstacksdk has. Run by the Python of `.clients`: ENDPOINT FILE [USER PASSWORD ...].
 
-Without users the server's identity is `none`; with some, they are alice, bob (another project) and root, an admin.
+Without users the server's identity is `none`; with some, they are alice, bob (another project), root, an admin, and
+rita, a reader of alice's project. With OS_AUTH_URL they log in there, and Keystone tells the endpoint; PROJECT_OF_…
+are the ids of their projects then.
 """
 # mypy: ignore-errors
 
 import hashlib
 import io
+import os
 import sys
 from datetime import UTC, datetime, timedelta
 
@@ -19,6 +22,10 @@ PROPERTIES = {"hw:a.b": "x y", "trait:HW_CPU": "required", "empty": "", "ü": "�
 def connected(user=None, password=None):
     if user is None:
         return openstack.connect(auth_type="none", image_endpoint_override=ENDPOINT).image
+    if KEYSTONE:
+        auth = {"auth_url": KEYSTONE, "username": user, "password": password, "user_domain_id": "default"}
+        auth["project_id"] = os.environ[f"PROJECT_OF_{user.upper()}"]
+        return openstack.connect(auth_type="password", auth=auth, region_name="RegionOne").image
     auth = {"username": user, "password": password, "endpoint": ENDPOINT}
     return openstack.connect(auth_type="http_basic", auth=auth).image
 
@@ -139,6 +146,21 @@ def lists(image, made):
         image.delete_image(each)
 
 
+def only_read(reader, made):
+    assert reader.get_image(made.id).name == made.name
+    assert made.id in {each.id for each in reader.images()}
+    assert reader.get(f"/images/{made.id}/file").status_code == 403
+    forbidden = openstack.exceptions.ForbiddenException
+    refused(forbidden, reader.create_image, "not mine", allow_duplicates=True, **RAW)
+    refused(forbidden, reader.update_image, reader.get_image(made.id), name="not mine")
+    refused(forbidden, reader.add_tag, made.id, "mine")
+    refused(forbidden, reader.add_member, made, member_id="mine")
+    # Refused, and it tells nobody.
+    reader.deactivate_image(made.id)
+    assert reader.get_image(made.id).status == "active"
+    refused(forbidden, reader.delete_image, made.id)
+
+
 def discover(image):
     for schema in (
         image.get_image_schema(), image.get_images_schema(), image.get_member_schema(), image.get_members_schema()
@@ -149,7 +171,7 @@ def discover(image):
 
 def main():
     logins = list(zip(LOGINS[::2], LOGINS[1::2], strict=True)) or [()]
-    image, other, admin = (connected(*login) for login in (logins * 3)[:3])
+    image, other, admin, reader = (connected(*login) for login in (logins * 4)[:4])
     if not LOGINS:
         other = admin = image
     discover(image)
@@ -157,9 +179,10 @@ def main():
     change(image, made)
     made = image.get_image(made.id)
     activate(image, made, admin)
-    share(image, made, other, "shed" if LOGINS else "default2")
+    share(image, made, other, os.environ.get("PROJECT_OF_BOB", "shed") if LOGINS else "default2")
     lists(image, made)
     if LOGINS:
+        only_read(reader, made)
         refused(openstack.exceptions.ForbiddenException, image.update_image, made, visibility="public")
         assert admin.update_image(admin.get_image(made.id), visibility="public").visibility == "public"
         assert other.find_image("renamed").id == made.id
@@ -170,4 +193,5 @@ def main():
 
 
 ENDPOINT, PATH, *LOGINS = sys.argv[1:]
+KEYSTONE = os.environ.get("OS_AUTH_URL")
 main()
