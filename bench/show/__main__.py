@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import sys
 import tempfile
+import time
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,7 +68,7 @@ def perform(check: Check, work: Path, *, brief: bool, part: Part = Part()) -> bo
         print("  left out: it has no short form", flush=True)
         return None
     work.mkdir(parents=True, exist_ok=True)
-    ok = True
+    ok, began = True, time.monotonic()
     with tempfile.TemporaryDirectory(dir=work, prefix=f"show-{check.name}-", ignore_cleanup_errors=True) as room:
         figures = check.run(Room(Path(room), work, brief, part))
         with contextlib.closing(figures):
@@ -81,6 +82,7 @@ def perform(check: Check, work: Path, *, brief: bool, part: Part = Part()) -> bo
                     line(Figure("the check came to its end", type(error).__name__, "no error", False, told)), flush=True
                 )
                 ok = False
+    print(f"  in {time.monotonic() - began:.0f} s", flush=True)
     return ok
 
 
