@@ -11,6 +11,7 @@ it reached.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 from dataclasses import dataclass
@@ -89,6 +90,7 @@ def _values(request: web.Request, header: str) -> list[str]:
     return [value for line in lines for each in line.split(",") if (value := each.strip())]
 
 
+@functools.lru_cache(maxsize=256)
 def _address(text: str) -> Address | None:
     """An address, with or without a port; an IPv4 one that came over an IPv6 socket is told as IPv4."""
     if (match := _WITH_PORT.fullmatch(text)) is not None:
