@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -22,6 +23,12 @@ settings.load_profile("untimed")
 def pytest_configure() -> None:
     """Let programs that tests start be interrupted, also where the shell that started us had it ignored."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """All that was loaded stays: Python's collector need not walk over it, again and again, while tests run."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="module")

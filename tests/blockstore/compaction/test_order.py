@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MIB = 1 << 20
+# Made once, not by each worker of the tests.
+MONTH = pytest.mark.xdist_group("month")
 LONG_PACKS = replace(OPTIONS, pack_full=4 * MIB)
 HOW = Compacting(full=4 * MIB)
 BLOCKS = 4096
@@ -77,6 +79,7 @@ def reads_per_gib(store: BlockStore, image: Kept, *, as_stored: bool = False) ->
     return reads.per_gib(reader.size)
 
 
+@MONTH
 def test_after_thirty_nights_the_newest_image_is_read_nearly_as_a_fresh_upload(
     month: tuple[Path, list[Kept]], tmp_path: Path
 ) -> None:
@@ -123,6 +126,7 @@ def test_two_lineages_that_share_blocks_do_not_take_them_from_each_other(tmp_pat
         assert all(image.is_right(store) for image in (base, one, other))
 
 
+@MONTH
 def test_a_run_copies_no_more_for_order_than_it_may_and_later_ones_go_on(month: tuple[Path, list[Kept]]) -> None:
     root, images = month
     chains = [image.chain for image in images]
@@ -181,6 +185,7 @@ def test_an_image_most_of_whose_blocks_are_a_newer_ones_is_put_in_order_and_stay
         assert all(image.is_right(store) for image in (golden, older, newer))
 
 
+@MONTH
 def test_an_image_whose_manifest_is_gone_or_damaged_keeps_no_other_from_being_put_in_order(
     month: tuple[Path, list[Kept]],
 ) -> None:

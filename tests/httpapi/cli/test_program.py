@@ -23,6 +23,7 @@ from httpapi.cli.endpoint import (
     USUAL_ENDPOINT,
 )
 from httpapi.cli.root import FAILURE, INTERRUPTED, OK, USAGE, VERBS
+from tests.kit.image_service import image_service
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,15 +93,13 @@ def test_version_and_help_load_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize("verb", ["gc", "scrub", "stats", "verify"])
-def test_a_host_verb_loads_nothing_of_the_server(tmp_path: Path, verb: str) -> None:
+def test_a_host_verb_loads_nothing_of_the_server(data_root: Path, verb: str) -> None:
+    with image_service(data_root):
+        pass
     program = (
-        "import sys, pathlib\n"
-        "from blockstore.store import BlockStore\n"
-        "from catalog.sql.open import open_catalog\n"
-        f"BlockStore.open(pathlib.Path({str(tmp_path)!r})).close()\n"
-        f"open_catalog(pathlib.Path({str(tmp_path)!r}, 'catalog.sqlite')).close()\n"
+        "import sys\n"
         "from httpapi.cli.root import run\n"
-        f"assert run(['admin', {verb!r}, '--quiet', '--data', {str(tmp_path)!r}]) == 0\n"
+        f"assert run(['admin', {verb!r}, '--quiet', '--data', {str(data_root)!r}]) == 0\n"
         "heavy = {'aiohttp', 'httpapi.app', 'httpapi.bootstrap'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
