@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from httpapi.wire.images import ImageRecord
 
 
-_WAY_OUT: Final = "you may not show it to so many, ask whoever may"
+_WAY_OUT: Final = "ask an administrator to show it to others again"
 
 # \b keeps click from wrapping the lines.
 EXAMPLES: Final = """
@@ -57,7 +57,9 @@ def undelete(choices: Choices, images: tuple[str, ...], *, every: bool) -> None:
             if not choices.json:
                 click.echo(record.id)
             if lost is not None:
-                click.echo(f"image {record.id} was {printable(lost)} and is private now: {_WAY_OUT}", err=True)
+                click.echo(
+                    f"drystone: image {record.id} was {printable(lost)}, and is private now: {_WAY_OUT}", err=True
+                )
 
     try:
         run(choices, bring_back)

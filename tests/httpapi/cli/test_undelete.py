@@ -1,21 +1,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from catalog.policy import rules_with
 from catalog.usecases.services import Services
 from httpapi.client.deleted import list_deleted
 from tests.kit.memory_blocks import MemoryBlocks
 from tests.kit.new_catalog import new_catalog
+from tests.kit.running_server import ADMIN, RunningServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from tests.httpapi.cli.conftest import Drystone
-    from tests.kit.running_server import RunningServer
     from tests.kit.small_server import SmallServer
 
 
@@ -156,3 +158,19 @@ def test_the_help_teaches(drystone: Drystone) -> None:
     out = drystone("undelete", "--help")[1]
     for word in ("gc_keep_deleted", "ls --deleted", "--all", "forget"):
         assert word in out
+
+
+def test_what_comes_back_less_visible_is_told(
+    server: RunningServer, drystone: Drystone, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = server.new_image(name="disk", visibility="public")
+    octets = {"Content-Type": "application/octet-stream"}
+    assert server.call("PUT", f"/v2/images/{image}/file", b"some bytes", octets).status == 204
+    assert drystone("rm", "--yes", image)[0] == 0
+    caller = replace(ADMIN, rules=rules_with({"publicize_image": "!"}))
+    with RunningServer(services, caller=caller) as strict:
+        monkeypatch.setenv("DRYSTONE_ENDPOINT", f"http://127.0.0.1:{strict.port}")
+        code, out, err = drystone("undelete", image)
+    assert (code, out) == (0, f"{image}\n")
+    assert err.startswith(f"drystone: image {image} was public, and is private now: ask an administrator")
+    assert server.call("GET", f"/v2/images/{image}").json["visibility"] == "private"
