@@ -113,7 +113,7 @@ def commit(uow: UnitOfWork, work: Commit, *, at: datetime) -> Image:
     if not pinned and image.is_saving(work.upload_id):
         raise Gone(f"The upload of image {work.image_id} took too long and its data is gone; upload it again.")
     written = work.written
-    image.become_active(work.upload_id, _contents(work), at=at)
+    image.become_active(work.upload_id, _contents(work, told=_tells_change(uow, work, image)), at=at)
     if written.base is not None:
         _require_live(uow, written.base)
     uow.manifests.add(
@@ -207,7 +207,15 @@ def forget_left_behind(services: Services, pin: Pin) -> None:
         forget(services, pin.id)
 
 
-def _contents(work: Commit) -> Contents:
+def _tells_change(uow: UnitOfWork, work: Commit, image: Image) -> bool:
+    """Whether how much was not inherited may be told: the image may have been given away since the upload began."""
+    if work.written.base is None or image.parent is None:
+        return work.tells_change
+    parent = uow.images.get(image.parent)
+    return work.tells_change and (parent is None or policy.reached_by(image.owner, parent))
+
+
+def _contents(work: Commit, *, told: bool) -> Contents:
     hashes = work.written.hashes
     return Contents(
         size=work.written.size,
@@ -215,7 +223,7 @@ def _contents(work: Commit) -> Contents:
         os_hash_algo=work.hashing,
         os_hash_value=hashes.get(work.hashing),
         location=our_location(work.store, work.written.manifest),
-        changed_size=work.written.changed_bytes if work.tells_change else None,
+        changed_size=work.written.changed_bytes if told else None,
         virtual_size=work.virtual_size,
     )
 

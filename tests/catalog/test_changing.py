@@ -21,7 +21,7 @@ from catalog.model.errors import (
     ReservedAttribute,
 )
 from catalog.model.image import Status, Visibility
-from catalog.usecases import changing, images, members
+from catalog.usecases import changing, images
 from catalog.usecases.attributes import ONLY_AT_CREATION, READ_ONLY, RESERVED, typed_changes
 from tests.catalog.cast import ADMIN, ANNA, BORIS, RAW, READER, bytes_of, one_of_each_visibility, put
 from tests.catalog.changes import made, put_, removed, replaced
@@ -194,31 +194,6 @@ def test_what_is_invisible_is_not_found_and_what_is_anothers_is_not_changed(serv
         mine = await made(services)
         with pytest.raises(Forbidden):
             await changing.change(services, READER, mine.id, [put_("name", "read")])
-
-    asyncio.run(scene())
-
-
-def test_a_new_owner_is_no_member_of_its_image_and_learns_nothing_of_a_parent_that_it_does_not_see(
-    services: Services,
-) -> None:
-    async def scene() -> None:
-        secret = await put(services, await made(services), b"secret")
-        for parent, told in ((secret.id, False), (None, True)):
-            child = await images.create(services, ANNA, replace(RAW, parent_image_ref=parent))
-            child = await put(services, child, b"secreT")
-            for project in (BORIS.project, "moor"):
-                await members.add(services, ANNA, child.id, project)
-            await changing.change(services, ADMIN, child.id, [put_("owner", BORIS.project)])
-            given = await images.show(services, BORIS, child.id)
-            assert (given.owner, set(given.members)) == (BORIS.project, {"moor"})
-            assert [each.id for each in await members.list_members(services, BORIS, child.id)] == ["moor"]
-            assert (given.changed_size is not None) is told
-        # Where it sees the parent, there is nothing to hide; and who stays the owner keeps what it knew.
-        child = await put(services, await images.create(services, ANNA, replace(RAW, parent_image_ref=secret.id)), b"x")
-        await changing.change(services, ADMIN, child.id, [put_("owner", ANNA.project), put_("name", "same")])
-        await members.add(services, ANNA, secret.id, BORIS.project)
-        await changing.change(services, ADMIN, child.id, [put_("owner", BORIS.project)])
-        assert (await images.show(services, BORIS, child.id)).changed_size == 1
 
     asyncio.run(scene())
 
