@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from httpapi.client.auth import Access, Login, check_endpoint, login_in, place_of
+from httpapi.client.auth import Access, Login, TokenLogin, check_endpoint, login_in, place_of
 from httpapi.client.auth_store import read_logins
 from httpapi.client.errors import AccessRefused
 
@@ -24,7 +24,10 @@ ENDPOINT_VARIABLES: Final = ("DRYSTONE_ENDPOINT", "OS_IMAGE_ENDPOINT_OVERRIDE", 
 PROJECT_VARIABLES: Final = ("DRYSTONE_PROJECT", "OS_PROJECT_ID")
 LOGIN_VARIABLES: Final = ("DRYSTONE_USER", "DRYSTONE_PASSWORD")
 CACERT_VARIABLES: Final = ("DRYSTONE_CACERT", "OS_CACERT")
-OTHER_VARIABLES: Final = ("OS_CLOUD", "OS_CLIENT_CONFIG_FILE", "OS_AUTH_TYPE", "OS_USERNAME", "OS_PASSWORD")
+OTHER_VARIABLES: Final = (
+    "OS_CLOUD", "OS_CLIENT_CONFIG_FILE", "OS_AUTH_TYPE", "OS_USERNAME", "OS_PASSWORD", "OS_AUTH_URL", "OS_REGION_NAME",
+    "OS_INTERFACE",
+)  # fmt: skip
 INSECURE_VARIABLE: Final = "DRYSTONE_INSECURE"
 _SYSTEM_CLOUDS: Final = Path("/etc/openstack")
 
@@ -48,8 +51,8 @@ def find_access(asked: Asked, environment: Mapping[str, str] | None = None) -> A
     found = (
         _by_flag(asked, variables)
         or _by_variables(variables)
-        or _by_cloud(variables)
-        or _by_openstack(variables)
+        or _by_cloud(asked, variables)
+        or _by_openstack(asked, variables)
         or _by_store(variables)
         or Access(USUAL_ENDPOINT, "the default")
     )
@@ -78,7 +81,7 @@ def _by_flag(asked: Asked, variables: Mapping[str, str]) -> Access | None:
     if asked.endpoint is not None and asked.cloud is not None:
         raise AccessRefused("--endpoint and --os-cloud both say where the service is: give one of them")
     if asked.cloud is not None:
-        return _cloud(asked.cloud, variables)
+        return _cloud(asked.cloud, asked, variables)
     return None if asked.endpoint is None else _named(asked.endpoint, "--endpoint", variables)
 
 
@@ -102,34 +105,30 @@ def _named(endpoint: str, source: str, variables: Mapping[str, str]) -> Access:
     return replace(stored, endpoint=endpoint, source=f"{source}, with {stored.source}")
 
 
-def _by_cloud(variables: Mapping[str, str]) -> Access | None:
+def _by_cloud(asked: Asked, variables: Mapping[str, str]) -> Access | None:
     name = variables.get("OS_CLOUD")
-    return _cloud(name, variables) if name else None
+    return _cloud(name, asked, variables) if name else None
 
 
-def _cloud(name: str, variables: Mapping[str, str]) -> Access:
+def _cloud(name: str, asked: Asked, variables: Mapping[str, str]) -> Access:
     from httpapi.client.auth_clouds import cloud_access
 
     file = variables.get("OS_CLIENT_CONFIG_FILE")
     directories = (Path(), _configuration(variables) / "openstack", _home(variables) / ".config/openstack")
     places = list(dict.fromkeys((*directories, _SYSTEM_CLOUDS)))
-    return cloud_access(name, places, file=Path(file) if file else None)
+    cacert = asked.cacert or _path("DRYSTONE_CACERT", variables)
+    insecure = _allows_insecure(asked, variables)
+    return cloud_access(name, places, file=Path(file) if file else None, cacert=cacert, insecure=insecure)
 
 
-def _by_openstack(variables: Mapping[str, str]) -> Access | None:
+def _by_openstack(asked: Asked, variables: Mapping[str, str]) -> Access | None:
     name = next((each for each in ENDPOINT_VARIABLES[1:] if variables.get(each)), None)
-    auth_type = variables.get("OS_AUTH_TYPE") or "none"
+    # As openstacksdk: with a Keystone and nothing else it is a password.
+    usual = "password" if variables.get("OS_AUTH_URL") and name is None else "none"
+    auth_type = variables.get("OS_AUTH_TYPE") or usual
     if auth_type not in {"none", "http_basic"}:
-        raise AccessRefused(
-            f"OS_AUTH_TYPE is {auth_type!r}, and Keystone is not supported yet: none and http_basic work, with "
-            "OS_ENDPOINT; or set DRYSTONE_ENDPOINT, which goes first"
-        )
+        return _by_keystone(auth_type, None if name is None else variables[name], asked, variables)
     if name is None:
-        if variables.get("OS_AUTH_URL"):
-            raise AccessRefused(
-                "OS_AUTH_URL is the address of a Keystone, which is not supported yet: name the image service itself "
-                "with OS_ENDPOINT or DRYSTONE_ENDPOINT"
-            )
         return None
     if auth_type == "none":
         return Access(variables[name], name)
@@ -140,6 +139,33 @@ def _by_openstack(variables: Mapping[str, str]) -> Access | None:
     return Access(variables[name], f"{name} with OS_AUTH_TYPE=http_basic", Login(user, password), project)
 
 
+def _by_keystone(auth_type: str, endpoint: str | None, asked: Asked, variables: Mapping[str, str]) -> Access:
+    from httpapi.client.auth_keystone import AUTH_TYPES, WORDS, Cloud, log_in
+
+    if auth_type not in AUTH_TYPES:
+        raise AccessRefused(
+            f"OS_AUTH_TYPE is {auth_type!r}, which this client cannot do: {', '.join(sorted(AUTH_TYPES))}, none and "
+            "http_basic work; or set DRYSTONE_ENDPOINT, which goes first"
+        )
+    found = {word: variables.get(f"OS_{word.upper()}") for word in WORDS}
+    return log_in(
+        Cloud(
+            words={word: text for word, text in found.items() if text},
+            auth_type=auth_type,
+            source="OS_AUTH_URL and its like",
+            endpoint=endpoint,
+            region=variables.get("OS_REGION_NAME"),
+            interface=variables.get("OS_INTERFACE"),
+            cacert=asked.cacert or _path("DRYSTONE_CACERT", variables) or _path("OS_CACERT", variables),
+            insecure=_allows_insecure(asked, variables),
+        )
+    )
+
+
+def _allows_insecure(asked: Asked, variables: Mapping[str, str]) -> bool:
+    return asked.insecure or _is_on(variables.get(INSECURE_VARIABLE, ""))
+
+
 def _by_store(variables: Mapping[str, str]) -> Access | None:
     stored = read_logins(credentials_path(variables))
     return None if stored.current is None else stored.logins.get(stored.current)
@@ -147,12 +173,13 @@ def _by_store(variables: Mapping[str, str]) -> Access | None:
 
 def _with_the_rest(found: Access, asked: Asked, variables: Mapping[str, str]) -> Access:
     """What may be added to an access wherever it was found."""
-    project = variables.get("DRYSTONE_PROJECT") or found.project
+    by_token = isinstance(found.login, TokenLogin)
+    project = (None if by_token else variables.get("DRYSTONE_PROJECT")) or found.project
     if found.login is None:
         # Then it is sent nowhere, and says only whose images of one name are meant.
         project = project or variables.get("OS_PROJECT_ID") or None
     cacert = asked.cacert or _path("DRYSTONE_CACERT", variables) or found.cacert or _path("OS_CACERT", variables)
-    insecure = asked.insecure or found.insecure or _is_on(variables.get(INSECURE_VARIABLE, ""))
+    insecure = found.insecure or _allows_insecure(asked, variables)
     return replace(found, project=project, cacert=cacert, insecure=insecure)
 
 

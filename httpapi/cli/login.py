@@ -109,10 +109,12 @@ def _log_in(access: Access, user: str | None, project: str | None, *, from_stdin
 
 def _takes_everybody(access: Access) -> bool:
     """Whether the service answers without a login."""
-    from httpapi.client.errors import LoginNeeded
+    from httpapi.client.errors import KeystoneNeeded, LoginNeeded
 
     try:
         run(Choices(access, json=False, quiet=True), _look)
+    except KeystoneNeeded:
+        raise
     except LoginNeeded:
         return False
     return True

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from httpapi.cli.endpoint import Asked
     from httpapi.client.api import ImagesApi
-    from httpapi.client.auth import Access
+    from httpapi.client.auth import Access, TokenLogin
 
 T = TypeVar("T")
 _SWITCH_SECONDS: Final = 0.0005
@@ -173,13 +173,15 @@ async def _log_in_again(choices: Choices, refused: Access) -> Access | None:
     import sys
     from dataclasses import replace
 
-    from httpapi.client.auth import Login, place_of
+    from httpapi.client.auth import Login, TokenLogin, place_of
     from httpapi.client.lane import Lane
 
-    login = refused.login
-    if login is None or choices.asked is None:
+    login, asked = refused.login, choices.asked
+    if login is None or asked is None:
         return None
-    found = _find(choices.asked)
+    if isinstance(login, TokenLogin):
+        return await _new_token(refused, login, asked)
+    found = _find(asked)
     if found.login is not None and found.login != login and place_of(found.endpoint) == place_of(choices.endpoint):
         return found
     if not sys.stdin.isatty() or not sys.stderr.isatty():
@@ -196,6 +198,24 @@ async def _log_in_again(choices: Choices, refused: Access) -> Access | None:
         return replace(refused, login=Login(login.user, await lane.submit(ask)))
     finally:
         lane.close(wait=False)
+
+
+async def _new_token(refused: Access, login: TokenLogin, asked: Asked) -> Access | None:
+    """The same access with a newer token; None if even a new one was refused, as the next one would be."""
+    from dataclasses import replace
+
+    from httpapi.client.auth import TokenLogin
+    from httpapi.client.lane import Lane
+
+    if not login.is_old:
+        return None
+    # Keystone may take its time, and what else goes on must not wait for it.
+    lane = Lane("keystone")
+    try:
+        found = await lane.submit(lambda: _find(asked))
+    finally:
+        lane.close(wait=False)
+    return replace(refused, login=found.login) if isinstance(found.login, TokenLogin) else None
 
 
 def run(choices: Choices, step: Callable[[ImagesApi], Awaitable[T]]) -> T:

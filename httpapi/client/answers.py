@@ -81,7 +81,7 @@ def following(link: object, previous: str) -> str:
 def _way_out(status: int, headers: Mapping[str, str], message: str) -> str:
     """What the user can do about it, where the server's sentence may not say so."""
     if _wants_a_token(status, headers):
-        return ": the service wants a token of Keystone, which is not supported yet"
+        return ": log in by Keystone, with OS_CLOUD or the OS_ variables of its clients"
     if status == 401:
         return ": log in with `drystone login`"
     wait = headers.get("retry-after", "")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
+from blockstore.clock import monotonic
 from httpapi.client.errors import AccessRefused, EndpointRefused, InsecureEndpoint
 from httpapi.wire.hosts import is_loopback
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PROJECT_HEADER: Final = "X-Project-Id"
+TOKEN_HEADER: Final = "X-Auth-Token"  # noqa: S105  # a name
 _VERSIONED: Final = re.compile(r"/v2(\.\d+)?$")
 _PORTS: Final = {"http": 80, "https": 443}
 
@@ -36,6 +38,24 @@ class Login:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenLogin:
+    """A token of Keystone's, had just now, and the name of whom it was given to; no two are the same."""
+
+    user: str
+    token: str = field(repr=False)
+    since: float = field(default_factory=monotonic, compare=False)
+
+    @property
+    def is_old(self) -> bool:
+        """Whether it may have ended since it was had."""
+        return monotonic() - self.since > 60
+
+    def headers(self, project: str | None) -> Mapping[str, str]:  # noqa: ARG002  # the token is of one project
+        """What makes a request this user's."""
+        return {TOKEN_HEADER: self.token}
+
+
+@dataclass(frozen=True, slots=True)
 class Access:
     """One way to a service, and where it was found (`source`, for people).
 
@@ -45,14 +65,14 @@ class Access:
 
     endpoint: str
     source: str
-    login: Login | None = None
+    login: Login | TokenLogin | None = None
     project: str | None = None
     cacert: Path | None = None
     insecure: bool = False
 
     @property
     def in_the_clear(self) -> bool:
-        """Whether a password would cross a network where others can read it."""
+        """Whether a password or a token would cross a network where others can read it."""
         parts = _parts(self.endpoint)
         return self.login is not None and parts.scheme == "http" and not is_loopback(parts.hostname)
 

@@ -1,4 +1,4 @@
-"""OpenStack's clouds.yaml: the entries that work without Keystone. PyYAML's one home.
+"""OpenStack's clouds.yaml: a way in by Keystone or without. PyYAML's one home.
 
 As openstacksdk does: the first clouds.yaml in this directory, the user's and the machine's configuration counts, and
 what the first secure.yaml says of the cloud is laid over it.
@@ -12,17 +12,28 @@ from typing import TYPE_CHECKING, Final
 import yaml
 
 from httpapi.client.auth import Access, Login
+from httpapi.client.auth_keystone import AUTH_TYPES, WORDS, Cloud, log_in
 from httpapi.client.errors import AccessRefused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _SUFFIXES: Final = (".yaml", ".yml", ".json")
-_WITHOUT_KEYSTONE: Final = "auth_type none with image_endpoint_override, or http_basic with username and password, work"
+_KNOWN: Final = "password, v3password, v3token, v3applicationcredential, none and http_basic work"
 
 
-def cloud_access(name: str, directories: Sequence[Path], *, file: Path | None = None) -> Access:
-    """The access to the cloud `name`; `file` goes before the directories. Raises AccessRefused with a sentence."""
+def cloud_access(
+    name: str,
+    directories: Sequence[Path],
+    *,
+    file: Path | None = None,
+    cacert: Path | None = None,
+    insecure: bool = False,
+) -> Access:
+    """The access to the cloud `name`; `file` goes before the directories. Raises AccessRefused with a sentence.
+
+    It logs in where Keystone is asked for; `cacert` and `insecure` then go before what is said of the cloud.
+    """
     clouds, path = _clouds(directories, file)
     if name not in clouds:
         known = ", ".join(sorted(map(str, clouds))) or "none"
@@ -30,6 +41,21 @@ def cloud_access(name: str, directories: Sequence[Path], *, file: Path | None = 
     cloud = _merged(_mapping(clouds[name], path), _secrets(name, directories))
     auth = _mapping(cloud.get("auth") or {}, path)
     where = f"the cloud {name!r} in {path}"
+    auth_type = _auth_type(cloud, auth)
+    if auth_type in AUTH_TYPES:
+        texts = {word: _text(auth.get(word) or cloud.get(word)) for word in WORDS}
+        return log_in(
+            Cloud(
+                words={word: text for word, text in texts.items() if text},
+                auth_type=auth_type,
+                source=where,
+                endpoint=_text(cloud.get("image_endpoint_override")),
+                region=_text(cloud.get("region_name")),
+                interface=_text(cloud.get("interface")),
+                cacert=cacert or _cacert(cloud, where),
+                insecure=insecure,
+            )
+        )
     return Access(
         endpoint=_endpoint(cloud, auth, where),
         source=f"{where}",
@@ -39,9 +65,9 @@ def cloud_access(name: str, directories: Sequence[Path], *, file: Path | None = 
     )
 
 
-def refuse_keystone(auth_type: str, where: str) -> AccessRefused:
-    """The error for an auth type that needs Keystone, or that nobody knows."""
-    return AccessRefused(f"{where} wants {auth_type!r}, and Keystone is not supported yet: {_WITHOUT_KEYSTONE}")
+def refuse_type(auth_type: str, where: str) -> AccessRefused:
+    """The error for an auth type that this client does not have."""
+    return AccessRefused(f"{where} wants {auth_type!r}, which this client cannot do: {_KNOWN}")
 
 
 def _clouds(directories: Sequence[Path], file: Path | None) -> tuple[Mapping[object, object], Path]:
@@ -98,7 +124,7 @@ def _merged(below: Mapping[object, object], above: Mapping[object, object]) -> M
 def _endpoint(cloud: Mapping[object, object], auth: Mapping[object, object], where: str) -> str:
     auth_type = _auth_type(cloud, auth)
     if auth_type not in {"none", "http_basic"}:
-        raise refuse_keystone(auth_type, where)
+        raise refuse_type(auth_type, where)
     endpoint = _text(cloud.get("image_endpoint_override") or auth.get("endpoint") or cloud.get("endpoint"))
     if endpoint is None:
         raise AccessRefused(f"{where} names no address: give it image_endpoint_override, such as http://HOST:9292/v2")

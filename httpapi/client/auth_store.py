@@ -117,8 +117,8 @@ def _text(stored: StoredLogins) -> str:
         lines.append(f"current = {toml_text(stored.current)}\n")
     for place, access in stored.logins.items():
         values = {
-            "user": access.login.user if access.login else None,
-            "password": access.login.password if access.login else None,
+            "user": access.login.user if isinstance(access.login, Login) else None,
+            "password": access.login.password if isinstance(access.login, Login) else None,
             "project": access.project,
             "cacert": str(access.cacert) if access.cacert else None,
         }

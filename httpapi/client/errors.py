@@ -8,8 +8,8 @@ ClientError
 ├── NotAnImageService  something answers, and it is no Images API v2
 ├── Interrupted        the connection broke or stalled in mid-transfer: the same call may be tried again
 ├── ApiError           the service refused; carries status, message and request id
-│   ├── LoginNeeded    401, a password would do
-│   ├── KeystoneNeeded 401, only a token of Keystone would do
+│   ├── LoginNeeded    401, a login would do, or another one
+│   │   └── KeystoneNeeded  only one by Keystone
 │   ├── NotFound       404
 │   ├── Conflict       409
 │   └── TooManyTries   429
@@ -58,7 +58,7 @@ class InsecureEndpoint(AccessRefused):
 
     def __init__(self, endpoint: str) -> None:
         super().__init__(
-            f"{endpoint} is not on this machine and has no TLS, so that others could read the password: "
+            f"{endpoint} is not on this machine and has no TLS, so that others could read the password or token: "
             "use https, or --insecure if the network is yours alone",
         )
 
@@ -109,8 +109,8 @@ class LoginNeeded(ApiError):
     """401: the service wants a login, or another one."""
 
 
-class KeystoneNeeded(ApiError):
-    """401: the service wants a token, which this client cannot get yet."""
+class KeystoneNeeded(LoginNeeded):
+    """401: the service wants a token of Keystone, or a newer one."""
 
 
 class TooManyTries(ApiError):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import re
 import ssl
 from dataclasses import dataclass, field
@@ -31,7 +32,8 @@ MOST_ANSWER: Final = 1 << 20
 _CONNECT_SECONDS: Final = 5.0
 # Of the life of the service user's token, the part that it is used for.
 _USED: Final = 0.9
-# After Keystone refused the service user: so often it is tried again, since more would shut a user out there.
+# So often a refused login of the service user is tried again, since more would shut it out there, and so often the same
+# trouble is logged.
 _PAUSE: Final = 10.0
 _TOKEN: Final = re.compile(r"[\x21-\x7e]{1,8000}", re.ASCII)
 _SAID: Final = (
@@ -88,7 +90,9 @@ class KeystoneApi:
         self._session: aiohttp.ClientSession | None = None
         self._own: _Own | None = None
         self._login: asyncio.Task[_Own] | None = None
-        self._refused_at = -_PAUSE
+        self._refused_at = -math.inf
+        self._said = False
+        self._said_at = -math.inf
 
     async def validate(self, text: str, late: bool = False) -> Token | None:  # noqa: FBT001, FBT002  # the port's shape
         """Who stands behind a token, None if nobody; with `late` also one that has expired not too long ago.
@@ -216,11 +220,14 @@ class KeystoneApi:
         return IdentityUnavailable(_SAID)
 
     def _told(self, trouble: str) -> None:
-        if trouble and not self.trouble:
-            _log.error("%s Until that is over only tokens that are remembered are let in.", trouble)
-        elif self.trouble and not trouble:
-            _log.info("Keystone answers again.")
         self.trouble = trouble
+        # A Keystone that now answers and now does not must not fill the log.
+        if trouble and not self._said and self._clock() - self._said_at >= _PAUSE:
+            self._said, self._said_at = True, self._clock()
+            _log.error("%s Until that is over only tokens that are remembered are let in.", trouble)
+        elif self._said and not trouble:
+            self._said = False
+            _log.info("Keystone answers again.")
 
 
 async def _body_of(response: aiohttp.ClientResponse) -> bytes:

@@ -6,6 +6,7 @@ What Keystone is, is tested with the real one (`real_keystone.py`).
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 import time
 from collections import Counter
@@ -37,7 +38,8 @@ class PlayedKeystone:
     """Serves on a free port of loopback until left.
 
     `tokens` are the valid ones with what is told of them; `expired` those that are told with allow_expired alone.
-    `asked` counts questions (`login`, and each token). `fail`, when set, answers in the place of the rest.
+    `asked` counts questions (`login`, and each token), `logins` keeps what those were. `fail`, when set, answers in
+    the place of the rest.
     """
 
     def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
@@ -47,6 +49,8 @@ class PlayedKeystone:
         self.headers: list[dict[str, str]] = []
         self.fail: Callable[[web.Request], Awaitable[web.StreamResponse]] | None = None
         self.login_status = 201
+        self.catalog: list[dict[str, Any]] = []
+        self.logins: list[Any] = []
         self.own_seconds = 3600.0
         self.delay = 0.0
         self._own: set[str] = set()
@@ -107,13 +111,14 @@ class PlayedKeystone:
         return refusal(404) if document is None else web.json_response(document)
 
     async def _log_in(self, request: web.Request) -> web.StreamResponse:
-        body = await request.json()
-        right = body["auth"]["identity"]["password"]["user"]["password"] == PASSWORD
+        body = (await request.json())["auth"]
+        self.logins.append(body)
+        right = PASSWORD in json.dumps(body["identity"])
         if not right or self.login_status != 201:
             return refusal(401 if not right else self.login_status)
         text = f"service-token-{self.asked['login']}"
         self._own.add(text)
-        document = told("drystone", "service", "service", seconds=self.own_seconds)
+        document = told("drystone", "service", "service", seconds=self.own_seconds, catalog=self.catalog)
         self.tokens[text] = document
         return web.json_response(document, status=201, headers={"X-Subject-Token": text})
 

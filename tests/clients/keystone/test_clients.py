@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.kit.real_keystone import REGION
 from tests.kit.serve_process import ROOT, ServeProcess
 
 if TYPE_CHECKING:
@@ -155,3 +156,64 @@ def test_config_check_reaches_keystone_as_the_service_user(
     weaker = {"DRYSTONE_KEYSTONE_USERNAME": weak.name, "DRYSTONE_KEYSTONE_PASSWORD": weak.password}
     # It may ask about itself, so that cannot be found out beforehand.
     assert run([*command], **told | weaker).returncode == 0
+
+
+def test_drystone_logs_in_as_the_stock_clients_do(
+    running: ServeProcess, keystone: Keystone, logins: list[Login], disk: Path, tmp_path: Path
+) -> None:
+    member = logins[0]
+    credential = keystone.application_credential(member, "ours")
+    (tmp_path / "clouds.yaml").write_text(
+        json.dumps(
+            {
+                "clouds": {
+                    "by-password": {
+                        "auth": {
+                            "auth_url": keystone.url,
+                            "username": member.name,
+                            "password": member.password,
+                            "project_name": member.project,
+                            "user_domain_name": "Default",
+                            "project_domain_name": "Default",
+                        },
+                        "region_name": REGION,
+                    },
+                    "by-credential": {
+                        "auth_type": "v3applicationcredential",
+                        "auth": {
+                            "auth_url": keystone.url,
+                            "application_credential_id": credential["id"],
+                            "application_credential_secret": credential["secret"],
+                        },
+                    },
+                }
+            }
+        )
+    )
+    token = {"OS_AUTH_TYPE": "v3token", "OS_AUTH_URL": keystone.url, "OS_TOKEN": keystone.token(member)}
+    ours = [sys.executable, "-m", "httpapi"]
+    told = {"PYTHONPATH": str(ROOT), "HOME": str(tmp_path), "OS_CLIENT_CONFIG_FILE": str(tmp_path / "clouds.yaml")}
+
+    def drystone(*words: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
+        return run([*ours, *words], **told | variables)
+
+    pushed = drystone("push", disk, "--name", "ours", OS_CLOUD="by-password")
+    assert pushed.returncode == 0, pushed.stderr
+    for variables in (
+        {"OS_CLOUD": "by-credential"},
+        keystone.variables(member),
+        token | {"OS_PROJECT_ID": member.project_id},
+    ):
+        listed = drystone("ls", "--json", **variables)
+        assert listed.returncode == 0, listed.stderr
+        assert [image["name"] for image in json.loads(listed.stdout)] == ["ours"]
+    assert drystone("ls", "--json", **keystone.variables(logins[1])).stdout.strip() == "[]"
+    pulled = drystone("pull", "ours", tmp_path / "back", OS_CLOUD="by-credential")
+    assert pulled.returncode == 0, pulled.stderr
+    assert (tmp_path / "back").read_bytes() == DATA
+    assert drystone("rm", "ours", **keystone.variables(logins[3])).returncode == 1
+    assert drystone("rm", "ours", OS_CLOUD="by-password").returncode == 0
+    wrong = drystone("ls", **keystone.variables(member) | {"OS_PASSWORD": "wrong"})
+    assert wrong.returncode == 1
+    assert "Keystone refuses the login" in wrong.stderr
+    assert "log in by Keystone" in drystone("ls", "--endpoint", f"http://127.0.0.1:{running.port}").stderr

@@ -170,7 +170,7 @@ def refused(status: int, kind: type[ClientError], message: str = "No", **more: s
 
 def test_a_refused_login_says_how_to_log_in() -> None:
     assert refused(401, LoginNeeded, WWW_Authenticate="Basic realm=x") == "No: log in with `drystone login` (HTTP 401)"
-    assert "Keystone, which is not supported yet" in refused(
+    assert "log in by Keystone, with OS_CLOUD" in refused(
         401, KeystoneNeeded, WWW_Authenticate="Keystone uri='http://k'"
     )
     assert refused(403, ApiError) == "No (HTTP 403)"

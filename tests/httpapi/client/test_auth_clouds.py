@@ -29,6 +29,8 @@ clouds:
     auth: {auth_url: "https://keystone.example/v3", username: a, password: hidden-one}
   token:
     auth_type: v3token
+  kerberos:
+    auth_type: v3kerberos
   nowhere: {auth_type: none}
   unchecked: {auth_type: none, image_endpoint_override: "https://x", verify: false}
 """
@@ -67,12 +69,13 @@ def test_a_file_that_is_named_goes_before_the_directories(here: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("keystone", "wants 'password', and Keystone is not supported yet: auth_type none"),
-        ("token", "wants 'v3token'"),
+        ("keystone", "names no project"),
+        ("token", "lacks token"),
+        ("kerberos", "wants 'v3kerberos', which this client cannot do: password, v3password"),
         ("split", "lacks auth.username or auth.password"),
         ("nowhere", "names no address"),
         ("unchecked", "name the file of the authority as cacert"),
-        ("none", "has no cloud 'none': its clouds are keystone, lab, nowhere, open"),
+        ("none", "has no cloud 'none': its clouds are kerberos, keystone, lab, nowhere, open"),
     ],
 )
 def test_other_entries_are_refused_with_what_would_work(here: Path, name: str, said: str) -> None:

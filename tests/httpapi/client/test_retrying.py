@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from httpapi.client.api import ImagesApi
-from httpapi.client.auth import Access, Login
+from httpapi.client.auth import Access, Login, TokenLogin
 from httpapi.client.errors import ApiError, Conflict, Interrupted, LoginNeeded, NotFound
 from httpapi.client.retrying import Retrying
 from tests.kit.kept_report import KeptReport
@@ -78,7 +78,7 @@ def test_after_a_401_another_login_is_used_if_there_is_one(small: SmallServer) -
 
 
 def test_a_login_that_was_refused_is_not_tried_again(small: SmallServer) -> None:
-    asked: list[Login | None] = []
+    asked: list[Login | TokenLogin | None] = []
 
     async def renew(refused: Access) -> Access | None:
         asked.append(refused.login)
