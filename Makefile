@@ -15,7 +15,7 @@ ROOM ?= $(shell if grep -q '^[^ ]* /dev/shm [^ ]* rw' /proc/mounts && ! grep -q 
 # Compiled once, not anew by each of the thousand processes that tests start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help serve test test-unit test-crashes test-serial test-clients lint format show show-main-job show-bound show-increments show-collection show-images-api show-openstack test-glance bench clients keystone openapi wheel clean
+.PHONY: help serve test test-unit test-crashes test-serial test-clients lint format show show-main-job show-bound show-increments show-collection show-images-api show-openstack test-glance test-tempest test-nova-cinder bench clients keystone openapi wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -70,6 +70,20 @@ $(STAMPS)/keystone: .ci/constraints-keystone.txt
 	.keystone/bin/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints-keystone.txt keystone cheroot
 	@touch $@
 
+# OpenStack's own tests.
+$(STAMPS)/tempest: .ci/constraints-tempest.txt
+	@mkdir -p $(STAMPS)
+	$(PYTHON) -m venv .tempest
+	.tempest/bin/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints-tempest.txt tempest
+	@touch $@
+
+# Nova and Cinder, as libraries: half a gigabyte.
+$(STAMPS)/nova: .ci/constraints-nova.txt
+	@mkdir -p $(STAMPS)
+	$(PYTHON) -m venv .nova
+	.nova/bin/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints-nova.txt nova cinder
+	@touch $@
+
 # Foreign programs of virtual machines, for the checks of increments. What is missing is told, there and by its check.
 $(STAMPS)/machines: bench/tools.py
 	@mkdir -p $(STAMPS)
@@ -100,6 +114,12 @@ test-glance: $(STAMPS)/dev $(STAMPS)/glance ## play tests/clients/glance on a re
 	$(VENV)/bin/python -m tests.clients.glance.record
 	$(VENV)/bin/python -m pytest tests/clients/glance
 
+test-tempest: $(STAMPS)/dev $(STAMPS)/keystone $(STAMPS)/tempest ## OpenStack's own tests of images, with the real Keystone, in two profiles
+	$(VENV)/bin/python -m tests.tempest.run
+
+test-nova-cinder: $(STAMPS)/dev $(STAMPS)/keystone $(STAMPS)/nova ## what Nova and Cinder do with images, by their own code, with the real Keystone
+	$(VENV)/bin/python -m tests.clients.nova_and_cinder
+
 lint: $(STAMPS)/dev ## ruff, import contracts, mypy
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -128,7 +148,7 @@ show-collection: $(STAMPS)/dev $(STAMPS)/system ## space comes back while upload
 show-images-api: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients $(STAMPS)/openapi ## the Images API: today's clients work unchanged
 	$(VENV)/bin/python -m bench.show images-api
 
-show-openstack: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients $(STAMPS)/keystone ## in an OpenStack cloud: Keystone, and the clients with it
+show-openstack: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients $(STAMPS)/keystone $(STAMPS)/tempest $(STAMPS)/nova ## in an OpenStack cloud: Keystone, and the clients with it
 	$(VENV)/bin/python -m bench.show openstack
 
 bench: $(STAMPS)/dev $(STAMPS)/system ## the benchmarks, with their share of this machine's limit
@@ -144,4 +164,4 @@ wheel: $(STAMPS)/dev ## dist/drystone-*.whl
 	$(VENV)/bin/python -m build --wheel --outdir dist
 
 clean: ## remove what make made, never DATA
-	rm -rf $(VENV) .clients .glance .keystone .openapi $(STAMPS) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) .clients .glance .keystone .nova .openapi .tempest $(STAMPS) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,128 @@
+"""The cloud that tempest asks: the real Keystone, and this service behind it, a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import urllib.request
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from bench.show.server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.kit.real_keystone import Keystone, Login
+
+WORKERS: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One way that the service is set up; `formats` is its setting."""
+
+    name: str
+    formats: str
+
+    @property
+    def enforces(self) -> bool:
+        """Whether bytes of another format than was said are refused."""
+        return self.formats == "enforce"
+
+
+PROFILES: Final = (Profile("enforced", "enforce"), Profile("not-enforced", "off"))
+"""With `image_format_enforcement`, as we are by default, and without it."""
+
+
+@contextlib.contextmanager
+def served(keystone: Keystone, profile: Profile, room: Path) -> Iterator[Server]:
+    """The service, with the image endpoint of Keystone's catalog leading to it, and a metadata definition.
+
+    Tempest looks for a type of resources that some definition is of: in a cloud definitions were loaded.
+    """
+    settings = {
+        "identity": "keystone",
+        "keystone_auth_url": keystone.url,
+        "keystone_password": keystone.service.password,
+        "formats": profile.formats,
+    }
+    with Server(room / "data", settings=settings) as server:
+        keystone.endpoint(server.url)
+        _define(server.url, keystone.token(keystone.admin))
+        yield server
+
+
+def _define(url: str, token: str) -> None:
+    definition = {"namespace": "loaded", "resource_type_associations": [{"name": "OS::Glance::Image"}]}
+    headers = {"X-Auth-Token": token, "Content-Type": "application/json"}
+    body = json.dumps(definition).encode()
+    request = urllib.request.Request(f"{url}/v2/metadefs/namespaces", body, headers, method="POST")
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        assert answer.status == 201
+
+
+def accounts(keystone: Keystone) -> str:
+    """Tempest's file of accounts, made once: that each class makes its own takes most of a run's time.
+
+    A class takes somebody with the role member, perhaps a reader of the same project, perhaps the first who is left as
+    somebody from elsewhere, perhaps an admin: so much for each worker, those from elsewhere first.
+    """
+    kinds = (("elsewhere", "elsewhere", "member"), ("member", "own", "member"), ("reader", "own", "reader"))
+    found = [
+        _account(keystone.login(f"{name}-{number}", f"{project}-{number}", role), role)
+        for name, project, role in (*kinds, ("admin", "admins", "admin"))
+        for number in range(WORKERS)
+    ]
+    # JSON is YAML, too.
+    return json.dumps(found, indent=1)
+
+
+def _account(login: Login, role: str) -> dict[str, object]:
+    return {
+        "username": login.name,
+        "password": login.password,
+        "project_name": login.project,
+        "domain_name": "Default",
+        "roles": [role],
+    }
+
+
+def configuration(keystone: Keystone, profile: Profile, room: Path) -> str:
+    """tempest.conf; what is off there because we do not serve it has its reason in README.md."""
+    return f"""[DEFAULT]
+log_file = {room}/tempest.log
+use_stderr = false
+[oslo_concurrency]
+lock_path = {room}/locks
+[auth]
+use_dynamic_credentials = false
+test_accounts_file = {room}/accounts.yaml
+[identity]
+uri_v3 = {keystone.url}
+auth_version = v3
+region = RegionOne
+[service_available]
+glance = true
+nova = false
+cinder = false
+neutron = false
+swift = false
+horizon = false
+[enforce_scope]
+glance = true
+[image]
+# No test that runs asks for it.
+http_image = http://127.0.0.1:1/none
+image_caching_enabled = false
+[image-feature-enabled]
+api_v2 = true
+os_glance_reserved = true
+import_image = false
+manage_locations = false
+http_store_enabled = false
+store_weight_enabled = false
+image_conversion = false
+image_format_enforcement = {str(profile.enforces).lower()}
+"""
