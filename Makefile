@@ -130,7 +130,7 @@ format: $(STAMPS)/dev ## let ruff mend what it can
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-show: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients $(STAMPS)/openapi $(STAMPS)/keystone $(STAMPS)/machines ## every claim with its figure and its bound
+show: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients $(STAMPS)/openapi $(STAMPS)/keystone $(STAMPS)/tempest $(STAMPS)/nova $(STAMPS)/machines ## every claim with its figure and its bound
 	$(VENV)/bin/python -m bench.show
 
 show-main-job: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients ## a disk image in, its next version for almost nothing, both back out
