@@ -142,7 +142,7 @@ def _tell(access: Access, *, verbose: bool, quiet: bool) -> None:
         project = f", project {access.project}" if access.project else ""
         click.echo(f"drystone: asking {place}{printable(who + project)} ({printable(access.source)})", err=True)
     if access.in_the_clear and not quiet:
-        click.echo(f"drystone: the password goes to {place} without TLS: others on the way can read it", err=True)
+        click.echo(f"drystone: the login goes to {place} without TLS: others on the way can read it", err=True)
 
 
 def _refuse_other_encodings(values: dict[str, Any]) -> None:
