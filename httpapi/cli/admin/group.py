@@ -9,6 +9,7 @@ import click
 from httpapi.cli.admin.chown import chown
 from httpapi.cli.admin.gc import gc
 from httpapi.cli.admin.host_verb import HostVerbs
+from httpapi.cli.admin.metadefs import metadefs
 from httpapi.cli.admin.quota import quota
 from httpapi.cli.admin.rebuild_index import rebuild_index
 from httpapi.cli.admin.repair import repair
@@ -28,6 +29,7 @@ Examples:
   drystone admin gc --data /srv/images --dry-run
   drystone admin chown --data /srv/images --from default --to lab
   drystone admin quota set lab --bytes 2TiB --data /srv/images
+  drystone admin metadefs load /etc/glance/metadefs --data /srv/images
 
 \b
 With every server and worker stopped:
@@ -39,11 +41,11 @@ With every server and worker stopped:
 def admin() -> None:
     """Look after the data: count it, verify it, mend it, give back the space of deleted images, make the index again.
 
-    And say how much each project may have. These verbs work on the data directory itself, on its machine, as the user
-    whom it belongs to. What is wrong makes the exit code 1, so that a timer can tell. A server scrubs and collects by
-    itself.
+    And say how much each project may have, and what properties mean. These verbs work on the data directory itself, on
+    its machine, as the user whom it belongs to. What is wrong makes the exit code 1, so that a timer can tell. A server
+    scrubs and collects by itself.
     """
 
 
-for _verb in (stats, verify, scrub, repair, gc, chown, quota, rebuild_index):
+for _verb in (stats, verify, scrub, repair, gc, chown, quota, metadefs, rebuild_index):
     admin.add_command(_verb)
