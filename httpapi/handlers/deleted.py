@@ -12,7 +12,7 @@ from aiohttp import web
 from catalog.usecases.deleted_images import list_kept, parse_kept_query, undelete
 from httpapi.body import refuse_body
 from httpapi.caller import CALLER
-from httpapi.handlers.image_record import record_of, wire_time
+from httpapi.handlers.image_record import document_of, wire_time
 from httpapi.request_id import REQUEST_ID
 from httpapi.wire.deleted import LOST_HEADER, DeletedRecord
 from httpapi.wire.images import list_links
@@ -41,7 +41,7 @@ class DeletedHandlers:
         refuse_body(request)
         image_id, request_id = request.match_info["image_id"], request[REQUEST_ID]
         back = await undelete(self.services, request[CALLER], image_id, request_id=request_id)
-        response = _json(record_of(back.image, self.services.protection.rights(request[CALLER])).to_json())
+        response = _json(document_of(back.image, self.services.protection.rights(request[CALLER])))
         if back.lost is not None:
             response.headers[LOST_HEADER] = back.lost.value
         return response

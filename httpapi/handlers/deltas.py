@@ -15,7 +15,7 @@ from catalog.usecases.deltas import Named
 from httpapi.access_log import ACCESS_LINE
 from httpapi.body import check_encoding, pieces, read_json, refuse_body
 from httpapi.caller import CALLER
-from httpapi.handlers.image_record import record_of, wire_time
+from httpapi.handlers.image_record import document_of, wire_time
 from httpapi.proxies import base_url
 from httpapi.request_id import REQUEST_ID
 from httpapi.wire.block_stream import LARGEST_REQUEST, MEDIA_TYPE, BlockStreamDecoder
@@ -82,7 +82,7 @@ class DeltasHandlers:
         image = await delta_commit.commit(
             self.services, _named(request), expected=expected, request_id=request[REQUEST_ID]
         )
-        return _json(record_of(image, self.services.protection.rights(request[CALLER])).to_json())
+        return _json(document_of(image, self.services.protection.rights(request[CALLER])))
 
     async def delete(self, request: web.Request) -> web.Response:
         """204; the image is queued again."""

@@ -15,7 +15,7 @@ from catalog.usecases.attributes import new_image
 from catalog.usecases.queries import parse_query
 from httpapi.body import read_json, refuse_body
 from httpapi.caller import CALLER
-from httpapi.handlers.image_record import record_of
+from httpapi.handlers.image_record import document_of
 from httpapi.proxies import base_url
 from httpapi.wire.images import list_links
 from httpapi.wire.json_body import parse_json, parse_object
@@ -114,7 +114,7 @@ async def _pieces(listed: Iterable[Image], rights: PropertyRights, *, rest: floa
 
 
 def _json_of(image: Image, rights: PropertyRights) -> bytes:
-    return _ENCODER.encode(record_of(image, rights).to_json()).encode()
+    return _ENCODER.encode(document_of(image, rights)).encode()
 
 
 def _json(body: bytes, status: int) -> web.Response:

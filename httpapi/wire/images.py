@@ -7,7 +7,8 @@ Only the reference's own keys are sent, since clients turn what they do not know
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING
+from operator import attrgetter
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlencode
 
 if TYPE_CHECKING:
@@ -48,24 +49,46 @@ class ImageRecord:
     properties: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, object]:
-        """The JSON object: extra properties at the top level, then the base attributes and the links."""
-        path = f"{ROOT}/images/{self.id}"
-        base: dict[str, object] = {name: getattr(self, name) for name in _BASE}
-        if self.parent_image_ref is not None:
-            base[PARENT] = self.parent_image_ref
-        return {
-            **self.properties,
-            **base,
-            "tags": list(self.tags),
-            "self": path,
-            "file": f"{path}/file",
-            "schema": f"{ROOT}/schemas/image",
-        }
+        """The JSON object that a server sends."""
+        return image_json(self, self.tags, self.properties)
 
 
 _BASE = tuple(each.name for each in fields(ImageRecord) if each.name not in {"tags", "properties", PARENT})
+_base_of = attrgetter(*_BASE)
 # What a server may add that is no property of the image.
 _LINKS = frozenset({"self", "file", "schema", "stores", "direct_url", "locations"})
+
+
+class HasBase(Protocol):
+    """What has the base attributes of an image, under these names: those of ImageRecord."""
+
+    @property
+    def id(self) -> str:
+        """The image's."""
+        ...
+
+    @property
+    def parent_image_ref(self) -> str | None:
+        """None: told of it is nothing."""
+        ...
+
+
+def image_json(
+    image: HasBase, tags: Iterable[str], properties: Mapping[str, str], **other: object
+) -> dict[str, object]:
+    """The JSON object: extra properties at the top level, then the base attributes and the links.
+
+    `other`: base attributes that have another form in `image` than on the wire.
+    """
+    path = f"{ROOT}/images/{image.id}"
+    document = {**properties, **dict(zip(_BASE, _base_of(image), strict=True)), **other}
+    if image.parent_image_ref is not None:
+        document[PARENT] = image.parent_image_ref
+    document["tags"] = list(tags)
+    document["self"] = path
+    document["file"] = f"{path}/file"
+    document["schema"] = f"{ROOT}/schemas/image"
+    return document
 
 
 def parse_image(document: Mapping[str, object]) -> ImageRecord:
