@@ -177,7 +177,7 @@ class Image:
     def be_hashed(self, *, checksum: str, algorithm: str, value: str, at: datetime) -> None:
         """The hashes of the bytes become known after the upload."""
         self.checksum, self.os_hash_algo, self.os_hash_value = checksum, algorithm, value
-        self.updated_at = at
+        self.be_changed(at=at)
 
     def exchange(self, manifest: str, location: Location) -> bool:
         """Put `location`, which has the same bytes, where `manifest` is named; False if it is named nowhere.
@@ -235,14 +235,14 @@ class Image:
         self._move(Status.DELETED, at)
 
     def be_changed(self, *, at: datetime) -> None:
-        """Something that callers say of it is different."""
-        self.updated_at = at
+        """Something that is told of it is different: never before it was made, whatever the clock says."""
+        self.updated_at = max(at, self.created_at)
 
     def be_undeleted(self, *, shown: bool, at: datetime) -> None:
         """The image, as it was kept, is there again; unless it is to be `shown` as it was, to its owner alone."""
         if not shown:
             self.visibility = Visibility.PRIVATE
-        self.updated_at = at
+        self.be_changed(at=at)
 
     def _is_of(self, upload_id: str) -> bool:
         return self.upload is not None and self.upload.id == upload_id
@@ -255,4 +255,4 @@ class Image:
         if status not in TRANSITIONS[self.status]:
             raise Conflict(f"Image {self.id} is {self.status.value} and cannot become {status.value}.")
         self.status = status
-        self.updated_at = at
+        self.be_changed(at=at)

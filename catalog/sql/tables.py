@@ -109,12 +109,15 @@ def _of_image() -> Column[str]:
     return Column("image_id", String(36), ForeignKey("images.id", ondelete="CASCADE"), primary_key=True)
 
 
+# Kept in the order of their keys, without row numbers: a list reads an image's properties and tags from one place, and
+# their indexes have the image's id.
 image_properties: Final = Table(
     "image_properties",
     metadata,
     _of_image(),
     Column("name", String(255), primary_key=True),
     Column("value", Text, nullable=False),
+    sqlite_with_rowid=False,
 )
 Index(None, image_properties.c.name, image_properties.c.value)
 
@@ -123,6 +126,7 @@ image_tags: Final = Table(
     metadata,
     _of_image(),
     Column("tag", String(255), primary_key=True),
+    sqlite_with_rowid=False,
 )
 Index(None, image_tags.c.tag)
 

@@ -340,6 +340,36 @@ def test_a_delta_upload_that_an_older_version_began_has_acknowledged_nothing_tha
         assert connection.execute("SELECT requests, records FROM deltas").fetchall() == [(3, 0)]
 
 
+def test_what_an_older_version_kept_of_an_image_is_there_whatever_its_tables_became(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.sqlite"
+    older_catalog(path, "0010")
+    image_id = "6e0acd3c-0001-4fff-8fff-0123456789ab"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        # A clock was set back in between.
+        connection.execute(
+            "INSERT INTO images (id, owner, status, visibility, protected, os_hidden, min_disk, min_ram,"
+            " created_at, updated_at) VALUES (?, 'wall', 'queued', 'shared', 0, 0, 0, 0, 7000000, 5000000)",
+            (image_id,),
+        )
+        connection.execute("INSERT INTO image_properties VALUES (?, 'os_distro', 'debian')", (image_id,))
+        connection.execute("INSERT INTO image_properties VALUES (?, 'role', '')", (image_id,))
+        connection.execute("INSERT INTO image_tags VALUES (?, 'daily')", (image_id,))
+    bring_up(path)
+
+    async def scene() -> None:
+        with closing(open_catalog(path)) as database:
+            services = Services(database, MemoryBlocks())
+            image = await images.show(services, ANNA, image_id)
+            assert image.properties == {"os_distro": "debian", "role": ""}
+            assert image.tags == frozenset({"daily"})
+            assert image.updated_at == image.created_at
+            await images.delete(services, ANNA, image_id)
+        with closing(sqlite3.connect(path)) as connection:
+            assert connection.execute("SELECT COUNT(*) FROM image_properties").fetchone() == (0,)
+
+    asyncio.run(scene())
+
+
 def test_no_migration_loses_a_trigger_that_an_older_one_made(tmp_path: Path) -> None:
     """A table that is made anew loses its own, in silence; those of `images` count what projects have."""
     path = tmp_path / "catalog.sqlite"

@@ -34,6 +34,19 @@ def test_an_upload_takes_a_queued_image_through_saving_to_active() -> None:
     assert image.was_saved("first")
 
 
+def test_an_image_is_never_changed_before_it_was_made_whatever_the_clock_says() -> None:
+    image, early = queued(), THEN - timedelta(days=1)
+    image.be_changed(at=early)
+    assert image.updated_at == THEN
+    image.begin_saving(FIRST, at=early)
+    image.become_active("first", CONTENTS, at=early)
+    assert image.updated_at == THEN
+    image.be_hashed(checksum="0" * 32, algorithm="sha512", value="1" * 128, at=early)
+    assert image.updated_at == THEN
+    image.be_undeleted(shown=True, at=early)
+    assert image.updated_at == THEN
+
+
 @pytest.mark.parametrize("status", [status for status in Status if status is not Status.QUEUED])
 def test_an_upload_begins_only_while_the_image_is_queued(status: Status) -> None:
     with pytest.raises(Conflict, match=status.value):
