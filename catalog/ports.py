@@ -169,7 +169,7 @@ class Images(Protocol):
     def page(self, scope: Scope, query: ImageQuery, after: Image | None) -> ImagePage:
         """The images in scope that fit the query, in its order, behind `after`; a fixed number of statements.
 
-        Of their members, the scope's project alone is told.
+        Without their locations, which no list tells; of their members, the scope's project alone is told.
         """
         ...
 

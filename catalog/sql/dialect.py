@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from sqlalchemy.dialects import registry
+from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.util import LRUCache
 
@@ -13,10 +14,18 @@ MOST: Final = 100
 """Statements whose text is kept: every combination of a list's filters has one of its own, of up to 45 KB."""
 
 
+class _Hinting(SQLiteCompiler):
+    """Writes hints, such as INDEXED BY, behind a table's name."""
+
+    def get_from_hint_text(self, _table: object, text: str | None) -> str | None:
+        return text
+
+
 class Alike(SQLiteDialect_pysqlite):
     """Each engine has its own, and they all write the same texts: so these are kept for every one of them."""
 
     supports_statement_cache = True
+    statement_compiler = _Hinting
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Alike)

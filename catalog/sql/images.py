@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from contextlib import closing
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -13,7 +12,6 @@ from catalog.model.errors import Conflict
 from catalog.model.image import Status
 from catalog.model.pin import UploadKind
 from catalog.model.query import ImagePage
-from catalog.sql.image_parts import parts_of
 from catalog.sql.image_rows import (
     image_of,
     image_row,
@@ -25,11 +23,12 @@ from catalog.sql.image_rows import (
 from catalog.sql.listing import PageQuestion
 from catalog.sql.tables import deleted_images, image_locations, image_members, image_properties, image_tags, images
 from catalog.sql.times import to_us
+from catalog.sql.whole_images import listed_images, whole_image
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from sqlalchemy import Column, Connection, Row, Table
+    from sqlalchemy import Column, Connection, Table
 
     from catalog.model.image import Image, Upload
     from catalog.model.query import ImageQuery, Scope
@@ -57,9 +56,7 @@ class SqlImages:
 
     def get(self, image_id: str) -> Image | None:
         """The image, or None."""
-        rows = self._connection.execute(select(images).where(images.c.id == image_id)).all()
-        found = self._whole(rows, project=None)
-        return found[0] if found else None
+        return whole_image(self._connection, image_id)
 
     def bare(self, image_ids: Collection[str], *, project: str) -> Mapping[str, Image]:
         """Those that there are, by two statements."""
@@ -68,14 +65,14 @@ class SqlImages:
         return {row.id: image_of(row, {}, (), (), members[row.id]) for row in rows}
 
     def page(self, scope: Scope, query: ImageQuery, after: Image | None) -> ImagePage:
-        """One page, by three statements at most whatever its length: what is few, the images, what belongs to them."""
+        """One page, by three statements at most whatever its length: what is few, which images, all of each."""
         if query.limit == 0:
             return ImagePage(images=(), more=False)
         question = PageQuestion(scope, query, after)
         counts = () if question.counts is None else self._connection.execute(question.counts).one()
-        rows = self._connection.execute(question.rows(counts)).all()
-        found = self._whole(rows[: query.limit], project=scope.project, most=query.page_bytes)
-        return ImagePage(images=found, more=len(rows) > len(found))
+        ids = self._connection.execute(question.ids(counts)).scalars().all()
+        found = self._first(ids[: query.limit], scope.project, query.page_bytes)
+        return ImagePage(images=found, more=len(ids) > len(found))
 
     def save(self, image: Image, *, expect: Status, upload: str | None = None) -> None:
         """Write back by compare-and-set on the status, and on the upload when it is named; Conflict when it lost."""
@@ -138,24 +135,18 @@ class SqlImages:
         if come := [row for row in rows if row[key.name] in gone or row[key.name] not in before]:
             self._connection.execute(insert(table), come)
 
-    def _whole(
-        self, rows: Sequence[Row[*tuple[Any, ...]]], *, project: str | None, most: int | None = None
-    ) -> tuple[Image, ...]:
-        """The images of these rows, in their order, with what belongs to them, and `project` as a member.
-
-        Only the first ones, if they have more than `most` bytes of text, and one at least.
-        """
-        if not rows:
+    def _first(self, ids: Sequence[str], project: str, most: int) -> tuple[Image, ...]:
+        """The first of these images, with `project` as a member: `most` bytes of text, but one image at least."""
+        if not ids:
             return ()
         found: list[Image] = []
         taken = 0
-        ids = [row.id for row in rows]
-        with closing(parts_of(self._connection, ids, project=project)) as gathered:
-            for row, parts in zip(rows, gathered, strict=False):
-                taken += _BASE_BYTES + parts.text_bytes
-                if most is not None and found and taken > most:
+        with listed_images(self._connection, ids, project=project) as read:
+            for image, text_bytes in read:
+                taken += _BASE_BYTES + text_bytes
+                if found and taken > most:
                     break
-                found.append(image_of(row, parts.properties, parts.tags, parts.locations, parts.members))
+                found.append(image)
         return tuple(found)
 
     def _members(self, ids: Sequence[str], project: str | None) -> Mapping[str, Collection[str]]:

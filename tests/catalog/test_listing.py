@@ -37,8 +37,8 @@ def some_images(count: int) -> list[Image]:
         Image(
             id=f"{draw.getrandbits(32):08x}-0000-4000-8000-{number:012x}",
             owner=draw.choice(["wall", "hedge", None]),
-            created_at=START + timedelta(seconds=draw.randrange(5)),
-            updated_at=START + timedelta(seconds=draw.randrange(5)),
+            created_at=(made := START + timedelta(seconds=draw.randrange(5))),
+            updated_at=made + timedelta(seconds=draw.randrange(5)),
             name=draw.choice(["a", "b", "B", "é", "", None]),
             status=draw.choice([Status.QUEUED, Status.ACTIVE]),
             visibility=draw.choice(list(Visibility)),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -8,15 +9,18 @@ from hypothesis import strategies as st
 
 from catalog.model.errors import Invalid
 from catalog.model.image import Visibility
-from catalog.model.query import Between, HasTag, ImageQuery, OneOf, PropertyIs, Sort
+from catalog.model.query import Between, HasTag, ImageQuery, OneOf, PropertyIs, Sort, narrowed
 from catalog.usecases.queries import parse_query
+
+if TYPE_CHECKING:
+    from catalog.model.query import Filter
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 TICK = timedelta(microseconds=1)
 SECOND = timedelta(seconds=1)
 
 
-def filters(*pairs: tuple[str, str]) -> list[object]:
+def filters(*pairs: tuple[str, str]) -> list[Filter]:
     return list(parse_query(pairs).filters)
 
 
@@ -182,3 +186,18 @@ def test_any_parameters_give_a_query_or_invalid_and_nothing_else(pairs: list[tup
     except Invalid:
         return
     assert query.sort
+
+
+def test_ranges_of_one_attribute_are_one_that_can_hold_for_few() -> None:
+    asked = filters(("size_min", "3"), ("tag", "x"), ("size_max", "9"), ("size_min", "5"), ("size_max", "8"))
+    assert list(narrowed(asked)) == [HasTag("x"), Between("size", low=5, high=8)]
+
+
+def test_what_was_changed_last_before_a_time_was_made_before_it() -> None:
+    before = Between("updated_at", high=NOON - TICK)
+    assert list(narrowed([before])) == [before, Between("created_at", high=NOON - TICK)]
+    made = Between("created_at", low=NOON - SECOND, high=NOON)
+    assert list(narrowed([made, before])) == [Between("created_at", low=NOON - SECOND, high=NOON - TICK), before]
+    after = Between("updated_at", low=NOON)
+    other = Between("updated_at", low=NOON, high=NOON, outside=True)
+    assert list(narrowed([after, other])) == [other, after]
