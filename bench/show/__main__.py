@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", action="append", metavar="NAME", help="one check; may be repeated")
     parser.add_argument("--list", action="store_true", help="name the checks and stop")
     parser.add_argument("--short", action="store_true", help="the short forms, for CI; checks without one are left out")
-    part = "of checks that can be run in parts (flips, storm) the K-th of N; the bounds are a part's"
+    part = "of checks that can be run in parts (flips, storm, listing) the K-th of N; the bounds are a part's"
     parser.add_argument("--part", type=Part.parse, default=Part(), metavar="K/N", help=part)
     parser.add_argument("--work", type=Path, default=WORK, help="where images and data directories are made")
     wanted = parser.parse_args(arguments)

@@ -11,6 +11,7 @@ import statistics
 import time
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import urlencode
 
@@ -49,13 +50,17 @@ def listing(room: Room) -> Generator[Figure, None, None]:
     rounds = 3 if room.short else _ROUNDS
     with Server(data, settings=_users(room.work)) as server:
         clients = [_Client(server.port, user) for user in _USERS]
-        for limit, bound in BOUNDS.items():
-            seconds = bound * (_SLOWER if room.short else 1)
-            for client in clients:
-                yield _slowest(client, limit, questions, seconds, rounds)
-        for limit in BOUNDS:
-            for client in clients[:2]:
-                yield _deepest(client, limit, found, rounds, _DEEP_IN_SHORT if room.short else DEEP)
+        slower, deep = (_SLOWER, _DEEP_IN_SHORT) if room.short else (1, DEEP)
+        figures = [
+            *(
+                partial(_slowest, client, limit, questions, bound * slower, rounds)
+                for limit, bound in BOUNDS.items()
+                for client in clients
+            ),
+            *(partial(_deepest, client, limit, found, rounds, deep) for limit in BOUNDS for client in clients[:2]),
+        ]
+        for figure in figures[room.part.number - 1 :: room.part.of]:
+            yield figure()
 
 
 # Who asks, and of which project they are.
