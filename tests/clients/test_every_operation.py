@@ -79,6 +79,22 @@ def run(command: list[str | Path]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, env=clean)
 
 
+def test_every_operation_on_metadata_definitions(none: ServeProcess) -> None:
+    done = run([BIN / "python", "-W", "ignore", PROGRAMS / "definitions.py", f"http://127.0.0.1:{none.port}"])
+    assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr
+
+    def openstack(*words: str) -> str:
+        login = ["--os-auth-type", "none", "--os-endpoint", f"http://127.0.0.1:{none.port}/v2"]
+        done = run([BIN / "openstack", *login, "image", "metadef", *words])
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    openstack("namespace", "create", "--public", "--description", "by hand", "OS::Cli")
+    listed = json.loads(openstack("namespace", "list", "-f", "json"))
+    assert listed == [{"namespace": "OS::Cli"}]
+    openstack("namespace", "delete", "OS::Cli")
+
+
 def test_one_line_through_the_openstack_program(basic: ServeProcess, disk: Path, tmp_path: Path) -> None:
     def openstack(*words: str | Path) -> str:
         endpoint = f"http://127.0.0.1:{basic.port}/v2"
