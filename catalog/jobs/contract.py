@@ -85,8 +85,12 @@ class Tasks(Protocol):
         """Write the task back."""
         ...
 
-    def of_image(self, image_id: str) -> Sequence[Task]:
-        """The tasks on an image, newest first."""
+    def of_image(self, image_id: str, limit: int) -> Sequence[Task]:
+        """The last `limit` tasks on an image, newest first."""
+        ...
+
+    def under_way(self, image_id: str) -> Sequence[Task]:
+        """The tasks on an image that are not over."""
         ...
 
     def own_pending(self, kind: str, image_id: str) -> str | None:

@@ -133,9 +133,8 @@ def cancel(uow: UnitOfWork, task: Task, reason: str, *, at: datetime) -> Task:
 
 def cancel_of_image(uow: UnitOfWork, image_id: str, *, at: datetime) -> None:
     """Cancel all that is to be done with an image that is being deleted."""
-    for task in uow.tasks.of_image(image_id):
-        if not task.is_over:
-            cancel(uow, task, "the image was deleted.", at=at)
+    for task in uow.tasks.under_way(image_id):
+        cancel(uow, task, "the image was deleted.", at=at)
 
 
 def _task(uow: UnitOfWork, held: Claim) -> Task:

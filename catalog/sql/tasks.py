@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import and_, asc, delete, desc, func, insert, or_, select, update
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Row
 
     from catalog.model.task import TaskQuery
+
+_NOT_OVER: Final = (TaskStatus.PENDING.value, TaskStatus.PROCESSING.value)
 
 
 class SqlTasks:
@@ -38,11 +40,16 @@ class SqlTasks:
         """Write it back."""
         self._connection.execute(update(tasks).where(tasks.c.id == task.id).values(_row_of(task)))
 
-    def of_image(self, image_id: str) -> Sequence[Task]:
-        """The image's tasks, newest first."""
-        found = select(tasks).where(tasks.c.image_id == image_id)
+    def of_image(self, image_id: str, limit: int) -> Sequence[Task]:
+        """The image's last tasks, newest first."""
+        found = select(tasks).where(tasks.c.image_id == image_id).limit(limit)
         rows = self._connection.execute(found.order_by(desc(tasks.c.created_at), desc(tasks.c.id)))
         return [_task_of(row) for row in rows]
+
+    def under_way(self, image_id: str) -> Sequence[Task]:
+        """The image's tasks that are not over."""
+        found = select(tasks).where(tasks.c.image_id == image_id, tasks.c.status.in_(_NOT_OVER))
+        return [_task_of(row) for row in self._connection.execute(found)]
 
     def own_pending(self, kind: str, image_id: str) -> str | None:
         """The service's own task of this kind on the image that waits."""

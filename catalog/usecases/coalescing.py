@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 from catalog import policy
 from catalog.jobs import steps
 from catalog.model.errors import Conflict
-from catalog.model.task import COALESCE, Requester, image_task, own_task
+from catalog.model.task import COALESCE, Requester, TaskStatus, image_task, own_task
 from catalog.usecases.access import load_modifiable
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from catalog.model.caller import Caller
+    from catalog.model.image import Image
     from catalog.model.task import Task
     from catalog.ports import UnitOfWork
     from catalog.usecases.services import Services
@@ -37,10 +38,12 @@ EXPECTED: Final = timedelta(hours=1)
 """After so long a collection that was to ask for something is taken for dead, and it comes without."""
 DEAD_SHARE: Final = 0.25
 """The share of an image's size that ancestors without an image may hold in vain."""
+# Of an image's tasks: the one that is under way is among the last.
+_LOOKED_AT: Final = 100
 
 
 async def coalesce(services: Services, caller: Caller, image_id: str, *, request_id: str | None = None) -> Task:
-    """A task that gives the image a whole manifest; the one that is under way, if there is one.
+    """A task that gives the image a whole manifest; the one that is under way or has done it, if there is one.
 
     Raises NotFound, Forbidden, Conflict while the image has no data.
     """
@@ -49,8 +52,8 @@ async def coalesce(services: Services, caller: Caller, image_id: str, *, request
         image = load_modifiable(uow, caller, image_id, policy.may_coalesce)
         if not image.has_bytes:
             raise Conflict(f"Image {image.id} is {image.status.value} and has no data that could be coalesced.")
-        for task in uow.tasks.of_image(image.id):
-            if task.type == COALESCE and not task.is_over:
+        for task in uow.tasks.of_image(image.id, _LOOKED_AT):
+            if task.type == COALESCE and (not task.is_over or _has_done_it(uow, task, image)):
                 return task
         by = Requester(caller.user, request_id)
         task = image_task(COALESCE, image_id=image.id, owner=image.owner, by=by, at=services.clock())
@@ -60,6 +63,12 @@ async def coalesce(services: Services, caller: Caller, image_id: str, *, request
     task = await services.database.write(ask)
     services.bell.ring()
     return task
+
+
+def _has_done_it(uow: UnitOfWork, task: Task, image: Image) -> bool:
+    """Whether there is nothing left to do: whoever asks again and again makes no heap of tasks."""
+    chains = (uow.manifests.chain(each.manifest) for each in image.locations if each.manifest is not None)
+    return task.status is TaskStatus.SUCCESS and all(len(chain) == 1 for chain in chains)
 
 
 def let_go(uow: UnitOfWork, manifest_id: str, *, at: datetime) -> None:

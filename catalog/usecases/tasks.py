@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 FROZEN: Final = timedelta(seconds=20)
 """A worker that was not heard of for so long stands still; it says something every five seconds."""
+MOST_OF_IMAGE: Final = 1000
+"""So many of an image's tasks are told, the last ones, whole: there are few unless somebody asks and takes back."""
 
 
 async def show(services: Services, caller: Caller, task_id: str) -> Task:
@@ -63,13 +65,13 @@ async def list_tasks(services: Services, caller: Caller, query: TaskQuery) -> Ta
 
 
 async def of_image(services: Services, caller: Caller, image_id: str) -> Sequence[Task]:
-    """Of an image's tasks those that the caller may know of, newest first; NotFound for whoever doesn't see the image.
+    """Of an image's last tasks those that the caller may know of, newest first; NotFound for whoever doesn't see it.
 
     Who sees an image that is another project's is told nothing of who works on it, and of what went wrong.
     """
 
     def find(uow: UnitOfWork) -> Sequence[Task]:
-        found = uow.tasks.of_image(load_visible(uow, caller, image_id).id)
+        found = uow.tasks.of_image(load_visible(uow, caller, image_id).id, MOST_OF_IMAGE)
         return [task for task in found if policy.task_visible(caller, task)]
 
     return await services.database.read(find)

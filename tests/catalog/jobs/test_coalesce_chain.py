@@ -106,6 +106,7 @@ def test_what_is_whole_already_stays_as_it_is(services: Services, blocks: Memory
         assert (task.message, task.result) == ("The image has a whole manifest.", {"image_id": image.id})
         assert await manifest(services, image) == before
         assert len(blocks.manifests) == 1
+        assert await coalesce(services, ANNA, image.id) == task, "whoever asks again makes no heap of tasks"
 
     asyncio.run(scene())
 
