@@ -15,7 +15,7 @@ ROOM ?= $(shell if grep -q '^[^ ]* /dev/shm [^ ]* rw' /proc/mounts && ! grep -q 
 # Compiled once, not anew by each of the thousand processes that tests start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help serve test test-unit test-crashes test-serial test-clients lint format show show-main-job show-bound show-increments show-collection show-images-api show-openstack test-glance test-tempest test-nova-cinder bench clients keystone openapi wheel clean
+.PHONY: help serve test test-unit test-crashes test-serial test-clients lint format show show-main-job show-bound show-increments show-collection show-images-api show-openstack test-glance test-tempest test-nova-cinder test-gophercloud bench clients keystone openapi wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -84,6 +84,15 @@ $(STAMPS)/nova: .ci/constraints-nova.txt
 	.nova/bin/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints-nova.txt nova cinder
 	@touch $@
 
+# gophercloud, which Terraform and Packer are built on, as Debian has it: source, and a compiler for it.
+$(STAMPS)/gophercloud:
+	@mkdir -p $(STAMPS)
+	@if ! command -v go >/dev/null || [ ! -d /usr/share/gocode/src/github.com/gophercloud/gophercloud ]; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && apt-get install -y -qq --no-install-recommends golang-go golang-github-gophercloud-gophercloud-dev >/dev/null; \
+	  else echo "please install golang-go and golang-github-gophercloud-gophercloud-dev: without them one check is short" >&2; exit 1; fi; fi
+	@touch $@
+
 # Foreign programs of virtual machines, for the checks of increments. What is missing is told, there and by its check.
 $(STAMPS)/machines: bench/tools.py
 	@mkdir -p $(STAMPS)
@@ -120,6 +129,9 @@ test-tempest: $(STAMPS)/dev $(STAMPS)/keystone $(STAMPS)/tempest ## OpenStack's 
 test-nova-cinder: $(STAMPS)/dev $(STAMPS)/keystone $(STAMPS)/nova ## what Nova and Cinder do with images, by their own code, with the real Keystone
 	$(VENV)/bin/python -m tests.clients.nova_and_cinder
 
+test-gophercloud: $(STAMPS)/dev $(STAMPS)/keystone $(STAMPS)/gophercloud ## what Terraform and Packer do with images, by the library of both, with the real Keystone
+	$(VENV)/bin/python -m tests.clients.gophercloud
+
 lint: $(STAMPS)/dev ## ruff, import contracts, mypy
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -130,7 +142,7 @@ format: $(STAMPS)/dev ## let ruff mend what it can
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-show: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients $(STAMPS)/openapi $(STAMPS)/keystone $(STAMPS)/tempest $(STAMPS)/nova $(STAMPS)/machines ## every claim with its figure and its bound
+show: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients $(STAMPS)/openapi $(STAMPS)/keystone $(STAMPS)/tempest $(STAMPS)/nova $(STAMPS)/gophercloud $(STAMPS)/machines ## every claim with its figure and its bound
 	$(VENV)/bin/python -m bench.show
 
 show-main-job: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients ## a disk image in, its next version for almost nothing, both back out
@@ -148,7 +160,7 @@ show-collection: $(STAMPS)/dev $(STAMPS)/system ## space comes back while upload
 show-images-api: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients $(STAMPS)/openapi ## the Images API: today's clients work unchanged
 	$(VENV)/bin/python -m bench.show images-api
 
-show-openstack: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients $(STAMPS)/keystone $(STAMPS)/tempest $(STAMPS)/nova ## in an OpenStack cloud: Keystone, and the clients with it
+show-openstack: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients $(STAMPS)/keystone $(STAMPS)/tempest $(STAMPS)/nova $(STAMPS)/gophercloud ## in an OpenStack cloud: Keystone, and the clients with it
 	$(VENV)/bin/python -m bench.show openstack
 
 bench: $(STAMPS)/dev $(STAMPS)/system ## the benchmarks, with their share of this machine's limit
@@ -164,4 +176,4 @@ wheel: $(STAMPS)/dev ## dist/drystone-*.whl
 	$(VENV)/bin/python -m build --wheel --outdir dist
 
 clean: ## remove what make made, never DATA
-	rm -rf $(VENV) .clients .glance .keystone .nova .openapi .tempest $(STAMPS) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) .clients .glance .gocache .keystone .nova .openapi .tempest $(STAMPS) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
