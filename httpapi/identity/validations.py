@@ -30,6 +30,8 @@ MOST_REFUSED: Final = 4096
 REFUSED_SECONDS: Final = 10.0
 # Questions under way and waiting: beyond it answers would come too late to be of use.
 MOST_ASKED: Final = 256
+# So many more for tokens in use, which a flood of new ones must not keep from being asked about again.
+MOST_RENEWED: Final = 256
 # Of the time that a token is remembered, the part after which it is asked about again.
 _EARLY: Final = 0.8
 _RETRY_SECONDS: Final = 5.0
@@ -73,7 +75,7 @@ class Validations:
         known = self._held(key)
         if known is not None:
             counted("cached")
-            if known.renew <= self._clock() and key not in self._asking and len(self._asking) < MOST_ASKED:
+            if known.renew <= self._clock() and key not in self._asking and self._can_renew():
                 known.renew = self._clock() + _RETRY_SECONDS
                 self._begin(key, text, late=late, beside=True)
             return known.token
@@ -89,6 +91,9 @@ class Validations:
             asking = self._begin(key, text, late=late, beside=False)
         return await asyncio.shield(asking)
 
+    def _can_renew(self) -> bool:
+        return len(self._asking) < MOST_ASKED + MOST_RENEWED
+
     async def close(self) -> None:
         """End what is still asked."""
         asking = list(self._asking.values())
@@ -98,6 +103,7 @@ class Validations:
 
     def _begin(self, key: bytes, text: str, *, late: bool, beside: bool) -> asyncio.Task[Token | None]:
         async def settle() -> Token | None:
+            began = self._clock()
             try:
                 token = await self._ask(text, late)
             except WireError:
@@ -110,7 +116,7 @@ class Validations:
                 self._forget(key)
                 self._refuse(key)
             else:
-                self._remember(key, token, late=late)
+                self._remember(key, token, began, late=late)
             return token
 
         task = self._asking[key] = asyncio.create_task(settle())
@@ -128,17 +134,20 @@ class Validations:
         self._valid.move_to_end(key)
         return known
 
-    def _remember(self, key: bytes, token: Token, *, late: bool) -> None:
+    def _remember(self, key: bytes, token: Token, began: float, *, late: bool) -> None:
+        """`began` is when it was asked about: a slow answer may tell of a token that was revoked meanwhile."""
         self._forget(key)
-        left = token.expires - clocks.now_us() / 1e6
-        # One that has expired, and that a service may still use, has no end of its own that counts.
-        seconds = self._seconds if late and left <= 0 else min(self._seconds, left)
-        if seconds <= 0:
-            return
         now = self._clock()
+        left = token.expires - clocks.now_us() / 1e6
+        until = began + self._seconds
         # One that ends by itself is not asked about again: Keystone has told when.
-        early = seconds * (_EARLY if seconds == self._seconds else 1.0)
-        self._valid[key] = _Known(token, now + seconds, now + early)
+        renew = began + self._seconds * _EARLY
+        # One that has expired, and that a service may still use, has no end of its own that counts.
+        if now + left < until and not (late and left <= 0):
+            until = renew = now + left
+        if until <= now:
+            return
+        self._valid[key] = _Known(token, until, renew)
         self._bytes += token.weight
         while len(self._valid) > MOST_VALID or self._bytes > MOST_BYTES:
             self._forget(next(iter(self._valid)))

@@ -113,6 +113,23 @@ def test_a_token_is_not_remembered_beyond_its_end() -> None:
     run(scene())
 
 
+def test_a_token_is_remembered_from_when_it_was_asked_about() -> None:
+    async def scene() -> None:
+        asked = Asked()
+        asked.gate = asyncio.Event()
+        waiting = asyncio.create_task(asked.of("good"))
+        await settled()
+        asked.now += 9
+        asked.gate.set()
+        assert await waiting == GOOD
+        # Revoked right after Keystone looked, long before its answer was here.
+        del asked.known["good"]
+        asked.now += 291
+        assert await asked.of("good") is None
+
+    run(scene())
+
+
 def test_one_that_expired_counts_for_a_service_alone() -> None:
     async def scene() -> None:
         asked = Asked()
@@ -255,6 +272,32 @@ def test_too_many_questions_at_once_are_told_so(monkeypatch: pytest.MonkeyPatch)
         asked.gate.set()
         assert await asyncio.gather(*waiting) == [None] * 5
         assert await asked.of("one more") is None
+
+    run(scene())
+
+
+def test_a_flood_of_new_tokens_keeps_nobody_from_being_asked_about_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(validations, "MOST_ASKED", 5)
+    monkeypatch.setattr(validations, "MOST_RENEWED", 2)
+
+    async def scene() -> None:
+        asked = Asked()
+        asked.known |= {f"good{number}": GOOD for number in range(5)}
+        for number in range(5):
+            await asked.of(f"good{number}")
+        asked.now += 250
+        asked.gate = asyncio.Event()
+        waiting = [asyncio.create_task(asked.of(f"bad{number}")) for number in range(5)]
+        await settled()
+        for number in range(5):
+            assert await asked.of(f"good{number}") == GOOD
+        await settled()
+        assert [asked.times[f"good{number}"] for number in range(5)] == [2, 2, 1, 1, 1]
+        asked.gate.set()
+        assert await asyncio.gather(*waiting) == [None] * 5
+        asked.now += 60
+        assert await asked.of("good0") == GOOD
+        assert asked.times["good0"] == 2
 
     run(scene())
 
