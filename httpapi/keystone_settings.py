@@ -14,6 +14,7 @@ from httpapi.wire.hosts import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from httpapi.settings import Settings
 
@@ -53,13 +54,21 @@ def odd_keystone(settings: Settings) -> Iterator[str]:
     if settings.identity != "keystone":
         return
     file = settings.keystone_password_file
-    if file is not None and file.exists() and stat.S_IMODE(file.stat().st_mode) & 0o007:
+    if file is not None and _is_open(file):
         yield f"keystone_password_file {file} is open to everybody on this machine: chmod o= {file}"
     if settings.keystone_cache_time > 3600:
         yield (
             f"keystone_cache_time {settings.keystone_cache_time:g} s: for so long a revoked token or a user who was "
             "locked out is let in."
         )
+
+
+def _is_open(file: Path) -> bool:
+    try:
+        return bool(stat.S_IMODE(file.stat().st_mode) & 0o007)
+    except OSError:
+        # That it cannot be read is told as a problem.
+        return False
 
 
 def _url(settings: Settings) -> str:

@@ -78,6 +78,11 @@ def test_warnings_name_a_password_file_that_others_can_read_and_a_long_memory(tm
     assert "keystone_cache_time 86400 s" in warnings
 
 
+def test_a_password_file_that_cannot_even_be_looked_at_is_a_sentence() -> None:
+    found = check(settings_of(auth_url=URL, password_file="x" * 300), identity_of)
+    assert "keystone_password_file" in found.problems[0]
+
+
 def test_workers_are_told_the_password_and_nobody_else(tmp_path: Path) -> None:
     settings = settings_of(auth_url=URL, password=" blank ")
     told = from_document(json.loads(json.dumps(to_document(settings))))
