@@ -186,7 +186,9 @@ class KeystoneApi:
         except AnswerRefused as error:
             raise self._failed(f"Keystone's answer to a login is none: {error}") from None
         now = self._clock()
-        own = self._own = _Own(text, now, now + (token.expires - clocks.now_us() / 1e6) * _USED)
+        # Not all clocks agree; one that seems to have ended already is used for a while, or each question would log in.
+        seconds = max((token.expires - clocks.now_us() / 1e6) * _USED, _PAUSE)
+        own = self._own = _Own(text, now, now + seconds)
         return own
 
     async def _call(

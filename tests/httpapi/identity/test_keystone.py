@@ -345,6 +345,15 @@ def test_the_service_user_logs_in_anew_before_its_token_ends_and_when_it_is_refu
     assert (played.asked["login"], played.asked["nova"], played.asked["unscoped"]) == (4, 2, 1)
 
 
+def test_a_clock_that_is_ahead_does_not_make_a_login_of_each_question(
+    server: RunningServer, played: PlayedKeystone
+) -> None:
+    played.own_seconds = -3600
+    for token in ("member", "reader", "admin"):
+        assert ask(server, token).status == 200
+    assert played.asked["login"] == 1
+
+
 def test_a_wrong_password_of_ours_is_no_401_for_callers_and_is_not_tried_with_each_request(
     services: Services, played: PlayedKeystone, caplog: pytest.LogCaptureFixture
 ) -> None:
