@@ -67,7 +67,7 @@ class KeystoneIdentity:
         headers = arrival.headers
         if TOKEN_HEADER not in headers:
             raise self._refused(f"This service wants a token of Keystone in {TOKEN_HEADER}.")
-        service_roles = await self._service(headers)
+        service_roles = await self._service(arrival)
         # A service goes on with what its user began, also when that takes longer than a token lives.
         token = await self._valid(headers, TOKEN_HEADER, late=bool(service_roles))
         if not service_roles:
@@ -81,14 +81,16 @@ class KeystoneIdentity:
         await self._validations.close()
         await self._api.close()
 
-    async def _service(self, headers: Mapping[str, str]) -> frozenset[str]:
+    async def _service(self, arrival: Arrival) -> frozenset[str]:
         """The roles of the service that asks for a user; none without its token."""
-        if SERVICE_HEADER not in headers:
+        if SERVICE_HEADER not in arrival.headers:
             return frozenset()
-        token = await self._valid(headers, SERVICE_HEADER)
+        token = await self._valid(arrival.headers, SERVICE_HEADER)
         if token.roles.isdisjoint(self._service_roles):
             names = ", ".join(sorted(self._service_roles))
             raise self._refused(f"The token in {SERVICE_HEADER} is no service's: it lacks the role {names}.")
+        # A credential of the service's own that got out is worth no more here than its rules say.
+        _check_rules(token, arrival)
         return token.roles
 
     async def _valid(self, headers: Mapping[str, str], name: str, *, late: bool = False) -> Token:

@@ -188,7 +188,7 @@ def test_services_may_use_a_token_that_has_expired_and_nobody_else(
         answer = ask(server, token, X_Service_Token="member")
         assert answer.status == 401
         assert "lacks the role service" in answer.json["message"]
-    played.expired["late service"] = told("nova", "service", "service", seconds=-60)
+    played.expired["late-service"] = told("nova", "service", "service", seconds=-60)
     assert ask(server, "member", X_Service_Token="late-service").status == 401
     assert ask(server, "member", X_Service_Token="").status == 401
 
@@ -222,6 +222,27 @@ def test_access_rules_bound_a_token_and_not_what_a_service_does_with_it(
     assert ask(server, "nothing").status == 403
     assert create(server, "bound", X_Service_Token="nova").status == 201
     assert ask(server, "bound", f"{IMAGES}/{image}", "DELETE").status == 403
+
+
+def test_a_services_token_is_held_to_its_own_access_rules(server: RunningServer, played: PlayedKeystone) -> None:
+    rules = [{"id": "1", "service": "compute", "method": "GET", "path": "/v2.1/servers"}]
+    bound = {"id": "c", "access_rules": rules}
+    played.tokens["bound-nova"] = told("nova", "service", "service", application_credential=bound)
+    answer = create(server, "member", X_Service_Token="bound-nova")
+    assert (answer.status, answer.code) == (403, "access-rules-refuse")
+    assert ask(server, "late", X_Service_Token="bound-nova").status == 403
+
+
+def test_no_rule_that_a_user_may_write_looks_like_trouble_with_keystone(
+    server: RunningServer, played: PlayedKeystone
+) -> None:
+    odd = [{"id": "1", "service": "image", "method": "GET", "path": "/v2/\u200b\u00a0\n"}]
+    sound = [{"id": "2", "service": "image", "method": "GET", "path": "/v2/images"}]
+    for name, rules in {"odd": odd, "both": odd + sound}.items():
+        played.tokens[name] = told("ann", "lab", "member", application_credential={"id": "c", "access_rules": rules})
+    assert ask(server, "odd").code == "access-rules-refuse"
+    assert ask(server, "both").status == 200
+    assert server.call("GET", "/ready").json["checks"][-1]["state"] == "ok"
 
 
 async def nonsense(_: web.Request) -> web.Response:

@@ -33,6 +33,12 @@ def test_access_rules_are_read_and_an_empty_list_is_not_none() -> None:
     assert read_token(told("u", "p", application_credential={"id": "c"})).access_rules is None
 
 
+def test_what_a_user_writes_into_a_rule_is_any_text() -> None:
+    rule = {"id": "r", "service": "image", "method": "GET", "path": "/\u200b\n"}
+    bound = told("u1", "p1", application_credential={"id": "c", "access_rules": [rule]})
+    assert read_token(bound).access_rules == (AccessRule("image", "GET", "/\u200b\n"),)
+
+
 @pytest.mark.parametrize(
     "document",
     [
