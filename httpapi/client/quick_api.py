@@ -32,13 +32,14 @@ class QuickApi:
         access.check()
         place = urlsplit(place_of(access.endpoint))
         assert place.hostname is not None
+        # Without a port http.client would take the end of an IPv6 address for one.
         if place.scheme == "https":
             trust = trust_of(access.cacert)
             self._http: http.client.HTTPConnection = http.client.HTTPSConnection(
-                place.hostname, place.port, timeout=CONNECT_SECONDS, context=trust
+                place.hostname, place.port or 443, timeout=CONNECT_SECONDS, context=trust
             )
         else:
-            self._http = http.client.HTTPConnection(place.hostname, place.port, timeout=CONNECT_SECONDS)
+            self._http = http.client.HTTPConnection(place.hostname, place.port or 80, timeout=CONNECT_SECONDS)
         self._root = f"{place.path}/v2"
         self._headers = {"Accept": "application/json"}
         if access.login is not None:

@@ -49,6 +49,20 @@ def test_a_login_goes_along_and_never_in_the_clear(small: SmallServer) -> None:
         at("http://ann:secret@images.example")
 
 
+def test_an_address_in_brackets_needs_no_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def connect(address: object, *_: object, **__: object) -> None:
+        asked.append(address)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr("socket.create_connection", connect)
+    for url in ("http://[::1]", "https://[2001:db8::443]"):
+        with at(url) as api, pytest.raises(Interrupted):
+            api.ask("GET", "/images")
+    assert asked == [("::1", 80), ("2001:db8::443", 443)]
+
+
 def test_tls_is_checked(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     tls = authority.sign("127.0.0.1").context()
