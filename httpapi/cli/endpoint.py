@@ -123,8 +123,8 @@ def _cloud(name: str, asked: Asked, variables: Mapping[str, str]) -> Access:
 
 def _by_openstack(asked: Asked, variables: Mapping[str, str]) -> Access | None:
     name = next((each for each in ENDPOINT_VARIABLES[1:] if variables.get(each)), None)
-    # As openstacksdk: with a Keystone and nothing else it is a password.
-    usual = "password" if variables.get("OS_AUTH_URL") and name is None else "none"
+    # As openstacksdk: with a Keystone it is a password. OS_ENDPOINT belongs to the ways in that have none.
+    usual = "password" if variables.get("OS_AUTH_URL") and name != "OS_ENDPOINT" else "none"
     auth_type = variables.get("OS_AUTH_TYPE") or usual
     if auth_type not in {"none", "http_basic"}:
         return _by_keystone(auth_type, None if name is None else variables[name], asked, variables)

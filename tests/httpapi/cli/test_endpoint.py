@@ -108,6 +108,10 @@ def test_project_certificates_and_insecure_add_to_what_was_found(home: dict[str,
         ({"DRYSTONE_ENDPOINT": "h:1"}, "is no address of a service"),
         ({"OS_CLOUD": "nope"}, "has no cloud 'nope': its clouds are lab"),
         ({"OS_AUTH_URL": "https://keystone/v3"}, "OS_AUTH_URL and its like has auth type password and lacks username"),
+        (
+            {"OS_AUTH_URL": "https://keystone/v3", "OS_IMAGE_ENDPOINT_OVERRIDE": "https://images.example"},
+            "has auth type password and lacks username",
+        ),
         ({"OS_AUTH_TYPE": "v3kerberos", "OS_ENDPOINT": "http://h"}, "none and http_basic work"),
         ({"OS_AUTH_TYPE": "v3token", "OS_TOKEN": "hidden", "OS_PROJECT_ID": "p"}, "lacks auth_url"),
         (
