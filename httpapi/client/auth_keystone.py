@@ -119,6 +119,9 @@ def _needed(cloud: Cloud, word: str) -> str:
 
 def _place(cloud: Cloud) -> str:
     url = _needed(cloud, "auth_url").rstrip("/")
+    if "@" in url:
+        # It would be sent nowhere, and shown wherever the address is.
+        raise AccessRefused(f"the auth_url of {cloud.source} holds a login: move it to username and password")
     return url if url.endswith("/v3") else f"{url}/v3"
 
 
@@ -129,17 +132,18 @@ def _ask(cloud: Cloud, body: bytes) -> tuple[int, http.client.HTTPMessage, objec
     assert parts.hostname is not None
     if parts.scheme == "http" and not is_loopback(parts.hostname) and not cloud.insecure:
         raise InsecureEndpoint(url)
+    # Without a port http.client would take the end of an IPv6 address for one.
     connection = (
-        http.client.HTTPSConnection(parts.hostname, parts.port, timeout=_SECONDS, context=trust_of(cloud.cacert))
+        http.client.HTTPSConnection(parts.hostname, parts.port or 443, timeout=_SECONDS, context=trust_of(cloud.cacert))
         if parts.scheme == "https"
-        else http.client.HTTPConnection(parts.hostname, parts.port, timeout=_SECONDS)
+        else http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=_SECONDS)
     )
     try:
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         connection.request("POST", f"{parts.path}/auth/tokens", body, headers)
         answer = connection.getresponse()
         return answer.status, answer.headers, _json_of(answer.read(_LARGEST))
-    except (OSError, http.client.HTTPException) as failure:
+    except (OSError, http.client.HTTPException, UnicodeError) as failure:
         reason = str(failure) or type(failure).__name__
         raise AccessRefused(f"{url}, of {cloud.source}, cannot be asked for a token ({reason})") from failure
     finally:
@@ -157,13 +161,14 @@ def _endpoint(cloud: Cloud, token: Mapping[str, object]) -> str:
     """The image service's address in the catalog."""
     services = token.get("catalog")
     listed = [each for each in services if isinstance(each, dict)] if isinstance(services, list) else []
-    endpoints = [end for each in listed if each.get("type") == "image" for end in each.get("endpoints") or ()]
+    of_image = [each.get("endpoints") for each in listed if each.get("type") == "image"]
+    endpoints = [end for ends in of_image if isinstance(ends, list) for end in ends]
     interface = (cloud.interface or "public").removesuffix("URL")
     fitting = [
         url
         for end in endpoints
         if isinstance(end, dict) and end.get("interface") == interface
-        if cloud.region in {None, end.get("region_id"), end.get("region")}
+        if cloud.region is None or cloud.region in [end.get("region_id"), end.get("region")]
         if isinstance(url := end.get("url"), str)
     ]
     if not fitting:

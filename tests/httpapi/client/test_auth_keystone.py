@@ -9,7 +9,7 @@ from aiohttp import web
 
 from httpapi.client.auth import TokenLogin
 from httpapi.client.auth_keystone import Cloud, log_in
-from httpapi.client.errors import AccessRefused, InsecureEndpoint
+from httpapi.client.errors import AccessRefused, ClientError, InsecureEndpoint
 from tests.kit.authority import Authority
 from tests.kit.played_keystone import PASSWORD, PlayedKeystone, refusal
 
@@ -127,6 +127,34 @@ def test_what_is_no_keystone_is_told_so(played: PlayedKeystone) -> None:
     for fail in (elsewhere, nonsense, failing):
         played.fail = fail
         assert "not as a Keystone" in said(cloud(played.url))
+
+
+@pytest.mark.parametrize(
+    "url", ["http://ann:hidden@127.0.0.1:1/v3", "http://ann:hidden@keys.example.org/v3", "https://127.0.0.1:1/k\u00e9y"]
+)
+def test_an_address_that_cannot_be_asked_is_a_sentence_without_a_password(url: str) -> None:
+    with pytest.raises(ClientError) as refused:
+        log_in(cloud(url))
+    assert "hidden" not in str(refused.value)
+
+
+def test_an_address_in_brackets_needs_no_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def connect(address: object, *_: object, **__: object) -> None:
+        asked.append(address)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr("socket.create_connection", connect)
+    for url in ("http://[::1]/v3", "https://[2001:db8::443]/v3"):
+        said(cloud(url))
+    assert asked == [("::1", 80), ("2001:db8::443", 443)]
+
+
+@pytest.mark.parametrize("endpoints", [5, "one", {"url": 1}, [{"interface": "public", "region": ["a"], "url": 5}]])
+def test_a_catalog_that_is_none_has_no_address(played: PlayedKeystone, endpoints: object) -> None:
+    played.catalog = [{"type": "image", "endpoints": endpoints}]
+    assert "has no public address" in said(Cloud(cloud(played.url).words, "password", "c", region="a"))
 
 
 def test_no_secret_goes_over_a_network_in_the_clear_or_to_whom_nobody_trusts(tmp_path: Path) -> None:
