@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 MOST_VALID: Final = 16_384
 MOST_BYTES: Final = 16 << 20
+# Whoever makes a credential with endless access rules has it asked about each time, at nobody else's cost.
+HEAVIEST: Final = 64 << 10
 MOST_REFUSED: Final = 4096
 REFUSED_SECONDS: Final = 10.0
 # Questions under way and waiting: beyond it answers would come too late to be of use.
@@ -145,7 +147,7 @@ class Validations:
         # One that has expired, and that a service may still use, has no end of its own that counts.
         if now + left < until and not (late and left <= 0):
             until = renew = now + left
-        if until <= now:
+        if until <= now or token.weight > HEAVIEST:
             return
         self._valid[key] = _Known(token, until, renew)
         self._bytes += token.weight

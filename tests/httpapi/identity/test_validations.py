@@ -11,6 +11,7 @@ import pytest
 
 from blockstore import clock as clocks
 from httpapi.identity import validations
+from httpapi.identity.access_rules import AccessRule
 from httpapi.identity.token_answer import Token
 from httpapi.identity.validations import Validations
 from httpapi.wire.errors import IdentityBusy, IdentityUnavailable
@@ -249,10 +250,25 @@ def test_what_is_remembered_is_bounded_in_number_and_in_bytes(monkeypatch: pytes
         many = replace(GOOD, roles=frozenset(f"role-{number}" for number in range(100_000)))
         asked.known |= {"big": many, "bigger": replace(many, user="other")}
         monkeypatch.setattr(validations, "MOST_BYTES", many.weight + 10_000)
+        monkeypatch.setattr(validations, "HEAVIEST", many.weight + 10_000)
         await asked.of("big")
         await asked.of("bigger")
         assert len(asked.validations._valid) == 1
         assert asked.validations._bytes <= many.weight + 10_000
+
+    run(scene())
+
+
+def test_a_few_tokens_with_endless_rules_push_no_other_out() -> None:
+    async def scene() -> None:
+        asked = Asked()
+        rules = tuple(AccessRule("image", "GET", f"/{number}") for number in range(2500))
+        asked.known |= {f"heavy{number}": replace(GOOD, access_rules=rules) for number in range(60)}
+        await asked.of("good")
+        for number in range(60):
+            assert await asked.of(f"heavy{number}")
+        await asked.of("good")
+        assert asked.times["good"] == 1
 
     run(scene())
 
