@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
@@ -70,7 +71,7 @@ class SqlImages:
             return ImagePage(images=(), more=False)
         question = PageQuestion(scope, query, after)
         counts = () if question.counts is None else self._connection.execute(question.counts).one()
-        ids = self._connection.execute(question.ids(counts)).scalars().all()
+        ids: list[str] = json.loads(self._connection.execute(question.ids(counts)).scalar_one())
         found = self._first(ids[: query.limit], scope.project, query.page_bytes)
         return ImagePage(images=found, more=len(ids) > len(found))
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from sqlalchemy import and_, asc, desc, false, or_, select, union_all
+from sqlalchemy import and_, asc, desc, false, func, or_, select, union_all
 
 from catalog.model.image import Visibility
 from catalog.model.query import OneOf, narrowed
@@ -70,9 +70,10 @@ class PageQuestion:
             return None
         return select(*(each.lead.counted(self._few + 1) for each in self._counted if each.lead is not None))
 
-    def ids(self, counts: Sequence[int]) -> Statement:
+    def ids(self, counts: Sequence[int]) -> Select[str]:
         """The ids of the page and of one image more, if there is one; `counts` is the row of the question before.
 
+        As one row of JSON: at each row Python gives up the interpreter, and waits for it where something is uploaded.
         Beside them the keys of the order alone: what is sorted and merged stays small.
         """
         known = dict(zip(self._counted, counts, strict=False))
@@ -82,7 +83,8 @@ class PageQuestion:
         order: list[UnaryExpression[Any]] = [
             desc(sort.key) if sort.descending else asc(sort.key) for sort in self._query.sort
         ]
-        return whole.order_by(*order).limit(self._query.limit + 1)
+        page = whole.order_by(*order).limit(self._query.limit + 1).subquery("page")
+        return select(func.json_group_array(page.c.id))
 
     @property
     def _by_age(self) -> bool:

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from catalog.property_protection import PropertyRights
     from catalog.usecases.services import Services
 
-# So many bytes of a list are made before other requests have a turn: in about half a millisecond.
-_AT_ONCE = 64 << 10
+# So many bytes of a list are made before other requests have a turn: some milliseconds of work. With less at a time
+# a list comes too slowly beside an upload, since it waits for the interpreter after each piece.
+_AT_ONCE = 128 << 10
 # And so many seconds at most: who may read which of their properties may take longer than to write what is left.
 _LONGEST = 0.005
 # Seconds between them while something is uploaded: hashing has the interpreter meanwhile, which waits for it elsewhere.
