@@ -43,7 +43,7 @@ _LOOKED_AT: Final = 100
 
 
 async def coalesce(services: Services, caller: Caller, image_id: str, *, request_id: str | None = None) -> Task:
-    """A task that gives the image a whole manifest; the one that is under way or has done it, if there is one.
+    """A task that gives the image a whole manifest; the owner's that is under way or has done it, if there is one.
 
     Raises NotFound, Forbidden, Conflict while the image has no data.
     """
@@ -53,7 +53,9 @@ async def coalesce(services: Services, caller: Caller, image_id: str, *, request
         if not image.has_bytes:
             raise Conflict(f"Image {image.id} is {image.status.value} and has no data that could be coalesced.")
         for task in uow.tasks.of_image(image.id, _LOOKED_AT):
-            if task.type == COALESCE and (not task.is_over or _has_done_it(uow, task, image)):
+            # A former owner's are not told to the present one.
+            own = task.type == COALESCE and task.owner == image.owner
+            if own and (not task.is_over or _has_done_it(uow, task, image)):
                 return task
         by = Requester(caller.user, request_id)
         task = image_task(COALESCE, image_id=image.id, owner=image.owner, by=by, at=services.clock())

@@ -6,10 +6,12 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from catalog.usecases import changing, image_data, images, members
+from catalog.usecases import changing, image_data, images, members, tasks
+from catalog.usecases.coalescing import coalesce
 from tests.catalog.cast import ADMIN, ANNA, BORIS, RAW, put
 from tests.catalog.changes import made, put_
 from tests.kit.pieces_source import PiecesSource
+from tests.kit.quiet_worker import until_quiet
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -56,5 +58,22 @@ def test_an_owner_that_comes_during_an_upload_learns_nothing_of_such_a_parent_ei
             source = PiecesSource(pieces())
             child = await image_data.upload(services, ANNA, child.id, source, expected=6)
             assert (child.owner, child.changed_size) == (owner, 6 if owner == ANNA.project else None)
+
+    asyncio.run(scene())
+
+
+def test_a_new_owner_who_asks_for_a_whole_manifest_is_told_of_no_task_of_the_old_ones(services: Services) -> None:
+    async def scene() -> None:
+        for quiet in (False, True):
+            image = await put(services, await made(services), b"bytes")
+            theirs = await coalesce(services, ANNA, image.id, request_id="req-anna")
+            if quiet:
+                await until_quiet(services)
+            await changing.change(services, ADMIN, image.id, [put_("owner", BORIS.project)])
+            own = await coalesce(services, BORIS, image.id)
+            assert own.id != theirs.id
+            assert (own.owner, own.user, own.request_id) == (BORIS.project, BORIS.user, None)
+            assert await tasks.show(services, BORIS, own.id) == own
+            assert (await coalesce(services, BORIS, image.id)).id == own.id
 
     asyncio.run(scene())
