@@ -107,4 +107,4 @@ KINDS: Final[Mapping[Kind, KindOfPart]] = {
 }
 
 LARGEST: Final = 1 << 20
-"""The bytes that all of a namespace's parts may have together: what one request can bring, and one answer carries."""
+"""The characters that all of a namespace's parts may have together, about what one request can bring."""

@@ -97,7 +97,7 @@ class NamespaceQuery(Page):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """How much a namespace has: how many of each kind, and the bytes of them all."""
+    """How much a namespace has: how many of each kind, and the characters of them all."""
 
     counts: Mapping[Kind, int]
     size: int
