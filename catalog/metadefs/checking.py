@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from catalog.limits import can_be_stored
-from catalog.model.errors import Invalid
+from catalog.model.errors import Invalid, LimitExceeded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 
 DEEPEST: Final = 20
 """So deep may what is said be nested: a property's default can be anything."""
+MOST_VALUES: Final = 20_000
+"""So many values may be said at once, however deep: a definition has some ten, and each is looked at several times."""
 
 
 def check(said: object, shape: Shape, at: str) -> None:
-    """Raise Invalid, naming the place below `at`, where something is not as the shape has it."""
+    """Raise Invalid, naming the place below `at`, where something is not as the shape has it; LimitExceeded first."""
+    _check_number(said, at)
     _check_values(said, at, 0)
     _Checking(shape.get("definitions", {})).check(said, {"type": "object", **shape}, at)
 
@@ -71,6 +74,19 @@ def _check_bounds(said: object, shape: Shape, at: str) -> None:
         raise Invalid(f"{at} has {len(said)} characters; {shape['maxLength']} are the most.")
     if isinstance(said, int | float) and said < shape.get("minimum", said):
         raise Invalid(f"{at} is {said}; {shape['minimum']} is the least.")
+
+
+def _check_number(said: object, at: str) -> None:
+    number, left = 0, [said]
+    while left:
+        each = left.pop()
+        number += 1
+        if number > MOST_VALUES:
+            raise LimitExceeded(f"{at} has more than {MOST_VALUES} values, the most at once; say it in parts.")
+        if isinstance(each, list):
+            left.extend(each)
+        elif isinstance(each, dict):
+            left.extend(each.values())
 
 
 def _check_values(said: object, at: str, depth: int) -> None:

@@ -9,7 +9,7 @@ from catalog.limits import check_addressable
 from catalog.metadefs.checking import check
 from catalog.metadefs.kinds import KINDS
 from catalog.metadefs.shapes import NAME_LENGTH, NAMESPACE, TAGS
-from catalog.model.errors import Invalid, ReadOnlyAttribute
+from catalog.model.errors import Invalid, LimitExceeded, ReadOnlyAttribute
 from catalog.model.metadef import Kind, Part, Shown
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class SaidOfNamespace:
 
 
 def read_namespace(said: Mapping[str, object], *, at: datetime) -> SaidOfNamespace:
-    """A whole namespace. Raises Invalid, ReadOnlyAttribute."""
+    """A whole namespace. Raises Invalid, ReadOnlyAttribute, LimitExceeded."""
     _refuse_reserved(said, _RESERVED)
     check(said, NAMESPACE, "The namespace")
     document: Mapping[str, Any] = said
@@ -49,7 +49,7 @@ def read_namespace(said: Mapping[str, object], *, at: datetime) -> SaidOfNamespa
 
 
 def read_part(kind: Kind, said: Mapping[str, object], *, at: datetime) -> Part:
-    """One thing that a namespace is to have. Raises Invalid, ReadOnlyAttribute."""
+    """One thing that a namespace is to have. Raises Invalid, ReadOnlyAttribute, LimitExceeded."""
     of = KINDS[kind]
     _refuse_reserved(said, of.reserved)
     check(said, of.shape, f"The {of.noun}")
@@ -57,15 +57,23 @@ def read_part(kind: Kind, said: Mapping[str, object], *, at: datetime) -> Part:
 
 
 def read_tags(said: Mapping[str, object], *, at: datetime) -> list[Part]:
-    """Several tags. Raises Invalid, ReadOnlyAttribute."""
+    """Several tags. Raises Invalid, ReadOnlyAttribute, LimitExceeded."""
     _refuse_reserved(said, KINDS[Kind.TAGS].reserved)
     check(said, TAGS, "The request")
     tags: Any = said["tags"]
+    check_number("The request", Kind.TAGS, len(tags))
     return [read_part(Kind.TAGS, each, at=at) for each in tags]
+
+
+def check_number(whose: str, kind: Kind, number: int) -> None:
+    """Raise LimitExceeded when `whose` things of a kind would be too many for a namespace."""
+    if number > (most := KINDS[kind].most):
+        raise LimitExceeded(f"{whose} would have {number} {kind.value}; {most} are the most.")
 
 
 def _parts_in(document: Mapping[str, Any], kind: Kind, at: datetime) -> list[Part]:
     said = document.get(KINDS[kind].key, ())
+    check_number("The namespace", kind, len(said))
     if isinstance(said, dict):
         return [read_part(kind, {**each, "name": name}, at=at) for name, each in said.items()]
     return [read_part(kind, each, at=at) for each in said]

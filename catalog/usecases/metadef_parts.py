@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -57,7 +58,7 @@ async def show(
 
 async def add(services: Services, caller: Caller, namespace: str, kind: Kind, said: Mapping[str, object]) -> Part:
     """A new one. Raises Invalid, ReadOnlyAttribute, NotFound, Forbidden, Conflict, LimitExceeded."""
-    new = read_part(kind, said, at=services.clock())
+    new = await asyncio.to_thread(read_part, kind, said, at=services.clock())
 
     def keep(uow: UnitOfWork) -> Part:
         found = load_namespace(uow, caller, namespace)
@@ -76,7 +77,7 @@ async def add_tags(
 
     Raises as `add`; Forbidden also where tags of a protected namespace would go.
     """
-    new = read_tags(said, at=services.clock())
+    new = await asyncio.to_thread(read_tags, said, at=services.clock())
 
     def keep(uow: UnitOfWork) -> Sequence[Part]:
         found = load_namespace(uow, caller, namespace)
@@ -97,7 +98,7 @@ async def change(
 ) -> Part:
     """It becomes what is said, its name too. Raises as `add`."""
     now = services.clock()
-    asked = read_part(kind, said, at=now)
+    asked = await asyncio.to_thread(read_part, kind, said, at=now)
 
     def save(uow: UnitOfWork) -> Part:
         found = load_namespace(uow, caller, namespace)

@@ -1,17 +1,19 @@
 """Namespaces of metadata definitions: create, show, list, change, delete; and the types of resources there are.
 
-A namespace that the caller may not see is not found, whatever is tried on it.
+A namespace that the caller may not see is not found, whatever is tried on it. What is said is read on a thread: who may
+not define anything can say as much as who may, and it takes a while.
 """
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from catalog import metadef_policy, policy
 from catalog.limits import check_text
 from catalog.metadefs.kinds import KINDS, LARGEST
-from catalog.metadefs.reading import read_namespace
+from catalog.metadefs.reading import check_number, read_namespace
 from catalog.model.errors import Forbidden, LimitExceeded, NotFound
 from catalog.model.metadef import Kind, Namespace, Whole
 from catalog.usecases.judging import judged
@@ -36,7 +38,7 @@ async def create(services: Services, caller: Caller, said: Mapping[str, object])
     Raises Invalid, ReadOnlyAttribute, Forbidden, Conflict, LimitExceeded.
     """
     now = services.clock()
-    asked = read_namespace(said, at=now)
+    asked = await asyncio.to_thread(read_namespace, said, at=now)
     owner = asked.owner if asked.owner is not None else caller.project
     new = _named_in(asked, Namespace(name=asked.name, owner=owner, created_at=now, updated_at=now))
     _check_may_own(services, caller, new.owner)
@@ -103,7 +105,7 @@ async def change(services: Services, caller: Caller, name: str, said: Mapping[st
     What is not said is as in a new namespace. Raises Invalid, ReadOnlyAttribute, NotFound, Forbidden, Conflict.
     """
     now = services.clock()
-    asked = read_namespace(said, at=now)
+    asked = await asyncio.to_thread(read_namespace, said, at=now)
 
     def save(uow: UnitOfWork) -> Namespace:
         before = load_namespace(uow, caller, name)
@@ -166,8 +168,7 @@ def check_usage(uow: UnitOfWork, name: str) -> None:
     """Raise LimitExceeded when a namespace has too much."""
     usage = uow.metadefs.usage(name)
     for kind, number in usage.counts.items():
-        if number > (most := KINDS[kind].most):
-            raise LimitExceeded(f"Namespace {name!r} would have {number} {kind.value}; {most} are the most.")
+        check_number(f"Namespace {name!r}", kind, number)
     if usage.size > LARGEST:
         raise LimitExceeded(
             f"What namespace {name!r} has would be {usage.size} characters long together; {LARGEST} are the most."

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from catalog.limits import Limits
 from catalog.metadefs import kinds
 from catalog.metadefs.kinds import KINDS
-from catalog.metadefs.reading import read_namespace, read_part
+from catalog.metadefs.reading import read_namespace, read_part, read_tags
 from catalog.metadefs.rules import JUDGE_NAMESPACES
 from catalog.model.errors import Conflict, Forbidden, Invalid, LimitExceeded, NotFound, ReadOnlyAttribute
 from catalog.model.metadef import Kind
@@ -337,6 +337,15 @@ def test_every_rule_is_a_kinds_or_a_namespaces() -> None:
     used |= {rule for of in KINDS.values() for rule in of.rules.clear}
     acts = {f"{act}_metadef_namespace" for act in ("get", "add", "modify", "delete")}
     assert used | acts == set(JUDGE_NAMESPACES)
+
+
+def test_what_is_too_much_is_refused_before_it_is_looked_at_or_kept() -> None:
+    with pytest.raises(LimitExceeded, match="more than 20000 values"):
+        read_part(Kind.PROPERTIES, {"name": "long", **TITLE, "enum": [0] * 20_000}, at=NOW)
+    with pytest.raises(LimitExceeded, match="1001 tags"):
+        read_tags({"tags": [{"name": "same"}] * 1001}, at=NOW)
+    with pytest.raises(LimitExceeded, match="1001 objects"):
+        read_namespace({"namespace": "n", "objects": [{"name": "same"}] * 1001}, at=NOW)
 
 
 def test_a_namespace_has_bounds(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
