@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from httpapi.body import later
 from httpapi.caller import with_caller
@@ -41,6 +42,10 @@ if TYPE_CHECKING:
 V2 = r"/{version:v2(?:\.[0-9]+)?}"
 # What looks like a version and is none of ours: clients that ask for it get the list to choose from.
 UNKNOWN_VERSION = r"/{unknown:v(?!(?:ersions|2|2\.[0-9]+)(?:/|$))[^/]*}"
+# By itself aiohttp takes no braces for a part of a path, which tags and names may have, and a dot is no line's end.
+_PART: Final = re.compile(r"\{(\w+)\}")
+_ANY_PART: Final = r"{\1:[^/]+}"
+_ANY_TAIL: Final = "/{tail:(?s:.*)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +136,9 @@ def add_routes(app: web.Application, found: RouteTables, identity: Identity, rul
         _add(app, path, verbs)
     for path, verbs in found.identified.items():
         _add(app, path, {verb: with_caller(identity, rules, handler) for verb, handler in verbs.items()})
-    for path in (UNKNOWN_VERSION, UNKNOWN_VERSION + "/{tail:.*}"):
+    for path in (UNKNOWN_VERSION, UNKNOWN_VERSION + _ANY_TAIL):
         app.router.add_route("*", path, versions.choices, expect_handler=later)
-    app.router.add_route("*", "/{tail:.*}", _nothing_here, expect_handler=later)
+    app.router.add_route("*", _ANY_TAIL, _nothing_here, expect_handler=later)
 
 
 def _below_v2(routes: Mapping[str, Mapping[str, Handler]]) -> set[str]:
@@ -141,7 +146,7 @@ def _below_v2(routes: Mapping[str, Mapping[str, Handler]]) -> set[str]:
 
 
 def _add(app: web.Application, path: str, verbs: Mapping[str, Handler]) -> None:
-    resource = app.router.add_resource(path)
+    resource = app.router.add_resource(_PART.sub(_ANY_PART, path))
     for verb, handler in verbs.items():
         resource.add_route(verb, handler, expect_handler=later)
     resource.add_route("*", _only(sorted(verbs)), expect_handler=later)

@@ -44,7 +44,7 @@ def test_every_minor_version_is_the_same_service(server: RunningServer) -> None:
 
 
 def test_an_unknown_path_is_404_in_the_shape_of_every_error(server: RunningServer) -> None:
-    for path in ("/nothing", "/v2/nothing", "/versions/2", "/v2/images/a/b/c", "/v2/images/"):
+    for path in ("/nothing", "/v2/nothing", "/versions/2", "/v2/images/a/b/c", "/v2/images/", "/v2/a%0Ab/c"):
         answer = server.call("GET", path)
         assert (path, answer.status, answer.code) == (path, 404, "no-such-route")
         assert set(answer.json) == {"message", "code", "title"}

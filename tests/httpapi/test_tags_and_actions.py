@@ -16,12 +16,13 @@ UNKNOWN = "00000000-0000-0000-0000-000000000000"
 
 def test_tags_are_put_on_and_taken_off(server: RunningServer) -> None:
     image_id = server.new_image()
-    for path in ("plain", "a%2Fb", "%C3%A9%20x", "a:b.c"):
+    for path in ("plain", "a%2Fb", "%C3%A9%20x", "a:b.c", "%7Ba%0Ab%7D"):
         for _ in range(2):
             answer = server.call("PUT", f"/v2/images/{image_id}/tags/{path}")
             assert (answer.status, answer.body) == (204, b"")
-    assert server.call("GET", f"/v2/images/{image_id}").json["tags"] == ["a/b", "a:b.c", "plain", "é x"]
-    assert server.call("DELETE", f"/v2/images/{image_id}/tags/a%2Fb").status == 204
+    assert server.call("GET", f"/v2/images/{image_id}").json["tags"] == ["a/b", "a:b.c", "plain", "{a\nb}", "é x"]
+    for path in ("a%2Fb", "%7Ba%0Ab%7D"):
+        assert server.call("DELETE", f"/v2/images/{image_id}/tags/{path}").status == 204
     answer = server.call("DELETE", f"/v2/images/{image_id}/tags/a%2Fb")
     assert (answer.status, answer.code) == (404, "not-found")
     assert server.call("GET", f"/v2/images/{image_id}").json["tags"] == ["a:b.c", "plain", "é x"]
