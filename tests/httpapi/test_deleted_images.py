@@ -224,15 +224,20 @@ def test_no_child_is_made_from_a_deleted_parent_until_it_is_back(served: TwoProj
 
 def test_a_download_goes_on_while_its_image_is_deleted_and_brought_back(served: TwoProjects) -> None:
     image = served.ann.put_image(OLD * 4)
-    got: list[bytes] = []
-    reader = threading.Thread(target=lambda: got.append(served.ann.bytes_of(image)))
+    got: list[tuple[int, bool]] = []
+
+    def read() -> None:
+        answer = served.ann.call("GET", f"/v2/images/{image}/file")
+        got.append((answer.status, answer.body == OLD * 4))
+
+    reader = threading.Thread(target=read)
     reader.start()
     for _ in range(5):
         if served.ann.call("DELETE", f"/v2/images/{image}").status == 204:
             assert undelete(served.ann, image).status == 200
     reader.join()
     # It may have asked while the image was away.
-    assert got in ([], [OLD * 4])
+    assert got in ([(200, True)], [(404, False)])
 
 
 def test_many_who_delete_and_bring_back_at_once_leave_one_image_whole(served: TwoProjects) -> None:
