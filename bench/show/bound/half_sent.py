@@ -29,6 +29,7 @@ MORE = 0.10  # of memory and descriptors that may be in use afterwards
 _ANNOUNCED, _SENT = 8 * MIB, 100_000
 _SETTLED = 3.0
 _READY_FOR_MORE = 20.0
+_TAKEN_UP = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,10 @@ def _round(server: Server, queued: Sequence[str], timeout: int) -> Round:
         connection = socket.create_connection(("127.0.0.1", server.port), timeout=10)
         connection.sendall(beginnings[kind]())
         began[connection] = kind, time.monotonic()
-    saving = client.status(server.url, queued[0])
+    # The last bodies' connections are taken up while the first one's image is already asked for.
+    soon = time.monotonic() + _TAKEN_UP
+    while (saving := client.status(server.url, queued[0])) != "saving" and time.monotonic() < soon:
+        time.sleep(0.02)
     during = InUse(own_memory(server.pid), _descriptors(server.pid))
     if during.descriptors < CONNECTIONS or saving != "saving":
         raise RuntimeError(f"the server holds {during}, and an image whose body is half-sent is {saving}")
