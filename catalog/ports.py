@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from catalog.delta_ports import DeltaBlocks, Deltas
     from catalog.inventory import Inventory
     from catalog.jobs.contract import JobQueue, Tasks
+    from catalog.location_ports import LooseCopies, Places, StagedBytes
     from catalog.manifest_ports import Manifests, Pins
     from catalog.member_ports import Members
     from catalog.metadef_ports import Metadefs
@@ -221,6 +222,21 @@ class UnitOfWork(Protocol):
     @property
     def pins(self) -> Pins:
         """Pins."""
+        ...
+
+    @property
+    def staged(self) -> StagedBytes:
+        """Staged bytes."""
+        ...
+
+    @property
+    def loose(self) -> LooseCopies:
+        """Copies in stores that no image has."""
+        ...
+
+    @property
+    def places(self) -> Places:
+        """Images' locations across the catalog."""
         ...
 
     @property

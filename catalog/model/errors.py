@@ -6,6 +6,7 @@
     ├── SourceLost               400  the sender of a body went away or broke the transfer
     ├── Forbidden                403  the image is visible, the act is not permitted
     │   ├── ReadOnlyAttribute    403  the service alone sets this attribute
+    │   ├── StoreReadOnly        403  nothing can be written to, or removed from, this store
     │   └── ReservedAttribute    403  no caller may use this name
     │       └── ProtectedProperty 403  the operator's rules keep this property from the caller
     ├── NotFound                 404  there is no such image, or none that this caller may see
@@ -17,6 +18,9 @@
     │   └── QuotaExceeded        413  over a quota of the project
     ├── FormatRefused            415  bytes that are not of the image's format, or not safe to open
     ├── CatalogFull              413  the disk below the catalog is full
+    ├── StoreFull                413  a store, not ours of blocks, has no room for a copy
+    ├── CopyLost                 503  a store is there, and a copy in it is not
+    ├── StoreDown                503  a store cannot be asked now
     └── CatalogUnavailable       503  the database is locked for too long, or its disk fails
 
 The numbers are what HTTP answers; they stand here to explain, the table that acts is httpapi's.
@@ -131,6 +135,30 @@ class CatalogFull(CatalogError):
     """No space for the catalog's own records; works again as soon as there is some."""
 
     code = "catalog-full"
+
+
+class StoreFull(CatalogError):
+    """A store has no room for a copy; nothing of it is kept."""
+
+    code = "copy-store-full"
+
+
+class StoreReadOnly(Forbidden):
+    """A store that is only read."""
+
+    code = "store-read-only"
+
+
+class CopyLost(CatalogError):
+    """The store is there, and a copy that should be in it is gone, or is another one by its size."""
+
+    code = "copy-lost"
+
+
+class StoreDown(CatalogError):
+    """A store cannot be asked now, or broke off; another place may have the same bytes."""
+
+    code = "store-down"
 
 
 class CatalogUnavailable(CatalogError):

@@ -14,6 +14,9 @@ OUR_STORE: Final = "blocks"
 ACTIVE: Final = "active"
 """The status of a location that may be read."""
 
+LOST: Final = "lost"
+"""The status of a location whose store is there and whose copy is not; it is not read until it was put back."""
+
 
 @dataclass(frozen=True, slots=True)
 class Location:

@@ -11,10 +11,11 @@ if TYPE_CHECKING:
 
 
 class UploadKind(StrEnum):
-    """How bytes arrive: a stream dies with its process, a session waits for its client."""
+    """How bytes arrive: a stream dies with its process, a session waits for its client, a job's go with that job."""
 
     STREAM = "stream"
     SESSION = "session"
+    JOB = "job"
 
 
 class PinState(StrEnum):

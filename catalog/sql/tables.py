@@ -176,6 +176,8 @@ image_locations: Final = Table(
     Column("status", String(16), nullable=False),
 )
 Index(None, image_locations.c.manifest)
+Index(None, image_locations.c.store, image_locations.c.image_id)
+Index(None, image_locations.c.status)
 
 kept_locations: Final = Table(
     "kept_locations",
