@@ -15,7 +15,7 @@ ROOM ?= $(shell if grep -q '^[^ ]* /dev/shm [^ ]* rw' /proc/mounts && ! grep -q 
 # Compiled once, not anew by each of the thousand processes that tests start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help serve test test-unit test-crashes test-serial test-clients lint format show show-main-job show-bound show-increments show-collection show-images-api show-openstack test-glance test-tempest test-nova-cinder test-gophercloud bench clients keystone openapi wheel clean
+.PHONY: help serve test test-unit test-crashes test-serial test-clients lint format show show-main-job show-bound show-increments show-collection show-images-api show-openstack show-locations test-glance test-tempest test-nova-cinder test-gophercloud bench clients keystone openapi wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -162,6 +162,9 @@ show-images-api: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients $(STAMPS)/open
 
 show-openstack: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients $(STAMPS)/keystone $(STAMPS)/tempest $(STAMPS)/nova $(STAMPS)/gophercloud ## in an OpenStack cloud: Keystone, and the clients with it
 	$(VENV)/bin/python -m bench.show openstack
+
+show-locations: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/keystone $(STAMPS)/tempest ## images in several places, imports, and jobs that survive
+	$(VENV)/bin/python -m bench.show locations
 
 bench: $(STAMPS)/dev $(STAMPS)/system ## the benchmarks, with their share of this machine's limit
 	$(VENV)/bin/python -m pytest bench --benchmark-only -p no:cacheprovider -o python_files='bench_*.py' -s
