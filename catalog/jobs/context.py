@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+from catalog.blocking import to_its_end
+from catalog.jobs import steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
+    from catalog.model.job import Claim
     from catalog.model.task import Task
+    from catalog.ports import UnitOfWork
     from catalog.usecases.services import Services
+
+T = TypeVar("T")
 
 
 def _nothing() -> None:
@@ -20,12 +28,15 @@ def _nothing() -> None:
 class JobContext:
     """One try of one job; `progress` is a percentage. What is reported is written down once a second at most.
 
-    `undo` takes back what the work left outside the catalog, for when its effect certainly never comes about;
-    `let_go` is called when that is settled, in any case.
+    `claim` is the worker's hold on it; `is_last`: when this try fails, no other follows. `undo` takes back what the
+    work left outside the catalog, for when its effect certainly never comes about; `let_go` is called when that is
+    settled, in any case.
     """
 
     services: Services
     task: Task
+    claim: Claim
+    is_last: bool = False
     progress: int = 0
     message: str = ""
     undo: Callable[[], None] = _nothing
@@ -35,3 +46,13 @@ class JobContext:
         """So much of `total` is done; costs nothing."""
         self.progress = min(100, 100 * done // total) if total else 100
         self.message = message
+
+    async def change(self, step: Callable[[UnitOfWork, datetime], T]) -> T:
+        """Change the catalog in between, in one transaction that is this claim's or nobody's; at its end in any case.
+
+        For what must be there before the work goes on, and be found by the next try. The kind says in `releases.py`
+        what of it is let go when the task ends badly. Raises ClaimLost, with nothing changed, and what the step does.
+        """
+        # To its end: whoever is cancelled here must be sure that nothing is changed afterwards.
+        now = self.services.clock()
+        return await to_its_end(self.services.database.write(lambda uow: steps.change(uow, self.claim, step, at=now)))

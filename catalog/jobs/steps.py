@@ -1,14 +1,17 @@
 """What happens to a task and its job together, each one a step within one transaction.
 
-Every change of a running job names its claim and raises ClaimLost, with nothing changed, when it is held no more.
+Every change of a running job names its claim and raises ClaimLost, with nothing changed, when it is held no more. Every
+bad end goes through `_end_badly`, which lets go of what the job took (`releases.py`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from catalog.model.job import ClaimLost, Job
+from catalog.jobs.enqueueing import enqueue
+from catalog.jobs.releases import let_go_of
+from catalog.model.job import ClaimLost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -17,6 +20,24 @@ if TYPE_CHECKING:
     from catalog.model.job import Claim, HeldClaim, Retries
     from catalog.model.task import Task
     from catalog.ports import UnitOfWork
+
+__all__ = [
+    "Done",
+    "Effect",
+    "cancel",
+    "cancel_of_image",
+    "change",
+    "claim",
+    "end_cancelled",
+    "enqueue",
+    "fail",
+    "move",
+    "release",
+    "succeed",
+    "take_back",
+]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +53,6 @@ Effect: TypeAlias = "Callable[[UnitOfWork, datetime], Done]"
 
 It raises JobCancelled when what it was to change is gone.
 """
-
-
-def enqueue(uow: UnitOfWork, task: Task, *, lock: str | None = None, run_at: datetime | None = None) -> None:
-    """Keep a new task and its job; jobs on one image (the task's, or the one that is the `lock`) run one at a time.
-
-    It runs at once, or not before `run_at`.
-    """
-    uow.tasks.add(task)
-    uow.jobs.add(Job(id=task.id, kind=task.type, run_at=run_at or task.created_at, lock=lock or task.image_id))
 
 
 def claim(
@@ -66,6 +78,12 @@ def move(uow: UnitOfWork, held: Claim, progress: int, message: str, *, at: datet
     uow.tasks.save(_task(uow, held).moved(progress, message, at=at))
 
 
+def change(uow: UnitOfWork, held: Claim, step: Callable[[UnitOfWork, datetime], T], *, at: datetime) -> T:
+    """Change the catalog while the job runs: as a sign of life, so that only the claim that holds it can."""
+    uow.jobs.hear(held, at=at)
+    return step(uow, at)
+
+
 def succeed(uow: UnitOfWork, held: Claim, effect: Effect, *, at: datetime) -> None:
     """Make the job's effect and end it."""
     uow.jobs.end(held)
@@ -84,7 +102,7 @@ def fail(uow: UnitOfWork, held: Claim, reason: str, *, retries: Retries | None, 
     if pause is None:
         uow.jobs.end(held)
         tries = "" if retries is None else f"Given up after {held.attempt} tries: "
-        uow.tasks.save(task.failed(tries + reason, at=at))
+        _end_badly(uow, task, tries + reason, at=at)
         return
     assert retries is not None
     uow.jobs.put_back(held, run_at=at + pause, counts=True)
@@ -110,7 +128,7 @@ def take_back(uow: UnitOfWork, left: HeldClaim, *, retries: Retries, at: datetim
     elif held.attempt >= retries.tries:
         uow.jobs.end(held)
         sentence = f"Given up after {held.attempt} tries: each time its worker died or stood still."
-        uow.tasks.save(_task(uow, held).failed(sentence, at=at))
+        _end_badly(uow, _task(uow, held), sentence, at=at)
     else:
         uow.jobs.put_back(held, run_at=at, counts=True)
         uow.tasks.save(_task(uow, held).waiting("Waits for a worker: the one before died or stood still.", at=at))
@@ -119,22 +137,33 @@ def take_back(uow: UnitOfWork, left: HeldClaim, *, retries: Retries, at: datetim
 def end_cancelled(uow: UnitOfWork, held: Claim, reason: str, *, at: datetime) -> None:
     """End a running job that is not wanted any more."""
     uow.jobs.end(held)
-    uow.tasks.save(_task(uow, held).failed(f"Cancelled: {reason}", at=at))
+    _end_badly(uow, _task(uow, held), f"Cancelled: {reason}", at=at)
 
 
 def cancel(uow: UnitOfWork, task: Task, reason: str, *, at: datetime) -> Task:
     """End a waiting task; a running one's worker is told, and ends it within a second or so. The task as it is then."""
     if not uow.jobs.cancel(task.id):
         return task
-    ended = task.failed(f"Cancelled: {reason}", at=at)
+    return _end_badly(uow, task, f"Cancelled: {reason}", at=at)
+
+
+def cancel_of_image(uow: UnitOfWork, image_id: str, *, at: datetime) -> bool:
+    """Cancel all that is to be done with an image that is being deleted; whether there was anything.
+
+    What a running job took is let go at once, too, while the image is there: load it afterwards.
+    """
+    found = uow.tasks.under_way(image_id)
+    for task in found:
+        let_go_of(uow, task, at=at)
+        cancel(uow, task, "the image was deleted.", at=at)
+    return bool(found)
+
+
+def _end_badly(uow: UnitOfWork, task: Task, message: str, *, at: datetime) -> Task:
+    let_go_of(uow, task, at=at)
+    ended = task.failed(message, at=at)
     uow.tasks.save(ended)
     return ended
-
-
-def cancel_of_image(uow: UnitOfWork, image_id: str, *, at: datetime) -> None:
-    """Cancel all that is to be done with an image that is being deleted."""
-    for task in uow.tasks.under_way(image_id):
-        cancel(uow, task, "the image was deleted.", at=at)
 
 
 def _task(uow: UnitOfWork, held: Claim) -> Task:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from blockstore import clock, garbage, harm, listing, verify
 from blockstore import stats as block_stats
@@ -100,16 +100,18 @@ def roots_of(uow: UnitOfWork, given_up: AbstractSet[str] = frozenset()) -> Roots
 
 def _pin_root(pin: Pin, acknowledged: int) -> PinRoot:
     # A stream whose journal could not be written on has failed: nothing comes after that.
-    return PinRoot(acknowledged, _whose(pin), only_grows=pin.kind is UploadKind.STREAM)
+    return PinRoot(acknowledged, _whose(pin), only_grows=pin.kind is not UploadKind.SESSION)
 
 
 def _is_orphan(pin: Pin, is_alive: Callable[[str], bool]) -> bool:
     return pin.kind is UploadKind.STREAM and not is_alive(pin.process)
 
 
+_NAMES: Final = {UploadKind.STREAM: "upload", UploadKind.SESSION: "delta upload", UploadKind.JOB: "import"}
+
+
 def _whose(pin: Pin) -> str:
-    kind = "delta upload" if pin.kind is UploadKind.SESSION else "upload"
-    return f"the {kind} {pin.upload_id} of image {pin.image_id}"
+    return f"the {_NAMES[pin.kind]} {pin.upload_id} of image {pin.image_id}"
 
 
 def stats(store: BareStore, records: Records, progress: Progress, *, garbage: bool) -> Stats:

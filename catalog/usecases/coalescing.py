@@ -19,7 +19,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from catalog import policy
-from catalog.jobs import steps
+from catalog.jobs.enqueueing import enqueue
 from catalog.model.errors import Conflict
 from catalog.model.task import COALESCE, Requester, TaskStatus, image_task, own_task
 from catalog.usecases.access import load_modifiable
@@ -59,7 +59,7 @@ async def coalesce(services: Services, caller: Caller, image_id: str, *, request
                 return task
         by = Requester(caller.user, request_id)
         task = image_task(COALESCE, image_id=image.id, owner=image.owner, by=by, at=services.clock())
-        steps.enqueue(uow, task)
+        enqueue(uow, task)
         return task
 
     task = await services.database.write(ask)
@@ -113,6 +113,6 @@ def _enqueue(uow: UnitOfWork, image_id: str, at: datetime, after: timedelta = ti
     # user asked for does not count: it may be cancelled.
     pending = uow.tasks.own_pending(COALESCE, image_id)
     if pending is None:
-        steps.enqueue(uow, own_task(COALESCE, image_id=image_id, at=at), lock=image_id, run_at=at + after)
+        enqueue(uow, own_task(COALESCE, image_id=image_id, at=at), lock=image_id, run_at=at + after)
     else:
         uow.jobs.hasten(pending, run_at=at + after)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from catalog import policy
-from catalog.jobs import steps
+from catalog.jobs.enqueueing import enqueue
 from catalog.limits import can_be_stored
 from catalog.model.deleted import KeptPage, KeptQuery
 from catalog.model.errors import Conflict, Forbidden, Invalid, NotFound, TooLate
@@ -135,7 +135,7 @@ def _make_up_for(uow: UnitOfWork, image: Image, by: Requester) -> None:
     """What the deletion cancelled, or what would have been done had the image been there."""
     at = image.updated_at
     if image.os_hash_value is None or image.checksum is None:
-        steps.enqueue(uow, image_task(HASH, image_id=image.id, owner=image.owner, by=by, at=at))
+        enqueue(uow, image_task(HASH, image_id=image.id, owner=image.owner, by=by, at=at))
     for location in image.locations:
         manifest = None if location.manifest is None else uow.manifests.get(location.manifest)
         if manifest is not None and manifest.base is not None:

@@ -108,12 +108,14 @@ async def delete(services: Services, caller: Caller, image_id: str) -> None:
 
     def remove(uow: UnitOfWork) -> Sequence[Pin]:
         image = load_modifiable(uow, caller, image_id, policy.may_delete)
+        if steps.cancel_of_image(uow, image.id, at=services.clock()):
+            # What its tasks let go was the image's.
+            image = load_modifiable(uow, caller, image_id, policy.may_delete)
         keep = services.keep_deleted > 0 and image.has_bytes
         image.be_deleted(at=services.clock())
         pins = uow.pins.of_image(image.id)
         for pin in pins:
             uploads.drop_pin(uow, pin.id, at=image.updated_at)
-        steps.cancel_of_image(uow, image.id, at=image.updated_at)
         if keep:
             uow.deleted.keep(image.id, at=image.updated_at)
         uow.images.remove(image)

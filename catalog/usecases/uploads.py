@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from blockstore.errors import BlockstoreError
 from catalog import policy
 from catalog.blocking import to_its_end
-from catalog.jobs import steps
+from catalog.jobs.enqueueing import enqueue
 from catalog.model.errors import CatalogError, Gone
 from catalog.model.image import CHECKSUM, Contents, Status, Upload, canonical_id
 from catalog.model.location import our_location
@@ -132,7 +132,7 @@ def commit(uow: UnitOfWork, work: Commit, *, at: datetime) -> Image:
     if written.base is not None:
         look_below(uow, image.id, written.manifest, at=at)
     if image.os_hash_value is None or image.checksum is None:
-        steps.enqueue(uow, image_task(HASH, image_id=image.id, owner=image.owner, by=work.by, at=at))
+        enqueue(uow, image_task(HASH, image_id=image.id, owner=image.owner, by=work.by, at=at))
     return image
 
 
