@@ -15,7 +15,7 @@ ROOM ?= $(shell if grep -q '^[^ ]* /dev/shm [^ ]* rw' /proc/mounts && ! grep -q 
 # Compiled once, not anew by each of the thousand processes that tests start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help serve test test-unit test-crashes test-serial test-clients lint format show show-main-job show-bound show-increments show-collection show-images-api show-openstack show-locations test-glance test-tempest test-nova-cinder test-gophercloud bench clients keystone openapi wheel clean
+.PHONY: help serve test test-unit test-crashes test-serial test-clients lint format show show-main-job show-bound show-increments show-collection show-images-api show-openstack show-locations test-glance test-tempest test-nova-cinder test-gophercloud bench clients keystone openapi swift wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -70,6 +70,13 @@ $(STAMPS)/keystone: .ci/constraints-keystone.txt
 	.keystone/bin/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints-keystone.txt keystone cheroot
 	@touch $@
 
+# The real Swift, which tests start: one node, one process. Nothing of ours imports it.
+$(STAMPS)/swift: .ci/constraints-swift.txt
+	@mkdir -p $(STAMPS)
+	$(PYTHON) -m venv .swift
+	.swift/bin/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints-swift.txt swift keystonemiddleware
+	@touch $@
+
 # OpenStack's own tests.
 $(STAMPS)/tempest: .ci/constraints-tempest.txt
 	@mkdir -p $(STAMPS)
@@ -105,7 +112,7 @@ $(STAMPS)/machines: bench/tools.py
 serve: $(STAMPS)/runtime ## install what is needed and serve DATA (./data) on LISTEN (127.0.0.1:9292)
 	exec $(VENV)/bin/drystone serve --data "$(DATA)" --listen "$(LISTEN)"
 
-test: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients $(STAMPS)/keystone test-unit test-crashes test-serial test-clients ## all tests, in the order of their speed
+test: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients $(STAMPS)/keystone $(STAMPS)/swift test-unit test-crashes test-serial test-clients ## all tests, in the order of their speed
 
 test-unit: $(STAMPS)/dev $(STAMPS)/system ## unit, contract and property tests
 	TMPDIR=$(ROOM) $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadgroup -m 'not serial and not clients' --ignore tests/crashes
@@ -113,7 +120,7 @@ test-unit: $(STAMPS)/dev $(STAMPS)/system ## unit, contract and property tests
 test-crashes: $(STAMPS)/dev ## a crash at every step
 	TMPDIR=$(ROOM) $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadgroup -m 'not serial' tests/crashes
 
-test-serial: $(STAMPS)/dev $(STAMPS)/system ## what wants a mount, a port or the machine to itself
+test-serial: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/keystone $(STAMPS)/swift ## what wants a mount, a port or the machine to itself
 	$(VENV)/bin/python -m pytest -m 'serial and not clients'
 
 test-clients: $(STAMPS)/dev $(STAMPS)/clients $(STAMPS)/keystone ## the stock clients against a real server, and that with the real Keystone
@@ -175,8 +182,10 @@ clients: $(STAMPS)/clients ## the stock clients, in an environment of their own
 
 keystone: $(STAMPS)/keystone ## the real Keystone, in an environment of its own
 
+swift: $(STAMPS)/swift ## the real Swift, in an environment of its own
+
 wheel: $(STAMPS)/dev ## dist/drystone-*.whl
 	$(VENV)/bin/python -m build --wheel --outdir dist
 
 clean: ## remove what make made, never DATA
-	rm -rf $(VENV) .clients .glance .gocache .keystone .nova .openapi .tempest $(STAMPS) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) .clients .glance .gocache .keystone .nova .openapi .swift .tempest $(STAMPS) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
