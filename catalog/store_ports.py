@@ -156,9 +156,21 @@ class Stores(Protocol):
         ...
 
     def failed(self, location: Location) -> None:
-        """Reading from there failed."""
+        """Reading from there failed, or writing there; as StoreDown says it, not CopyLost."""
         ...
 
     def worked(self, location: Location) -> None:
-        """Reading from there went well."""
+        """Reading from there, or writing there, went well."""
+        ...
+
+    def is_aside(self, name: str) -> bool:
+        """Whether the store with this name is set aside now: what can wait had better not be tried there."""
+        ...
+
+    async def watch(self) -> None:
+        """Ask all stores now and then how they are, those that are set aside when their pause ends; until cancelled."""
+        ...
+
+    async def close(self) -> None:
+        """Let all stores' connections go; at the end of the process."""
         ...

@@ -48,6 +48,8 @@ from httpapi.scrubbing import Watched as ToScrub
 from httpapi.scrubbing import scrubbing
 from httpapi.settings import SettingsRefused
 from httpapi.spare_memory import giving_back
+from httpapi.store_watch import watching
+from httpapi.stores_file import load_stores
 from httpapi.tls import Tls
 
 if TYPE_CHECKING:
@@ -150,6 +152,7 @@ def _open_parts(settings: Settings) -> Iterator[tuple[BlockStore, Services]]:
     protection = protection_of(settings)
     policy = policy_of(settings, protection)
     quotas = load_quotas(settings.quota_file)
+    stores = load_stores(settings.stores_file)
     bring_up_to_date(settings.data, settings.catalog)
     store = BlockStore.open(settings.data, options)
     reserve.keep(settings.data)
@@ -174,6 +177,7 @@ def _open_parts(settings: Settings) -> Iterator[tuple[BlockStore, Services]]:
                 on_upload=uploaded,
                 rules=None if policy is None else policy.rules,
                 quotas=quotas,
+                stores=stores,
             )
             yield store, services
         finally:
@@ -209,7 +213,8 @@ async def _serve(
     store_id = bytes.fromhex(store.id)
     scrubbed = scrubbing(ToScrub(settings, store_id, store.damage_met, place.number == 1))
     figures = sampling(place, store.figures, settings.data, store_id)
-    async with working(services, settings.jobs), figures, scrubbed, spare, collecting(settings):
+    stores = watching(services.stores)
+    async with stores, working(services, settings.jobs), figures, scrubbed, spare, collecting(settings):
         await serve(
             app,
             services,

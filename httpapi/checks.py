@@ -23,6 +23,7 @@ from httpapi.policy_file import policy_of
 from httpapi.protection_file import describe, protection_of
 from httpapi.quota_file import load_quotas, shown_quota
 from httpapi.settings import SettingsRefused
+from httpapi.stores_file import load_stores
 from httpapi.wire.hosts import is_loopback
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def check(settings: Settings, identity_of: Callable[[Settings], Identity]) -> Ch
         "policy": _policy(settings, protection or Protection(), notes),
         "data": _data(settings.data, notes),
         "quotas": _quotas(settings, notes),
+        "stores": _stores(settings, notes),
         "formats": _FORMATS[settings.formats],
         "workers": _workers(settings),
         "jobs": _jobs(settings),
@@ -214,6 +216,18 @@ def _quotas(settings: Settings, notes: _Notes) -> str:
         f"for a project: `drystone admin quota set`, then the file, which names {len(said.projects)}; "
         f"for others: `drystone admin quota set --default`, then the file: {default}"
     )
+
+
+def _stores(settings: Settings, notes: _Notes) -> str:
+    try:
+        stores = load_stores(settings.stores_file)
+    except SettingsRefused as refusal:
+        notes.problems.append(str(refusal))
+        return "not usable yet"
+    if not stores.several:
+        return "our own blocks alone"
+    told = (f"{info.name} ({info.kind}{', the default' * info.default})" for info in stores.infos())
+    return f"by weight: {', '.join(told)}"
 
 
 def _workers(settings: Settings) -> str:

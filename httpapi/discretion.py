@@ -25,6 +25,8 @@ SENTENCES: Final[Mapping[type[Exception], str]] = {
     blocks.JournalDamaged: "What this upload had acknowledged cannot be read any more: give it up, and push again.",
     catalog.CatalogError: f"The catalog met a failure of its own; {_LOG}",
     catalog.CatalogFull: f"The catalog has no space, and nothing was changed. With more the same request works; {_LOG}",
+    catalog.CopyLost: f"The place that holds this image has lost its bytes; {_LOG}",
+    catalog.StoreDown: f"The place that holds this image cannot be asked now; try again. If it stays so, {_LOG}",
     catalog.CatalogUnavailable: f"The catalog cannot do this now; try again. If it stays so, {_LOG}",
 }
 """What anybody is told, by class; one that is not listed is told as the nearest class above it."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Network: TypeAlias = IPv4Network | IPv6Network
+Reader: TypeAlias = "Callable[[object], object]"
 
 UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40}
 TIMES = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}

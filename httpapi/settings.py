@@ -97,6 +97,9 @@ class Settings:
     project_uploads: int = 1000
     project_journals: int = 4 << 30
     quota_file: Path | None = None
+    stores_file: Path | None = None
+    show_locations: bool = False
+    show_direct_url: bool = False
     gc_every: float = 86400.0
     gc_rate: int | None = None
     jobs: int = 1
@@ -174,6 +177,11 @@ def notify_variables(environment: Mapping[str, str] | None = None) -> tuple[str,
     """NOTIFY_SOCKET and WATCHDOG_USEC, by which a service manager asks to be told; empty when nobody asks."""
     variables = os.environ if environment is None else environment
     return variables.get("NOTIFY_SOCKET", ""), variables.get("WATCHDOG_USEC", "")
+
+
+def variable(name: str) -> str | None:
+    """A variable that a file of settings names, such as one with a secret; None if there is no such variable."""
+    return os.environ.get(name)
 
 
 def worker_environment(figures: Path) -> dict[str, str]:

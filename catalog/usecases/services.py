@@ -11,6 +11,7 @@ from catalog.jobs.bell import Bell
 from catalog.limits import Limits
 from catalog.property_protection import Protection
 from catalog.quota_ports import Said
+from catalog.stores.set import blocks_alone
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from catalog.ports import Blocks, Database, Written
     from catalog.rules import Rules
+    from catalog.store_ports import Stores
 
 
 def _no_room() -> bool:
@@ -42,7 +44,8 @@ class Services:
     0: none is kept. `formats`: what is done about images whose bytes are not of their format, or not safe. `on_upload`
     is told what each upload that became an image's data was made of.
     `rules` is the policy that callers get, None for the default one; `quotas` is what the file says of quotas.
-    `make_room` lets go of what is kept for a full disk; False if there is none.
+    `make_room` lets go of what is kept for a full disk; False if there is none. `stores` are the places where images'
+    bytes lie, our blocks among them.
     """
 
     database: Database
@@ -63,3 +66,4 @@ class Services:
     on_upload: Callable[[Written], None] = _tell_nobody
     rules: Rules | None = None
     quotas: Said = field(default_factory=Said)
+    stores: Stores = field(default_factory=blocks_alone)
