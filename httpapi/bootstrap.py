@@ -40,6 +40,7 @@ from httpapi.metrics.sampling import sampling
 from httpapi.metrics.scrape import Scrape
 from httpapi.metrics.uploads import uploaded
 from httpapi.middlewares import IN_FLIGHT
+from httpapi.outgoing import leaving, outgoing_of
 from httpapi.policy_file import policy_of
 from httpapi.protection_file import protection_of
 from httpapi.proxies import WayIn
@@ -152,6 +153,7 @@ def _open_parts(settings: Settings) -> Iterator[tuple[BlockStore, Services]]:
     protection = protection_of(settings)
     policy = policy_of(settings, protection)
     quotas = load_quotas(settings.quota_file)
+    outgoing = outgoing_of(settings)
     stores = load_stores(settings.stores_file)
     bring_up_to_date(settings.data, settings.catalog)
     store = BlockStore.open(settings.data, options)
@@ -178,6 +180,7 @@ def _open_parts(settings: Settings) -> Iterator[tuple[BlockStore, Services]]:
                 rules=None if policy is None else policy.rules,
                 quotas=quotas,
                 stores=stores,
+                outgoing=outgoing,
             )
             yield store, services
         finally:
@@ -213,8 +216,8 @@ async def _serve(
     store_id = bytes.fromhex(store.id)
     scrubbed = scrubbing(ToScrub(settings, store_id, store.damage_met, place.number == 1))
     figures = sampling(place, store.figures, settings.data, store_id)
-    stores = watching(services.stores)
-    async with stores, working(services, settings.jobs), figures, scrubbed, spare, collecting(settings):
+    stores, way_out = watching(services.stores), leaving(services.outgoing)
+    async with way_out, stores, working(services, settings.jobs), figures, scrubbed, spare, collecting(settings):
         await serve(
             app,
             services,

@@ -19,6 +19,7 @@ from catalog.property_protection import Protection
 from httpapi import tls
 from httpapi.keystone_settings import odd_keystone
 from httpapi.lifecycle import check_listen
+from httpapi.outgoing import describe_outgoing, odd_outgoing
 from httpapi.policy_file import policy_of
 from httpapi.protection_file import describe, protection_of
 from httpapi.quota_file import load_quotas, shown_quota
@@ -87,6 +88,7 @@ def check(settings: Settings, identity_of: Callable[[Settings], Identity]) -> Ch
         "data": _data(settings.data, notes),
         "quotas": _quotas(settings, notes),
         "stores": _stores(settings, notes),
+        "asks": describe_outgoing(settings),
         "formats": _FORMATS[settings.formats],
         "workers": _workers(settings),
         "jobs": _jobs(settings),
@@ -96,7 +98,12 @@ def check(settings: Settings, identity_of: Callable[[Settings], Identity]) -> Ch
         "metrics": {"admin": "for administrators", "open": "for everybody", "off": "off"}[settings.metrics],
         "log": f"{settings.log_level} and worse, as {settings.log_format}, on standard error",
     }
-    notes.warnings += [*_odd_addresses(settings), *_without_effect(settings), *odd_keystone(settings)]
+    notes.warnings += [
+        *_odd_addresses(settings),
+        *_without_effect(settings),
+        *odd_keystone(settings),
+        *odd_outgoing(settings),
+    ]
     return Checked(identity, tuple(notes.problems), tuple(notes.warnings), plan)
 
 

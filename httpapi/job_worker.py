@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from catalog.jobs.worker import Worker
 from httpapi.lifecycle import stop_signal
+from httpapi.outgoing import leaving
 from httpapi.store_watch import watching
 from httpapi.sweep import sweep_forever, sweep_once
 
@@ -55,7 +56,8 @@ async def work(services: Services, *, at_once: int, grace: float, announce: Call
     sweeping = asyncio.create_task(sweep_forever(services))
     stopping = asyncio.create_task(stop.wait())
     try:
-        async with watching(services.stores), working(services, at_once, grace=grace) as running:
+        stores, way_out = watching(services.stores), leaving(services.outgoing)
+        async with way_out, stores, working(services, at_once, grace=grace) as running:
             announce()
             beside = {sweeping, stopping} if running is None else {sweeping, stopping, running}
             await asyncio.wait(beside, return_when=asyncio.FIRST_COMPLETED)

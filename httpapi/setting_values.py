@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlsplit
@@ -22,6 +22,7 @@ Reader: TypeAlias = "Callable[[object], object]"
 UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40}
 TIMES = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 TIME = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)\s*([a-z]*)", re.ASCII | re.IGNORECASE)
+HOST = re.compile(r"\.?[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*", re.ASCII)
 SIZE = re.compile(r"([0-9]{1,18})\s*([a-z]*)", re.ASCII | re.IGNORECASE)
 
 
@@ -140,12 +141,53 @@ def one_of(*words: str) -> Callable[[object], str]:
     return read
 
 
-def roles(value: object) -> frozenset[str]:
-    """A list of roles, or a text with commas."""
+def _words(value: object, expected: str) -> frozenset[str]:
+    """Words in lower case: a list of them, or a text with commas."""
     words = value.split(",") if isinstance(value, str) else value
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        raise ValueError(f'expected roles, as a list or such as "admin,member", not {value!r}.')
+        raise ValueError(f"expected {expected}, not {value!r}.")
     return frozenset(word.strip().lower() for word in words if word.strip())
+
+
+def roles(value: object) -> frozenset[str]:
+    """A list of roles, or a text with commas."""
+    return _words(value, 'roles, as a list or such as "admin,member"')
+
+
+def some_of(*words: str) -> Callable[[object], frozenset[str]]:
+    """A reader of any of these words, as a list or a text with commas."""
+
+    def read(value: object) -> frozenset[str]:
+        found = _words(value, f'some of {", ".join(words)}, as a list or such as "{",".join(words)}"')
+        if not found <= set(words):
+            raise ValueError(f"expected some of {', '.join(words)}, not {value!r}.")
+        return found
+
+    return read
+
+
+def ports(value: object) -> frozenset[int]:
+    """Ports, as a list of numbers or a text with commas."""
+    many = value if isinstance(value, list) else str(value).split(",")
+    read = count(1, 65535)
+    return frozenset(read(each) for each in many if str(each).strip())
+
+
+def hosts(value: object) -> tuple[str, ...]:
+    """Hosts, as a list or a text with commas: names, beginnings with a dot for all names below them, or addresses."""
+    expected = 'hosts, as a list or such as "mirror.example.org,.lab.example.org,10.0.0.1"'
+    found = _words(value, expected)
+    if not all(HOST.fullmatch(each) or _is_address(each) for each in found):
+        raise ValueError(f"expected {expected}, without scheme and port, not {value!r}.")
+    return tuple(sorted(str(ip_address(each)) if _is_address(each) else each for each in found))
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def count(least: int, most: int) -> Callable[[object], int]:

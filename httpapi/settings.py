@@ -107,6 +107,11 @@ class Settings:
     scrub_rate: int = 32 << 20
     property_protection_file: Path | None = None
     property_protection_rule_format: str = "roles"
+    outgoing_schemes: frozenset[str] = frozenset({"http", "https"})
+    outgoing_ports: frozenset[int] = frozenset({80, 443})
+    outgoing_hosts: tuple[str, ...] = ()
+    outgoing_networks: tuple[Network, ...] = ()
+    outgoing_timeout: float = 60.0
     metrics: str = "admin"
     log_level: str = "info"
     log_format: str = "text"

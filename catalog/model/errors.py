@@ -2,8 +2,11 @@
 
     CatalogError
     ├── Invalid                  400  a bad attribute, filter, marker or limit
-    │   └── SizeMismatch         400  the body is shorter or longer than was announced
+    │   ├── SizeMismatch         400  the body is shorter or longer than was announced
+    │   └── AddressRefused       400  a URL that the service does not ask
     ├── SourceLost               400  the sender of a body went away or broke the transfer
+    │   ├── SourceRefused        400  who was asked for a file does not give it
+    │   └── SourceChanged        400  a file changed elsewhere while it was fetched
     ├── Forbidden                403  the image is visible, the act is not permitted
     │   ├── ReadOnlyAttribute    403  the service alone sets this attribute
     │   ├── StoreReadOnly        403  nothing can be written to, or removed from, this store
@@ -49,10 +52,32 @@ class SizeMismatch(Invalid):
     code = "size-mismatch"
 
 
+class AddressRefused(Invalid):
+    """A URL that the service does not ask, by its form or by where it leads; the message names the rule."""
+
+    code = "address-refused"
+
+
 class SourceLost(CatalogError):
     """The sender of a body went away, or what came is no valid transfer; nothing of it is kept."""
 
     code = "source-lost"
+
+
+class SourceRefused(SourceLost):
+    """Whoever was asked for a file answers, and does not give it; `absent`: it says that there is none."""
+
+    code = "source-refused"
+
+    def __init__(self, message: str, *, absent: bool = False) -> None:
+        super().__init__(message)
+        self.absent = absent
+
+
+class SourceChanged(SourceLost):
+    """A file is not the one any more whose beginning was fetched, or nobody can tell: a mixture is never kept."""
+
+    code = "source-changed"
 
 
 class Forbidden(CatalogError):

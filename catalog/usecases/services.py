@@ -11,6 +11,7 @@ from catalog.jobs.bell import Bell
 from catalog.limits import Limits
 from catalog.property_protection import Protection
 from catalog.quota_ports import Said
+from catalog.stores.outgoing.outgoing import Outgoing
 from catalog.stores.set import blocks_alone
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Services:
     is told what each upload that became an image's data was made of.
     `rules` is the policy that callers get, None for the default one; `quotas` is what the file says of quotas.
     `make_room` lets go of what is kept for a full disk; False if there is none. `stores` are the places where images'
-    bytes lie, our blocks among them.
+    bytes lie, our blocks among them; `outgoing` is the one way by which URLs that users name are asked.
     """
 
     database: Database
@@ -67,3 +68,4 @@ class Services:
     rules: Rules | None = None
     quotas: Said = field(default_factory=Said)
     stores: Stores = field(default_factory=blocks_alone)
+    outgoing: Outgoing = field(default_factory=Outgoing)

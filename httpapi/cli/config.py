@@ -174,7 +174,7 @@ def _shown(value: object) -> str:
         return _size(value)
     plain = _plain(value)
     if isinstance(plain, list):
-        return ",".join(plain) or "unset"
+        return ",".join(map(str, plain)) or "unset"
     return "unset" if plain is None else str(plain)
 
 

@@ -157,7 +157,7 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
             summary="400: there is no way of import",
             body=Body(content=json_of("NewImport")),
             answers={},
-            errors=(*READS_JSON, "invalid"),
+            errors=(*READS_JSON, "invalid", "address-refused"),
         )
     },
     "/v2/images/{image_id}/tasks": {

@@ -139,10 +139,33 @@ def test_counts_switches_addresses_and_networks_are_read_from_text_and_from_toml
         ("public_url", "https://example.org/?a=b"),
         ("trusted_proxies", "10.0.0.1/8"),
         ("trusted_proxies", "proxy.example.org"),
+        ("outgoing_schemes", "https,file"),
+        ("outgoing_ports", "80,many"),
+        ("outgoing_ports", "0"),
+        ("outgoing_hosts", "https://mirror.example.org"),
+        ("outgoing_hosts", "mirror.example.org:8080"),
+        ("outgoing_networks", "mirror.example.org"),
     ],
 )
 def test_a_value_that_cannot_be_is_refused_by_name(key: str, value: str) -> None:
     assert refusal(environment={f"DRYSTONE_{key.upper()}": value}).startswith(f"{key} in DRYSTONE_{key.upper()}: ")
+
+
+def test_whom_the_service_asks_is_read_from_text_and_from_toml(tmp_path: Path) -> None:
+    text = (
+        "[outgoing]\nports = [80, 8080]\nschemes = ['https']\nhosts = ['.Lab.example', 'FE80::01']\n"
+        "networks = ['10.0.0.0/8']\ntimeout = '2m'\n"
+    )
+    variables = {
+        "DRYSTONE_OUTGOING_PORTS": "8080, 80",
+        "DRYSTONE_OUTGOING_SCHEMES": "HTTPS",
+        "DRYSTONE_OUTGOING_HOSTS": "fe80::1,.lab.example",
+        "DRYSTONE_OUTGOING_NETWORKS": "10.0.0.0/8",
+        "DRYSTONE_OUTGOING_TIMEOUT": "120",
+    }
+    loaded = load(config=config(tmp_path, text), environment={})
+    assert loaded == load(environment=variables)
+    assert loaded.outgoing_hosts == (".lab.example", "fe80::1")
 
 
 def test_what_begins_with_a_tables_name_may_stand_below_it(tmp_path: Path) -> None:
