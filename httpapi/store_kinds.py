@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from catalog.stores.opaque import OpaqueStore
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from catalog.store_ports import Store, StoreInfo
 
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]{0,31}", re.ASCII)
+_MODES: Final = {"owner": 0o600, "group": 0o640, "all": 0o644}
 _OURS: Final = frozenset({"blocks", "file", "http", "https"})
 
 
@@ -75,7 +78,39 @@ def _opaque(info: StoreInfo, said: Mapping[str, object]) -> Store:
     return OpaqueStore(replace(info, read_only=True, properties=told), named)
 
 
+def directory(value: object) -> Path:
+    """An absolute path, written without detours."""
+    found = Path(os.path.normpath(values.path(value)))
+    if not found.is_absolute() or found == found.parent or "\0" in str(found):
+        raise ValueError(f"expected an absolute path of a directory, such as /mnt/fast/images, not {value!r}.")
+    return found
+
+
+def _file(info: StoreInfo, said: Mapping[str, object]) -> Store:
+    from catalog.stores.file import TIME_OUT, FileStore
+    from catalog.stores.file_place import FilePlace
+
+    there, mount_point, seconds = said["directory"], said.get("mount_point"), said.get("time_out", TIME_OUT)
+    assert isinstance(there, Path)
+    assert mount_point is None or isinstance(mount_point, Path)
+    assert isinstance(seconds, float)
+    if mount_point is not None and not there.is_relative_to(mount_point):
+        raise ValueError(f"directory {there} does not lie below mount_point {mount_point}.")
+    place = FilePlace(there, mount_point, mode=_MODES[str(said.get("readable_by", "owner"))])
+    return FileStore(info, place, seconds=seconds)
+
+
 KINDS: Final[Mapping[str, Kind]] = {
+    "file": Kind(
+        {
+            "directory": directory,
+            "mount_point": directory,
+            "readable_by": values.one_of(*_MODES),
+            "time_out": values.seconds,
+        },
+        frozenset({"directory"}),
+        _file,
+    ),
     "opaque": Kind({"schemes": schemes}, frozenset({"schemes"}), _opaque),
 }
 """By the word that a table's `type` is."""

@@ -65,6 +65,9 @@ def test_the_file_of_the_page_says_what_it_says(tmp_path: Path) -> None:
     assert (blocks.weight, blocks.description, blocks.default) == (10, "deduplicated", True)
     assert (ceph.kind, ceph.read_only, ceph.properties) == ("opaque", True, {"schemes": "cinder, rbd"})
     assert stores.of_url("rbd://fsid/pool/image/snap") is not None
+    [fast, *_] = stores.infos()
+    assert (fast.name, fast.kind, fast.weight, fast.volatile) == ("fast", "file", 100, True)
+    assert fast.properties == {"data_dir": "/mnt/fast/images", "mount_point": "/mnt/fast"}
 
 
 def test_an_empty_file_configures_blocks_by_name(tmp_path: Path) -> None:
@@ -106,6 +109,15 @@ def test_another_store_can_be_the_default(tmp_path: Path, memory: None) -> None:
         ("[stores.blocks]\nvolatile = true\n", "volatile in [stores.blocks] is nothing known"),
         ("[stores.blocks]\ndefault = 3\n", "default in [stores.blocks]: expected true or false"),
         ("[stores\n", "is not TOML"),
+        ('[stores.a]\ntype = "file"\n', "[stores.a] lacks directory"),
+        ('[stores.a]\ntype = "file"\ndirectory = "x/y"\n', "directory in [stores.a]: expected an absolute path"),
+        ('[stores.a]\ntype = "file"\ndirectory = "/"\n', "expected an absolute path"),
+        ('[stores.a]\ntype = "file"\ndirectory = "/a/../b"\nmount_point = "/a"\n', "/b does not lie below mount_point"),
+        ('[stores.a]\ntype = "file"\ndirectory = "/a"\nreadable_by = "me"\n', "expected one of owner, group, all"),
+        (
+            '[stores.a]\ntype = "file"\ndirectory = "/a"\n[stores.b]\ntype = "file"\ndirectory = "/b/../a"\n',
+            "[stores.a] and [stores.b] are the same place",
+        ),
         ('[stores.a]\ntype = "memory"\ndefault = true\n[stores.blocks]\ndefault = true\n', "are all the default: one"),
         ('[stores.a]\ntype = "memory"\n[stores.b]\ntype = "memory"\nroom = "a"\n', "are the same place"),
         ('[stores.a]\ntype = "memory"\nroom = "none"\n', "[stores.a]: there is no such room."),
