@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from catalog.model.deleted import FormerImage, KeptImage, KeptPage, KeptQuery
+    from catalog.model.deleted import Dropped, FormerImage, KeptImage, KeptPage, KeptQuery
 
 
 class DeletedImages(Protocol):
@@ -34,8 +34,8 @@ class DeletedImages(Protocol):
         """Bring the image back as it was kept, so that `Images` has it again; False when it is not kept."""
         ...
 
-    def drop(self, image_id: str) -> Sequence[str] | None:
-        """Keep the image no longer. The manifests that it named, to be let go; None when it was not kept."""
+    def drop(self, image_id: str) -> Dropped | None:
+        """Keep the image no longer. What it named, to be let go; None when it was not kept."""
         ...
 
     def due(self, deleted_by: datetime, most: int) -> Sequence[str]:

@@ -63,8 +63,8 @@ class Places(Protocol):
         """Image id, location and the image's size of locations in a store, by image id, behind the id `after`."""
         ...
 
-    def lost(self, most: int) -> Sequence[tuple[str, Location]]:
-        """Image id and location of copies that were found lost."""
+    def lost(self, after: str, most: int) -> Sequence[tuple[str, Location, int | None]]:
+        """The same of copies in all stores that were found lost."""
         ...
 
     def is_named(self, url: str) -> bool:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from catalog import location_rules
 from catalog.metadefs import rules as metadef_rules
 from catalog.model.image import Status, Visibility
 from catalog.model.query import Scope
@@ -62,6 +63,7 @@ DEFAULTS: Final[Mapping[str, str]] = {
     # There it stands before reading, too.
     "tasks_api_access": "rule:context_is_admin",
     **metadef_rules.DEFAULTS,
+    **location_rules.DEFAULTS,
     # Ours: the reference knows no such acts.
     "cancel_task": "rule:owners_member",
     "change_owner": "rule:context_is_admin",
@@ -87,7 +89,7 @@ def rules_with(given: Mapping[str, object], properties: Mapping[str, str] | None
 def visible(caller: Caller, image: Image) -> bool:
     """Whether the image exists, as far as the caller is told."""
     reached = is_own(caller, image.owner) or _shown_to(caller.project, image)
-    return reached and _allows(caller, "get_image", image)
+    return reached and allows(caller, "get_image", image)
 
 
 def judges_lists(caller: Caller, rule: str) -> bool:
@@ -122,22 +124,22 @@ def may_create(caller: Caller, owner: str) -> bool:
 
 def may_modify(caller: Caller, image: Image) -> bool:
     """Whether the caller may change the image."""
-    return _allows(caller, "modify_image", image)
+    return allows(caller, "modify_image", image)
 
 
 def may_upload(caller: Caller, image: Image) -> bool:
     """Whether the caller may give the image bytes, at once or by a delta upload."""
-    return _allows(caller, "upload_image", image)
+    return allows(caller, "upload_image", image)
 
 
 def may_delete(caller: Caller, image: Image) -> bool:
     """Whether the caller may delete the image."""
-    return _allows(caller, "delete_image", image)
+    return allows(caller, "delete_image", image)
 
 
 def may_coalesce(caller: Caller, image: Image) -> bool:
     """Whether the caller may have the image made independent of its ancestors."""
-    return _allows(caller, "coalesce_image", image)
+    return allows(caller, "coalesce_image", image)
 
 
 def kept_visible(caller: Caller, owner: str | None) -> bool:
@@ -160,7 +162,7 @@ def may_download(caller: Caller, image: Image) -> bool:
     """Whether the caller may have the image's bytes."""
     if image.status is Status.DEACTIVATED and not caller.is_admin:
         return False
-    return visible(caller, image) and _allows(caller, "download_image", image)
+    return visible(caller, image) and allows(caller, "download_image", image)
 
 
 def may_inherit(caller: Caller, image: Image, parent: Image) -> bool:
@@ -194,37 +196,37 @@ def may_give_away(caller: Caller) -> bool:
 
 def may_deactivate(caller: Caller, image: Image) -> bool:
     """Whether the caller may keep the image's bytes from everybody but admins."""
-    return _allows(caller, "deactivate", image)
+    return allows(caller, "deactivate", image)
 
 
 def may_reactivate(caller: Caller, image: Image) -> bool:
     """Whether the caller may undo that."""
-    return _allows(caller, "reactivate", image)
+    return allows(caller, "reactivate", image)
 
 
 def may_add_member(caller: Caller, image: Image) -> bool:
     """Whether the caller may share the image with another project."""
-    return _allows(caller, "add_member", image)
+    return allows(caller, "add_member", image)
 
 
 def may_delete_member(caller: Caller, image: Image, project: str) -> bool:
     """Whether the caller may take the image from a project that it is shared with: not the project itself."""
-    return _allows(caller, "delete_member", image, member=project)
+    return allows(caller, "delete_member", image, member=project)
 
 
 def may_list_members(caller: Caller, image: Image) -> bool:
     """Whether the caller, who sees the image, may ask with whom it is shared."""
-    return _allows(caller, "get_members", image)
+    return allows(caller, "get_members", image)
 
 
 def may_see_member(caller: Caller, image: Image, project: str) -> bool:
     """Whether the caller, who sees the image, may know that it is shared with the project."""
-    return _allows(caller, "get_member", image, member=project)
+    return allows(caller, "get_member", image, member=project)
 
 
 def may_answer(caller: Caller, image: Image, project: str) -> bool:
     """Whether the caller may say what the project thinks of the image: not the image's owner."""
-    return _allows(caller, "modify_member", image, member=project)
+    return allows(caller, "modify_member", image, member=project)
 
 
 def task_visible(caller: Caller, task: Task) -> bool:
@@ -246,12 +248,8 @@ def listing_scope(caller: Caller, query: ImageQuery) -> Scope:
     else:
         others = _SHOWN_BY_ID & {query.visibility}
     shared = query.every_visibility or query.visibility in {None, Visibility.SHARED}
-    return Scope(
-        everything=caller.is_admin,
-        project=caller.project,
-        others=others,
-        answers=query.answers if shared else frozenset(),
-    )
+    answers = query.answers if shared else frozenset()
+    return Scope(everything=caller.is_admin, project=caller.project, others=others, answers=answers)
 
 
 def rules_of(caller: Caller) -> Rules:
@@ -259,7 +257,8 @@ def rules_of(caller: Caller) -> Rules:
     return caller.rules or _DEFAULT_RULES
 
 
-def _allows(caller: Caller, rule: str, image: Image, *, member: str | None = None) -> bool:
+def allows(caller: Caller, rule: str, image: Image, *, member: str | None = None) -> bool:
+    """Whether this rule lets the caller do it to the image."""
     if member is None and image.is_shared_with(caller.project):
         member = caller.project
     target: dict[str, object] = owned_by(image.owner) | {

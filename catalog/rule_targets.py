@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from catalog.location_rules import JUDGE_IMAGES as LOCATIONS
 from catalog.metadefs.rules import JUDGE_NAMESPACES
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ _IMAGE: Final = _OWNER | {"id", "name", "visibility", "status", "protected", "os
 _TASK: Final = _OWNER | {"id", "type", "status"}
 _OF_IMAGES: Final = (
     "get_image", "download_image", "upload_image", "modify_image", "delete_image", "deactivate", "reactivate",
-    "add_member", "get_members", "get_member", "modify_member", "delete_member", "coalesce_image",
+    "add_member", "get_members", "get_member", "modify_member", "delete_member", "coalesce_image", *LOCATIONS,
 )  # fmt: skip
 TARGETS: Final[Mapping[str, AbstractSet[str]]] = {
     **dict.fromkeys(_OF_IMAGES, _IMAGE),
@@ -40,7 +41,7 @@ DEFAULT: Final = "default"
 NOT_SERVED: Final = frozenset(
     {
         "get_image_location", "set_image_location", "delete_image_location", "add_image_location",
-        "fetch_image_location", "copy_image", "download_from_store", "stores_info_detail", "manage_image_cache",
+        "fetch_image_location", "copy_image", "stores_info_detail", "manage_image_cache",
         "cache_image", "cache_list", "cache_delete", "list_cached_nodes", "add_task",
         "modify_task", "default",
     }

@@ -38,7 +38,7 @@ from httpapi.listening import Listening
 from httpapi.metrics.place import ALONE
 from httpapi.metrics.sampling import sampling
 from httpapi.metrics.scrape import Scrape
-from httpapi.metrics.uploads import uploaded
+from httpapi.metrics.uploads import copy_told, uploaded
 from httpapi.middlewares import IN_FLIGHT
 from httpapi.outgoing import leaving, outgoing_of
 from httpapi.policy_file import policy_of
@@ -177,6 +177,7 @@ def _open_parts(settings: Settings) -> Iterator[tuple[BlockStore, Services]]:
                 keep_deleted=settings.gc_keep_deleted,
                 make_room=partial(reserve.give_up, settings.data),
                 on_upload=uploaded,
+                on_place=copy_told,
                 rules=None if policy is None else policy.rules,
                 quotas=quotas,
                 stores=stores,

@@ -13,6 +13,7 @@ from blockstore.errors import BlockstoreError
 from catalog.model.errors import CatalogError
 from catalog.usecases import deltas, tasks
 from catalog.usecases.image_data import requeue_orphans
+from httpapi.copy_tending import tend_copies_forever
 from httpapi.metrics.instruments import REQUEUED, SWEEPS
 
 if TYPE_CHECKING:
@@ -41,7 +42,9 @@ async def sweep_once(services: Services) -> None:
 
 
 async def sweep_forever(services: Services) -> None:
-    """Sweep until cancelled."""
-    while True:
-        await asyncio.sleep(INTERVAL_SECONDS)
-        await sweep_once(services)
+    """Sweep until cancelled; and beside that, since stores may be slow, tend what lies in them."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(tend_copies_forever(services))
+        while True:
+            await asyncio.sleep(INTERVAL_SECONDS)
+            await sweep_once(services)

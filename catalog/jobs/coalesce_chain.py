@@ -11,6 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from catalog.jobs.steps import Done
+from catalog.jobs.subjects import with_bytes
+from catalog.model.errors import NoBlocks
 from catalog.model.job import JobCancelled
 from catalog.model.location import our_location
 from catalog.usecases.bases import our_manifests
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 
     from catalog.jobs.context import JobContext
     from catalog.jobs.steps import Effect
-    from catalog.model.image import Image
     from catalog.ports import StoredManifest, UnitOfWork
 
 
@@ -33,7 +34,10 @@ async def coalesce_chain(context: JobContext) -> Effect:
     done = Done("The image has a whole manifest.", {"image_id": image_id})
 
     def locate(uow: UnitOfWork) -> Sequence[StoredManifest]:
-        return our_manifests(uow, _with_bytes(uow, image_id), services.blocks.store)
+        try:
+            return our_manifests(uow, with_bytes(uow, image_id), services.blocks.store)
+        except NoBlocks:
+            raise JobCancelled("the image has no blocks any more.") from None
 
     chain = await services.database.read(locate)
     if len(chain) == 1:
@@ -48,7 +52,7 @@ async def coalesce_chain(context: JobContext) -> Effect:
     context.undo = partial(services.blocks.forget_manifest, flat.manifest.id)
 
     def effect(uow: UnitOfWork, at: datetime) -> Done:
-        image = _with_bytes(uow, image_id)
+        image = with_bytes(uow, image_id)
         if not image.exchange(chain[0].name, our_location(services.blocks.store, flat.manifest.id)):
             raise JobCancelled("the image has another manifest now.")
         uow.manifests.add(flat.manifest)
@@ -57,10 +61,3 @@ async def coalesce_chain(context: JobContext) -> Effect:
         return done
 
     return effect
-
-
-def _with_bytes(uow: UnitOfWork, image_id: str) -> Image:
-    image = uow.images.get(image_id)
-    if image is None or not image.has_bytes:
-        raise JobCancelled("the image was deleted.")
-    return image

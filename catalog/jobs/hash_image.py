@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 from catalog.blocking import to_its_end
 from catalog.jobs.steps import Done
+from catalog.jobs.subjects import with_bytes
 from catalog.model.image import CHECKSUM
 from catalog.model.job import JobCancelled
-from catalog.usecases.bases import our_manifests
+from catalog.usecases.reading import open_image
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
     from catalog.block_ports import Reader
     from catalog.jobs.context import JobContext
     from catalog.jobs.steps import Effect
-    from catalog.model.image import Image
-    from catalog.ports import StoredManifest, UnitOfWork
+    from catalog.ports import UnitOfWork
 
 _MIB: Final = 1 << 20
 
@@ -35,21 +35,16 @@ async def hash_image(context: JobContext) -> Effect:
     services = context.services
     image_id = context.task.image_id or ""
 
-    def locate(uow: UnitOfWork) -> tuple[Image, Sequence[StoredManifest]]:
-        image = _with_bytes(uow, image_id)
-        return image, our_manifests(uow, image, services.blocks.store)
-
-    image, manifests = await services.database.read(locate)
+    image, reader = await open_image(services, lambda uow: with_bytes(uow, image_id))
     # The algorithm that the upload announced, whatever the setting is now.
     algorithm = image.os_hash_algo or services.hashing
-    reader = await services.blocks.open(manifests)
     try:
         found = await _hashes(context, reader, tuple(dict.fromkeys((algorithm, CHECKSUM))))
     finally:
         reader.close()
 
     def effect(uow: UnitOfWork, at: datetime) -> Done:
-        now = _with_bytes(uow, image_id)
+        now = with_bytes(uow, image_id)
         if now.upload != image.upload:
             raise JobCancelled("the image has other data now.")
         now.be_hashed(checksum=found[CHECKSUM], algorithm=algorithm, value=found[algorithm], at=at)
@@ -57,13 +52,6 @@ async def hash_image(context: JobContext) -> Effect:
         return Done(f"Hashed {_mib(reader.size)} MiB.", {"image_id": image_id})
 
     return effect
-
-
-def _with_bytes(uow: UnitOfWork, image_id: str) -> Image:
-    image = uow.images.get(image_id)
-    if image is None or not image.has_bytes:
-        raise JobCancelled("the image was deleted.")
-    return image
 
 
 async def _hashes(context: JobContext, reader: Reader, algorithms: Sequence[str]) -> Mapping[str, str]:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from catalog.jobs.coalesce_chain import coalesce_chain
 from catalog.jobs.hash_image import hash_image
+from catalog.jobs.put_back import put_back
 from catalog.model.job import Retries
-from catalog.model.task import COALESCE, HASH
+from catalog.model.task import COALESCE, HASH, PUT_BACK
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -30,4 +31,8 @@ class Kind:
     retries: Retries = field(default_factory=Retries)
 
 
-KINDS: Final[Mapping[str, Kind]] = {HASH: Kind(hash_image), COALESCE: Kind(coalesce_chain)}
+KINDS: Final[Mapping[str, Kind]] = {
+    HASH: Kind(hash_image),
+    COALESCE: Kind(coalesce_chain),
+    PUT_BACK: Kind(put_back, Retries(tries=6, first=2.0)),
+}

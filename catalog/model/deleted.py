@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime, timedelta
 
     from catalog.model.image import Status
+    from catalog.model.location import Location
 
 KEEP_DELETED: Final = 86400.0
 """Seconds for which a deleted image can be brought back, unless a setting says otherwise."""
@@ -37,6 +39,14 @@ class FormerImage:
 
     id: str
     owner: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """What a kept image named and nothing of it names any more: our manifests, and its copies in other stores."""
+
+    manifests: Sequence[str]
+    copies: Sequence[Location]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,8 @@
     │       └── ProtectedProperty 403  the operator's rules keep this property from the caller
     ├── NotFound                 404  there is no such image, or none that this caller may see
     ├── Conflict                 409  the wrong state, an id that is taken, something in use
+    │   ├── NoBlocks             409  the image's bytes are not among our blocks, which this needs
+    │   └── NotReadable          409  the image lies only where this service does not read
     ├── NoData                   204  the image is there, its bytes are not (yet)
     ├── Gone                     410  the image was deleted during the upload, or its pin is gone
     │   └── TooLate              410  a deleted image that cannot be brought back any more
@@ -114,6 +116,18 @@ class Conflict(CatalogError):
     """The image is not in a state that allows this, or another one was faster."""
 
     code = "conflict"
+
+
+class NoBlocks(Conflict):
+    """What was asked needs the image's blocks, and its bytes lie in other stores only."""
+
+    code = "no-blocks"
+
+
+class NotReadable(Conflict):
+    """The image's bytes lie in places alone that are kept and shown, and never read here."""
+
+    code = "not-readable"
 
 
 class NoData(CatalogError):

@@ -99,7 +99,7 @@ class Contents:
     checksum: str | None
     os_hash_algo: str
     os_hash_value: str | None
-    location: Location
+    locations: tuple[Location, ...]
     changed_size: int | None = None
     virtual_size: int | None = None
 
@@ -172,7 +172,7 @@ class Image:
         self.checksum = contents.checksum
         self.os_hash_algo = contents.os_hash_algo
         self.os_hash_value = contents.os_hash_value
-        self.locations = (*self.locations, contents.location)
+        self.locations = (*self.locations, *contents.locations)
 
     def be_hashed(self, *, checksum: str, algorithm: str, value: str, at: datetime) -> None:
         """The hashes of the bytes become known after the upload."""
@@ -186,6 +186,20 @@ class Image:
         """
         found = any(each.manifest == manifest for each in self.locations)
         self.locations = tuple(location if each.manifest == manifest else each for each in self.locations)
+        return found
+
+    def change_location(self, url: str, before: str, after: str) -> bool:
+        """The status of a location goes from one to another; False if the image has none such in that status.
+
+        Nothing that clients see of the image changes, the time of the last change neither.
+        """
+        found = [each for each in self.locations if each.url == url and each.status == before]
+        return bool(found) and self.replace_location(found[0], replace(found[0], status=after))
+
+    def replace_location(self, before: Location, after: Location) -> bool:
+        """One location, as it is, gives way to another one with the same bytes, at its place; else False."""
+        found = before in self.locations
+        self.locations = tuple(after if each == before else each for each in self.locations)
         return found
 
     @property

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import and_, delete, desc, insert, or_, select, union
 
-from catalog.model.deleted import FormerImage, KeptImage, KeptPage
+from catalog.model.deleted import Dropped, FormerImage, KeptImage, KeptPage
 from catalog.model.image import Status
+from catalog.model.location import Location
 from catalog.sql.tables import (
     deleted_images,
     image_locations,
@@ -80,12 +81,21 @@ class SqlDeletedImages:
         self._connection.execute(delete(deleted_images).where(deleted_images.c.id == image_id))
         return self._connection.execute(delete(kept_images).where(kept_images.c.id == image_id)).rowcount == 1
 
-    def drop(self, image_id: str) -> Sequence[str] | None:
-        """Delete the row; the manifests that it named, None when it was gone already."""
+    def drop(self, image_id: str) -> Dropped | None:
+        """Delete the row; what it named, None when it was gone already."""
+        found = select(kept_images.c.rows).where(kept_images.c.id == image_id)
+        rows: Mapping[str, list[dict[str, Any]]] | None = self._connection.execute(found).scalar()
+        if rows is None:
+            return None
+        copies = [
+            Location(row["url"], row["store"], row["metadata"], status=row["status"])
+            for row in rows.get(image_locations.name, ())
+            if row["manifest"] is None
+        ]
         named = select(kept_locations.c.manifest).where(kept_locations.c.image_id == image_id)
         manifests = self._connection.execute(named.order_by(kept_locations.c.position)).scalars().all()
         gone = self._connection.execute(delete(kept_images).where(kept_images.c.id == image_id))
-        return manifests if gone.rowcount == 1 else None
+        return Dropped(manifests, copies) if gone.rowcount == 1 else None
 
     def due(self, deleted_by: datetime, most: int) -> Sequence[str]:
         """The first ones that were deleted at this time or before."""

@@ -12,7 +12,7 @@ from catalog.sql.tables import image_locations, images, kept_images
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import ColumnElement, Connection, Row
 
 
 class SqlPlaces:
@@ -22,23 +22,12 @@ class SqlPlaces:
         self._connection = connection
 
     def in_store(self, store: str, after: str, most: int) -> Sequence[tuple[str, Location, int | None]]:
-        """A page in the order of images' ids; an image's locations in one store are few and come together."""
-        theirs = image_locations.c.store == store, image_locations.c.image_id > after
-        ids = select(image_locations.c.image_id).where(*theirs).distinct().order_by(image_locations.c.image_id)
-        first = ids.limit(most).scalar_subquery()
-        found = (
-            select(image_locations, images.c.size)
-            .join(images, images.c.id == image_locations.c.image_id)
-            .where(image_locations.c.store == store, image_locations.c.image_id.in_(first))
-            .order_by(image_locations.c.image_id, image_locations.c.position)
-        )
-        return [(row.image_id, _location_of(row), row.size) for row in self._connection.execute(found)]
+        """The locations of a page of images, in the order of their ids."""
+        return self._page(image_locations.c.store == store, after, most)
 
-    def lost(self, most: int) -> Sequence[tuple[str, Location]]:
-        """The first ones, in the order of images' ids."""
-        found = select(image_locations).where(image_locations.c.status == LOST)
-        ordered = found.order_by(image_locations.c.image_id, image_locations.c.position).limit(most)
-        return [(row.image_id, _location_of(row)) for row in self._connection.execute(ordered)]
+    def lost(self, after: str, most: int) -> Sequence[tuple[str, Location, int | None]]:
+        """The same of lost ones."""
+        return self._page(image_locations.c.status == LOST, after, most)
 
     def is_named(self, url: str) -> bool:
         """By a location, or in what is kept of a deleted image."""
@@ -46,6 +35,18 @@ class SqlPlaces:
         # What is kept is JSON: the URL stands in it as a string, or as part of a longer one, which does no harm.
         kept = select(kept_images.c.id).where(func.instr(cast(kept_images.c.rows, Text), url) > 0)
         return any(self._connection.execute(found.limit(1)).first() is not None for found in (shown, kept))
+
+    def _page(self, which: ColumnElement[bool], after: str, most: int) -> Sequence[tuple[str, Location, int | None]]:
+        """By pages of images: an image's locations are few and come together."""
+        theirs = which, image_locations.c.image_id > after
+        ids = select(image_locations.c.image_id).where(*theirs).distinct().order_by(image_locations.c.image_id)
+        found = (
+            select(image_locations, images.c.size)
+            .join(images, images.c.id == image_locations.c.image_id)
+            .where(which, image_locations.c.image_id.in_(ids.limit(most)))
+            .order_by(image_locations.c.image_id, image_locations.c.position)
+        )
+        return [(row.image_id, _location_of(row), row.size) for row in self._connection.execute(found)]
 
 
 def _location_of(row: Row[*tuple[Any, ...]]) -> Location:

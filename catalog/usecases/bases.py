@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from catalog import policy
-from catalog.model.errors import CatalogUnavailable
+from catalog.model.errors import CatalogUnavailable, NoBlocks
 from catalog.model.image import Status
-from catalog.model.location import ACTIVE
+from catalog.model.location import ACTIVE, OUR_STORE
 from catalog.usecases.access import find_visible
 
 if TYPE_CHECKING:
@@ -55,21 +55,37 @@ def readable_chain(uow: UnitOfWork, caller: Caller, image_id: str, store: str) -
 
 
 def our_manifests(uow: UnitOfWork, image: Image, store: str) -> Sequence[StoredManifest]:
-    """The chain of an image's bytes in our own store; CatalogUnavailable when it has none there."""
-    manifest = _manifest_in(image, store)
-    if manifest is None:
-        raise CatalogUnavailable(
-            f"Image {image.id} has no data in block store {store}; was the catalog restored beside another store?"
+    """The chain of an image's bytes in our own store. Raises NoBlocks, CatalogUnavailable when they are in another."""
+    chain = our_chain(uow, image, store)
+    if not chain and any(location.manifest is not None for location in image.locations):
+        raise in_another_store(image, store)
+    if not chain:
+        raise NoBlocks(
+            f"Image {image.id} does not lie in the store '{OUR_STORE}', where its blocks would be; copy it there first:"
+            f" import it with the method copy-image and the store '{OUR_STORE}'."
         )
-    return uow.manifests.chain(manifest)
+    return chain
 
 
-def _active_chain(uow: UnitOfWork, image: Image, store: str) -> Sequence[StoredManifest]:
-    manifest = _manifest_in(image, store) if image.status is Status.ACTIVE else None
+def our_chain(uow: UnitOfWork, image: Image, store: str) -> Sequence[StoredManifest]:
+    """The same, empty when there is none."""
+    manifest = our_manifest(image, store)
     return () if manifest is None else uow.manifests.chain(manifest)
 
 
-def _manifest_in(image: Image, store: str) -> str | None:
+def in_another_store(image: Image, store: str) -> CatalogUnavailable:
+    """The image's blocks are not in the block store with this id."""
+    return CatalogUnavailable(
+        f"Image {image.id} has no data in block store {store}; was the catalog restored beside another store?"
+    )
+
+
+def _active_chain(uow: UnitOfWork, image: Image, store: str) -> Sequence[StoredManifest]:
+    return our_chain(uow, image, store) if image.status is Status.ACTIVE else ()
+
+
+def our_manifest(image: Image, store: str) -> str | None:
+    """The manifest that the image has in the block store with this id."""
     prefix = f"blocks://{store}/"
     for location in image.locations:
         if location.manifest is not None and location.status == ACTIVE and location.url.startswith(prefix):

@@ -23,6 +23,7 @@ from catalog.jobs.enqueueing import enqueue
 from catalog.model.errors import Conflict
 from catalog.model.task import COALESCE, Requester, TaskStatus, image_task, own_task
 from catalog.usecases.access import load_modifiable
+from catalog.usecases.bases import our_manifests
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
@@ -45,13 +46,14 @@ _LOOKED_AT: Final = 100
 async def coalesce(services: Services, caller: Caller, image_id: str, *, request_id: str | None = None) -> Task:
     """A task that gives the image a whole manifest; the owner's that is under way or has done it, if there is one.
 
-    Raises NotFound, Forbidden, Conflict while the image has no data.
+    Raises NotFound, Forbidden, Conflict while the image has no data, NoBlocks.
     """
 
     def ask(uow: UnitOfWork) -> Task:
         image = load_modifiable(uow, caller, image_id, policy.may_coalesce)
         if not image.has_bytes:
             raise Conflict(f"Image {image.id} is {image.status.value} and has no data that could be coalesced.")
+        our_manifests(uow, image, services.blocks.store)
         for task in uow.tasks.of_image(image.id, _LOOKED_AT):
             # A former owner's are not told to the present one.
             own = task.type == COALESCE and task.owner == image.owner

@@ -11,7 +11,6 @@ from catalog import policy
 from catalog.blocking import to_its_end
 from catalog.formats.rules import Said
 from catalog.model.errors import Conflict, FormatRefused, NotFound
-from catalog.model.manifest import StoredManifest
 from catalog.model.task import Requester
 from catalog.usecases import format_checks, uploads
 from catalog.usecases.access import load_modifiable
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from catalog.model.caller import Caller
     from catalog.model.delta import Delta
     from catalog.model.image import Image
+    from catalog.model.manifest import StoredManifest
     from catalog.ports import UnitOfWork, Written
     from catalog.usecases.deltas import Named
     from catalog.usecases.services import Services
@@ -54,7 +54,7 @@ async def commit(services: Services, named: Named, *, expected: int | None, requ
             continue
         said = Said.of(image)
         try:
-            content = await format_checks.check(services, said, _chain_of(written, chain))
+            content = await format_checks.check(services, said, uploads.chain_of(written, chain))
         except BaseException as error:
             await _let_go(services, named, written, ends=isinstance(error, FormatRefused))
             raise
@@ -79,18 +79,9 @@ def _to_commit(
     return image, delta, uow.manifests.chain(bases[0]) if bases else ()
 
 
-def _chain_of(written: Written, below: Sequence[StoredManifest]) -> Sequence[StoredManifest]:
-    """What was written, over what it lies over."""
-    names = [each.name for each in below]
-    base = below[names.index(written.base) :] if written.base is not None else ()
-    return StoredManifest(written.manifest, written.digest), *base
-
-
 async def _let_go(services: Services, named: Named, written: Written, *, ends: bool) -> None:
     """A manifest that is not committed goes; with `ends` its upload, too: what it has is not to be had."""
-    if written.hold is not None:
-        written.hold.release()
-    uploads.discard(services, written)
+    uploads.drop_written(services, written)
     if ends:
         # Another commit may have come to the same end.
         with suppress(NotFound):

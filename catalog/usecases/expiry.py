@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from catalog.model.errors import CatalogFull
 from catalog.usecases.coalescing import let_go
+from catalog.usecases.copying import let_go_copies
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -25,17 +26,18 @@ _ALL: Final = 1 << 31
 def expire_deleted(uow: UnitOfWork, now: datetime, keep: timedelta, most: int = AT_ONCE) -> int:
     """Give up kept images that were deleted `keep` ago or before, the oldest first; how many, so many at most.
 
-    Their manifests are let go as by every deletion. To be asked again until it gives 0: then what they alone had is
-    retired. Two that do it at once share the work; an undelete between them takes what it finds.
+    Their manifests and copies are let go as by every deletion. To be asked again until it gives 0: then what they alone
+    had is retired. Two that do it at once share the work; an undelete between them takes what it finds.
     """
     count = 0
     for image_id in uow.deleted.due(now - keep, most):
-        manifests = uow.deleted.drop(image_id)
-        if manifests is None:
+        dropped = uow.deleted.drop(image_id)
+        if dropped is None:
             continue
         count += 1
-        for manifest in manifests:
+        for manifest in dropped.manifests:
             let_go(uow, manifest, at=now)
+        let_go_copies(uow, image_id, dropped.copies, at=now)
     return count
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from blockstore import names
 from blockstore.errors import BlockstoreError
-from catalog import policy
+from catalog import location_policy, policy
 from catalog.blocking import to_its_end
 from catalog.cutting import cutting_of
 from catalog.formats.rules import Said
@@ -19,17 +19,19 @@ from catalog.model.task import Requester
 from catalog.usecases import format_checks, uploads
 from catalog.usecases.access import load_modifiable, load_visible
 from catalog.usecases.bases import base_of, our_manifests
+from catalog.usecases.copying import copy_into, drop
 from catalog.usecases.metering import Meter
-from catalog.usecases.opening import opened
+from catalog.usecases.named_stores import check_preferred, target_of
+from catalog.usecases.reading import open_image
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from blockstore.stored_span import StoredSpan
-    from catalog.block_ports import Reader
     from catalog.model.caller import Caller
     from catalog.model.image import Image
     from catalog.ports import Source, StoredManifest, UnitOfWork
+    from catalog.stores.failover import FailoverReader
     from catalog.usecases.services import Services
     from chunker.cutting import Cutting
 
@@ -42,14 +44,19 @@ class Download:
 
     image: Image
     size: int
-    reader: Reader
+    reader: FailoverReader
+
+    @property
+    def has_stored(self) -> bool:
+        """Whether it is read from where it lies as frames."""
+        return self.reader.has_stored
 
     def read(self, start: int, stop: int) -> AsyncIterator[bytes | memoryview]:
         """The bytes from `start` up to `stop`, in pieces of about 1 MiB, each verified, and valid until the next."""
         return self.reader.read(start, stop)
 
     def read_stored(self) -> AsyncIterator[StoredSpan]:
-        """The whole image as zstd frames, as they are stored; spans as the pieces of `read`."""
+        """The whole image as zstd frames, as they are stored, where it has such; spans as the pieces of `read`."""
         return self.reader.read_stored()
 
     def close(self) -> None:
@@ -65,16 +72,21 @@ async def upload(
     *,
     expected: int | None,
     request_id: str | None = None,
+    store: str | None = None,
 ) -> Image:
     """Take an image's bytes in: queued → saving → active. `expected` is their number, if the sender announced it.
 
+    They are to lie in `store`, or in the default one. All of them go through our blocks, and are copied from there.
+
     What the image's parent has at the same place is inherited from it, if the caller may read it (`bases.py`).
     Without its hashes when `services.hashes_later`: a task then adds them, which bears `request_id`.
-    Raises NotFound, Forbidden, Conflict (not queued), Invalid (formats or cutting), LimitExceeded, QuotaExceeded,
-    SizeMismatch, FormatRefused, Gone (deleted meanwhile), the source's errors, and the block store's. After any of
-    them, and after a cancellation, the image is queued again as if nothing had been sent.
+    Raises NotFound, Forbidden, Conflict (not queued), Invalid (formats, cutting or store), LimitExceeded,
+    QuotaExceeded, SizeMismatch, FormatRefused, Gone (deleted meanwhile), StoreDown, StoreFull, StoreReadOnly, the
+    source's errors, and the block store's. After any of them, and after a cancellation, the image is queued again as if
+    nothing had been sent.
     """
     mine = Upload(id=names.new_name().hex(), kind=UploadKind.STREAM, process=services.blocks.process)
+    target = target_of(services, store)
     meter = Meter(services, mine.id, expected)
 
     def begin(uow: UnitOfWork) -> tuple[Said, Cutting, Sequence[StoredManifest]]:
@@ -98,7 +110,10 @@ async def upload(
         by = Requester(caller.user, request_id)
         size = said.disk_size(watched.finding if watched is not None else None, written.size)
         work = uploads.Commit(image_id, mine.id, written, services.blocks.store, services.hashing, by, size)
-        image = await uploads.settled(services, written, lambda uow: uploads.commit(uow, work, at=services.clock()))
+        if target is None:
+            image = await uploads.settled(services, written, lambda uow: uploads.commit(uow, work, at=services.clock()))
+        else:
+            image = await _settled_in(services, target.info.name, work, uploads.chain_of(written, base))
         services.on_upload(written)
         return image
 
@@ -115,16 +130,56 @@ async def upload(
     return image
 
 
-async def download(services: Services, caller: Caller, image_id: str) -> Download:
-    """Open an image's bytes. Raises NotFound, Forbidden, NoData while there are none, and the block store's errors."""
-    image, reader = await opened(
-        services, lambda uow: readable(uow, caller, image_id, services.blocks.store), services.blocks.open
-    )
+async def _settled_in(services: Services, store: str, work: uploads.Commit, chain: Sequence[StoredManifest]) -> Image:
+    """Copy what was written into a store, and make it the image's only place, with the commit."""
+    written = work.written
+    try:
+        reader = await services.blocks.open(chain)
+        try:
+            copy = await copy_into(
+                services, store, work.image_id, reader, holder=work.upload_id, process=services.blocks.process
+            )
+        finally:
+            reader.close()
+    except BaseException:
+        uploads.drop_written(services, written)
+        raise
+    there = replace(work, copies=(copy,), in_blocks=False)
+    try:
+        image = await uploads.settled(services, written, lambda uow: uploads.commit(uow, there, at=services.clock()))
+    except BaseException:
+        await drop(services, [copy])
+        raise
+    uploads.discard(services, written)
+    return image
+
+
+async def download(services: Services, caller: Caller, image_id: str, *, prefer: Sequence[str] = ()) -> Download:
+    """Open an image's bytes, from the stores of `prefer` first.
+
+    Raises NotFound, Forbidden, NoData while there are none, Invalid (a store that is unknown), and what
+    `reading.open_image` does.
+    """
+    check_preferred(services, prefer)
+
+    def load(uow: UnitOfWork) -> Image:
+        image = readable_image(uow, caller, image_id)
+        if prefer and not location_policy.may_prefer(caller, image):
+            raise Forbidden(f"You are not permitted to choose the store that image {image_id} is read from.")
+        return image
+
+    image, reader = await open_image(services, load, prefer)
     return Download(image=image, size=reader.size, reader=reader)
 
 
 def readable(uow: UnitOfWork, caller: Caller, image_id: str, store: str) -> tuple[Image, Sequence[StoredManifest]]:
-    """An image whose bytes the caller may have now, and its chain. Raises NotFound, Forbidden, NoData."""
+    """An image whose bytes the caller may have now, and its chain. Raises as `readable_image`, and NoBlocks."""
+    image = readable_image(uow, caller, image_id)
+    return image, our_manifests(uow, image, store)
+
+
+def readable_image(uow: UnitOfWork, caller: Caller, image_id: str) -> Image:
+    """An image whose bytes the caller may have now. Raises NotFound, Forbidden, NoData."""
     image = load_visible(uow, caller, image_id)
     if not policy.may_download(caller, image):
         asleep = " It is deactivated: until it is reactivated, only admins are."
@@ -133,7 +188,7 @@ def readable(uow: UnitOfWork, caller: Caller, image_id: str, store: str) -> tupl
         )
     if not image.has_bytes:
         raise NoData(f"Image {image_id} is {image.status.value} and has no data yet.")
-    return image, our_manifests(uow, image, store)
+    return image
 
 
 async def requeue_orphans(services: Services) -> int:

@@ -16,6 +16,7 @@ from catalog.model.quota import Usage
 from catalog.usecases import quotas, uploads
 from catalog.usecases.access import find_visible, load_modifiable, load_visible
 from catalog.usecases.coalescing import let_go
+from catalog.usecases.copying import let_go_copies
 from catalog.usecases.judging import judged
 from catalog.usecases.protected import asks_for_hidden, check_may_create
 
@@ -118,6 +119,8 @@ async def delete(services: Services, caller: Caller, image_id: str) -> None:
             uploads.drop_pin(uow, pin.id, at=image.updated_at)
         if keep:
             uow.deleted.keep(image.id, at=image.updated_at)
+        else:
+            let_go_copies(uow, image.id, image.locations, at=image.updated_at)
         uow.images.remove(image)
         for location in image.locations:
             if location.manifest is not None:

@@ -32,6 +32,10 @@ def _tell_nobody(_written: Written) -> None:
     """Where nobody counts."""
 
 
+def _say_nothing(_store: str, _what: str) -> None:
+    """Where nobody counts."""
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """Database, blocks, limits, the protection of properties, and settings.
@@ -46,7 +50,8 @@ class Services:
     is told what each upload that became an image's data was made of.
     `rules` is the policy that callers get, None for the default one; `quotas` is what the file says of quotas.
     `make_room` lets go of what is kept for a full disk; False if there is none. `stores` are the places where images'
-    bytes lie, our blocks among them; `outgoing` is the one way by which URLs that users name are asked.
+    bytes lie, our blocks among them; `outgoing` is the one way by which URLs that users name are asked. `on_place` is
+    told a store's name and what happened to a copy in it: `failed`, `lost`, `found`, `put back`.
     """
 
     database: Database
@@ -69,3 +74,4 @@ class Services:
     quotas: Said = field(default_factory=Said)
     stores: Stores = field(default_factory=blocks_alone)
     outgoing: Outgoing = field(default_factory=Outgoing)
+    on_place: Callable[[str, str], None] = _say_nothing

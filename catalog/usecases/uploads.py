@@ -18,11 +18,12 @@ from catalog.jobs.enqueueing import enqueue
 from catalog.model.errors import CatalogError, Gone
 from catalog.model.image import CHECKSUM, Contents, Status, Upload, canonical_id
 from catalog.model.location import our_location
-from catalog.model.manifest import Manifest, ManifestState
+from catalog.model.manifest import Manifest, ManifestState, StoredManifest
 from catalog.model.pin import Pin, UploadKind
 from catalog.model.task import HASH, NOBODY, image_task
 from catalog.usecases.access import load_modifiable
 from catalog.usecases.coalescing import let_go, look_below
+from catalog.usecases.copying import settle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from catalog.model.caller import Caller
     from catalog.model.image import Image
+    from catalog.model.location import Location
     from catalog.model.task import Requester
     from catalog.ports import UnitOfWork, Written
     from catalog.usecases.services import Services
@@ -44,6 +46,8 @@ class Commit:
 
     `hashing` is the algorithm of `os_hash_value`. Hashes that are missing are left to a job on behalf of `by`.
     `virtual_size` is that of the disk in it, if it is known. `tells_change`: whether its `changed_size` is to be told.
+    `copies` of the same bytes are settled with it; not `in_blocks`: the image lies in these alone, and the manifest's
+    file goes, by whoever asked for the commit.
     """
 
     image_id: str
@@ -54,6 +58,8 @@ class Commit:
     by: Requester = NOBODY
     virtual_size: int | None = None
     tells_change: bool = True
+    copies: Sequence[Location] = ()
+    in_blocks: bool = True
 
 
 def _admitted(_uow: UnitOfWork, _image: Image) -> int:
@@ -114,6 +120,21 @@ def commit(uow: UnitOfWork, work: Commit, *, at: datetime) -> Image:
         raise Gone(f"The upload of image {work.image_id} took too long and its data is gone; upload it again.")
     written = work.written
     image.become_active(work.upload_id, _contents(work, told=_tells_change(uow, work, image)), at=at)
+    settle(uow, work.copies)
+    if work.in_blocks:
+        add_manifest(uow, written)
+    uow.images.save(image, expect=Status.SAVING, upload=work.upload_id)
+    for base in bases:
+        let_go(uow, base, at=at)
+    if work.in_blocks and written.base is not None:
+        look_below(uow, image.id, written.manifest, at=at)
+    if image.os_hash_value is None or image.checksum is None:
+        enqueue(uow, image_task(HASH, image_id=image.id, owner=image.owner, by=work.by, at=at))
+    return image
+
+
+def add_manifest(uow: UnitOfWork, written: Written) -> None:
+    """Record what was written as a live manifest. Raises Gone when its base is none any more."""
     if written.base is not None:
         _require_live(uow, written.base)
     uow.manifests.add(
@@ -126,14 +147,13 @@ def commit(uow: UnitOfWork, work: Commit, *, at: datetime) -> Image:
             listed=written.listed_bytes,
         )
     )
-    uow.images.save(image, expect=Status.SAVING, upload=work.upload_id)
-    for base in bases:
-        let_go(uow, base, at=at)
-    if written.base is not None:
-        look_below(uow, image.id, written.manifest, at=at)
-    if image.os_hash_value is None or image.checksum is None:
-        enqueue(uow, image_task(HASH, image_id=image.id, owner=image.owner, by=work.by, at=at))
-    return image
+
+
+def chain_of(written: Written, below: Sequence[StoredManifest]) -> Sequence[StoredManifest]:
+    """What was written, over what it lies over, to be opened before anything names it."""
+    names = [each.name for each in below]
+    base = below[names.index(written.base) :] if written.base is not None else ()
+    return StoredManifest(written.manifest, written.digest), *base
 
 
 async def settled(services: Services, written: Written, step: Callable[[UnitOfWork], T]) -> T:
@@ -161,6 +181,13 @@ async def settled(services: Services, written: Written, step: Callable[[UnitOfWo
     finally:
         if written.hold is not None:
             written.hold.release()
+
+
+def drop_written(services: Services, written: Written) -> None:
+    """Nobody commits this: let it go at once."""
+    if written.hold is not None:
+        written.hold.release()
+    discard(services, written)
 
 
 def discard(services: Services, written: Written) -> None:
@@ -222,7 +249,7 @@ def _contents(work: Commit, *, told: bool) -> Contents:
         checksum=hashes.get(CHECKSUM),
         os_hash_algo=work.hashing,
         os_hash_value=hashes.get(work.hashing),
-        location=our_location(work.store, work.written.manifest),
+        locations=(*((our_location(work.store, work.written.manifest),) if work.in_blocks else ()), *work.copies),
         changed_size=work.written.changed_bytes if told else None,
         virtual_size=work.virtual_size,
     )

@@ -13,6 +13,7 @@ from httpapi.caller import CALLER
 from httpapi.request_id import REQUEST_ID
 from httpapi.streaming import send_body
 from httpapi.wire.errors import UnsupportedBody
+from httpapi.wire.locations import PREFER, STORE_HEADER, preferred
 from httpapi.wire.reading import CONDITIONS, PARTS, answer_read, wants_stored
 from httpapi.wire.sizes import IMAGE_SIZE_HEADER, announced
 
@@ -45,6 +46,7 @@ class ImageDataHandlers:
                 source,
                 expected=sizes.expected,
                 request_id=request[REQUEST_ID],
+                store=request.headers.get(STORE_HEADER) or None,
             )
         finally:
             source.close()
@@ -53,7 +55,7 @@ class ImageDataHandlers:
     async def get(self, request: web.Request) -> web.StreamResponse:
         """Send the bytes, or the part of them that is asked for."""
         refuse_body(request)
-        download = await image_data.download(self.services, request[CALLER], request.match_info["image_id"])
+        download = await self._open(request)
         try:
             return await self._send(request, download, _answer(request, download, (*CONDITIONS, *PARTS)))
         finally:
@@ -61,12 +63,16 @@ class ImageDataHandlers:
 
     async def head(self, request: web.Request) -> web.StreamResponse:
         """The headers of a whole read, no bytes."""
-        download = await image_data.download(self.services, request[CALLER], request.match_info["image_id"])
+        download = await self._open(request)
         try:
             answer = _answer(request, download, CONDITIONS)
         finally:
             download.close()
         return web.StreamResponse(status=answer.status, headers=answer.headers)
+
+    async def _open(self, request: web.Request) -> Download:
+        prefer = preferred(request.query.getall(PREFER, []))
+        return await image_data.download(self.services, request[CALLER], request.match_info["image_id"], prefer=prefer)
 
     async def _send(self, request: web.Request, download: Download, answer: ReadAnswer) -> web.StreamResponse:
         """Send the answer, as frames or as bytes of a known length."""
@@ -89,5 +95,6 @@ def _answer(request: web.Request, download: Download, names: Iterable[str]) -> R
     image = download.image
     asked = {name: ", ".join(request.headers.getall(name)) for name in names if name in request.headers}
     # HTTP/1.0 has no chunks: a body that was cut off between two frames would pass for whole.
-    stored = request.version >= HttpVersion11 and wants_stored(",".join(request.headers.getall("Accept", [])))
+    chunked = request.version >= HttpVersion11
+    stored = download.has_stored and chunked and wants_stored(",".join(request.headers.getall("Accept", [])))
     return answer_read(asked, image_id=image.id, size=download.size, checksum=image.checksum, stored=stored)

@@ -45,6 +45,12 @@ UPLOAD_BYTES: Final = Counter("drystone_upload_bytes", "The same in bytes of the
 STORED_BYTES: Final = Counter(
     "drystone_upload_stored_bytes", "What they added to packs, compressed.", registry=REGISTRY
 )
+COPIES: Final = Counter(
+    "drystone_copies",
+    "What happened to copies of images in stores: failed, lost, found or put back.",
+    ("store", "what"),
+    registry=REGISTRY,
+)
 QUOTA_REFUSALS: Final = Counter(
     "drystone_quota_refusals", "Requests refused because of a quota of their project.", ("quota",), registry=REGISTRY
 )

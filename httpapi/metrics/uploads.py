@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from httpapi.metrics.instruments import STORED_BYTES, UPLOAD_BLOCKS, UPLOAD_BYTES, UPLOADS
+from httpapi.metrics.instruments import COPIES, STORED_BYTES, UPLOAD_BLOCKS, UPLOAD_BYTES, UPLOADS
 
 if TYPE_CHECKING:
     from catalog.ports import Written
@@ -20,3 +20,8 @@ def uploaded(written: Written) -> None:
     held = max(0, written.size - written.fresh_bytes - written.hole_bytes)
     for kind, size in (("new", written.fresh_bytes), ("held", held), ("hole", written.hole_bytes)):
         UPLOAD_BYTES.labels(kind).inc(size)
+
+
+def copy_told(store: str, what: str) -> None:
+    """Something happened to a copy in a store."""
+    COPIES.labels(store, what).inc()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _FROM: Final = Parameter("from", "where the page begins; `next` says it", SIZE)
-_READS: Final = (*OF_AN_IMAGE, *STORE, "no-data")
+_READS: Final = (*OF_AN_IMAGE, *STORE, "no-data", "no-blocks")
 _UNDER_WAY: Final = (*OF_AN_IMAGE, *WRITES, "conflict", "gone", "delta-damaged", "store-full")
 
 OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from catalog.model.image import Visibility
 from catalog.model.query import SORT_KEYS
 from httpapi.openapi.operation import (
+    COPIES,
     NO_BYTES,
     OF_AN_IMAGE,
     READS_JSON,
@@ -24,6 +25,7 @@ from httpapi.openapi.operation import (
 from httpapi.openapi.schemas import SIZE, TRUTH, one_of
 from httpapi.openapi.service import DIRECTION, PAGE
 from httpapi.wire.deleted import LOST_HEADER
+from httpapi.wire.locations import PREFER, STORE_HEADER
 from httpapi.wire.patches import Dialect
 from httpapi.wire.reading import STORED
 from httpapi.wire.sizes import IMAGE_SIZE_HEADER
@@ -114,6 +116,7 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
             parameters=(
                 *(Parameter(name, "RFC 9110", where="header") for name in ("If-Match", "If-None-Match", "If-Range")),
                 Parameter("Range", "one range", where="header"),
+                Parameter(PREFER, "stores to read from, in this order, then from the others"),
             ),
             answers={
                 200: Answer("all bytes", (bytes_of(_OCTETS), bytes_of(STORED)), ("ETag", "Accept-Ranges")),
@@ -121,18 +124,24 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
                 206: Answer("the range", (bytes_of(_OCTETS),), ("ETag", "Content-Range")),
                 304: Answer("the caller has them", (), ("ETag",)),
             },
-            errors=(*OF_AN_IMAGE, *STORE, "no-data", "several-ranges", "precondition-failed", "range-not-satisfiable"),
+            errors=(
+                *OF_AN_IMAGE, *STORE, *COPIES, "no-data", "invalid", "several-ranges", "precondition-failed",
+                "range-not-satisfiable", "not-readable",
+            ),
         ),
         "PUT": Operation(
             name="upload-image",
             summary="The image's bytes: queued → active",
-            parameters=(Parameter(IMAGE_SIZE_HEADER, "how many bytes come", SIZE, where="header"),),
+            parameters=(
+                Parameter(IMAGE_SIZE_HEADER, "how many bytes come", SIZE, where="header"),
+                Parameter(STORE_HEADER, "the store that they are to lie in", where="header"),
+            ),
             body=Body(content=(bytes_of(_OCTETS),)),
             answers={204: Answer("they are stored, and durable")},
             errors=(
                 *OF_AN_IMAGE, *WRITES, *STORE, "invalid", "size-mismatch", "source-lost", "conflict", "gone",
                 "limit-exceeded", "quota-exceeded", "store-full", "body-timeout", "unsupported-media-type",
-                "format-refused",
+                "format-refused", "store-read-only", "copy-store-full", "store-down",
             ),
         ),
     },

@@ -96,5 +96,8 @@ OF_AN_IMAGE = ("not-found", "forbidden")
 WRITES = ("catalog-full",)
 """Of a route that changes the catalog."""
 
+COPIES = ("store-down", "copy-lost")
+"""Of a route that reads copies of images in stores."""
+
 STORE = ("store-unavailable", "pack-poisoned", "lease-lost", "missing", "damaged", "geometry-broken")
 """Of a route that reads or writes image data."""

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import JSON, BigInteger, Boolean, Integer, String
 
 from catalog import policy
-from catalog.model.deleted import KeptQuery
+from catalog.model.deleted import Dropped, KeptQuery
 from catalog.model.errors import CatalogFull, Conflict, Forbidden, Invalid, NotFound, TooLate
 from catalog.model.image import Status, Visibility
 from catalog.model.manifest import ManifestState
@@ -389,7 +389,8 @@ def test_a_child_that_comes_back_after_its_parent_has_expired_is_coalesced(kept:
         child = await made(kept, b"b" + b"a" * (3 * BLOCK - 1), parent_image_ref=parent.id)
         await images.delete(kept, ANNA, parent.id)
         await images.delete(kept, ANNA, child.id)
-        assert await kept.database.write(lambda uow: uow.deleted.drop(parent.id)) == [parent.locations[0].manifest]
+        dropped = await kept.database.write(lambda uow: uow.deleted.drop(parent.id))
+        assert dropped == Dropped([str(parent.locations[0].manifest)], [])
         await until_quiet(kept)
         await undelete(kept, ANNA, child.id)
         await until_quiet(kept)

@@ -13,7 +13,7 @@ THEN = datetime(2026, 11, 22, tzinfo=UTC)
 NOW = THEN + timedelta(hours=1)
 FIRST = Upload("first", UploadKind.STREAM, "p1")
 SECOND = Upload("second", UploadKind.STREAM, "p1")
-CONTENTS = Contents(11, "0" * 32, "sha512", "1" * 128, our_location("5" * 32, "6" * 32), virtual_size=12)
+CONTENTS = Contents(11, "0" * 32, "sha512", "1" * 128, (our_location("5" * 32, "6" * 32),), virtual_size=12)
 
 
 def queued(**attributes: object) -> Image:
@@ -27,7 +27,7 @@ def test_an_upload_takes_a_queued_image_through_saving_to_active() -> None:
     assert (image.status, image.upload, image.updated_at) == (Status.SAVING, FIRST, NOW)
     image.become_active("first", CONTENTS, at=NOW)
     assert (image.status, image.size, image.virtual_size, image.checksum) == (Status.ACTIVE, 11, 12, "0" * 32)
-    assert image.locations == (CONTENTS.location,)
+    assert image.locations == CONTENTS.locations
     assert image.upload == FIRST
     assert image.was_saved("first")
     image.deactivate(at=THEN)

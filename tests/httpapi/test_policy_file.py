@@ -28,11 +28,11 @@ def test_a_file_of_yaml_or_json_gives_rules(file: Path) -> None:
     for text in (
         '# none but admins\n"delete_image": \'role:admin\'\n\nget_task: ""\n',
         '{"delete_image": "role:admin", "get_task": ""}',
-        "delete_image: role:admin\nget_task: ''\nget_image_location: '@'\n",
+        "delete_image: role:admin\nget_task: ''\nmanage_image_cache: '@'\n",
     ):
         file.write_text(text)
         assert read_policy(file).rules.changed >= {"delete_image", "get_task"}
-    assert read_policy(file).idle == ("get_image_location",)
+    assert read_policy(file).idle == ("manage_image_cache",)
     for text in ("", "# nothing yet\n", "{}"):
         file.write_text(text)
         assert read_policy(file).given == 0

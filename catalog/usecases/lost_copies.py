@@ -1,0 +1,87 @@
+"""Copies that were lost with their volume: found, marked, and put back when there is a place for them again.
+
+A copy is lost when its store is there and the copy is not, or is of another size; a store that is down has lost
+nothing. An image whose only location is lost stays as it is, and that is told.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from catalog.jobs import steps
+from catalog.model.location import ACTIVE, LOST
+from catalog.model.task import PUT_BACK, own_task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from catalog.model.image import Image
+    from catalog.model.location import Location
+    from catalog.ports import UnitOfWork
+    from catalog.usecases.services import Services
+
+log = logging.getLogger(__name__)
+
+
+async def mark_lost(services: Services, image_id: str, location: Location) -> bool:
+    """Record that this copy is lost, and have it put back; False when the image does not have it (any more)."""
+    marked = await services.database.write(lambda uow: _mark(services, uow, image_id, location.url))
+    if marked is None:
+        return False
+    services.on_place(location.store, "lost")
+    log.error("the copy of image %s in store %s is lost%s", image_id, location.store, _what_then(marked))
+    services.bell.ring()
+    return True
+
+
+def _mark(services: Services, uow: UnitOfWork, image_id: str, url: str) -> Image | None:
+    image = uow.images.get(image_id)
+    if image is None or not image.change_location(url, ACTIVE, LOST):
+        return None
+    uow.images.save(image, expect=image.status)
+    have_put_back(services, uow, image, at=services.clock())
+    return image
+
+
+def have_put_back(services: Services, uow: UnitOfWork, image: Image, *, at: datetime) -> bool:
+    """Enqueue the job that puts an image's lost copies back, if something can come of it and none waits already."""
+    if not any(each.status == ACTIVE for each in image.locations):
+        return False
+    if next(can_be_put_back(services, image), None) is None or uow.tasks.own_pending(PUT_BACK, image.id) is not None:
+        return False
+    steps.enqueue(uow, own_task(PUT_BACK, image_id=image.id, at=at), lock=image.id)
+    return True
+
+
+def can_be_put_back(services: Services, image: Image) -> Iterator[Location]:
+    """The lost copies of an image whose stores take copies, and answer now as far as is known."""
+    for location in image.locations:
+        store = services.stores.get(location.store)
+        takes = store is not None and not store.info.read_only and not services.stores.is_aside(location.store)
+        if takes and location.status == LOST:
+            yield location
+
+
+async def found_again(services: Services, image_id: str, location: Location) -> bool:
+    """A lost copy is there after all, since its volume came back: it is read again."""
+
+    def back(uow: UnitOfWork) -> bool:
+        image = uow.images.get(image_id)
+        if image is None or not image.change_location(location.url, LOST, ACTIVE):
+            return False
+        uow.images.save(image, expect=image.status)
+        return True
+
+    done = await services.database.write(back)
+    if done:
+        services.on_place(location.store, "found")
+        log.info("the copy of image %s in store %s is there again", image_id, location.store)
+    return done
+
+
+def _what_then(image: Image) -> str:
+    if any(each.status == ACTIVE for each in image.locations):
+        return "; it is read from elsewhere, and put back"
+    return ", and the image lies nowhere else: it cannot be read until its store has it again"
