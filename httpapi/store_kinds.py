@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from catalog.stores.opaque import OpaqueStore
 from httpapi import setting_values as values
+from httpapi.far_options import S3_OPTIONS
 from httpapi.rules_file import read_rules_file
 from httpapi.setting_values import Secret
 from httpapi.settings import SettingsRefused, variable
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]{0,31}", re.ASCII)
 _MODES: Final = {"owner": 0o600, "group": 0o640, "all": 0o644}
-_OURS: Final = frozenset({"blocks", "file", "http", "https"})
+_OURS: Final = frozenset({"blocks", "file", "http", "https", "s3", "swift"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,12 @@ def _file(info: StoreInfo, said: Mapping[str, object]) -> Store:
     return FileStore(info, place, seconds=seconds)
 
 
+def _s3(info: StoreInfo, said: Mapping[str, object]) -> Store:
+    from httpapi.far_stores import s3_store
+
+    return s3_store(info, said)
+
+
 KINDS: Final[Mapping[str, Kind]] = {
     "file": Kind(
         {
@@ -112,5 +119,6 @@ KINDS: Final[Mapping[str, Kind]] = {
         _file,
     ),
     "opaque": Kind({"schemes": schemes}, frozenset({"schemes"}), _opaque),
+    "s3": Kind(S3_OPTIONS, frozenset({"bucket"}), _s3),
 }
 """By the word that a table's `type` is."""
