@@ -30,6 +30,7 @@ Examples:
   drystone pull 3f9a02 disk.raw --force              (gets only what differs)
   drystone pull debian new.raw --seed old.raw
   drystone pull debian - | dd of=/dev/vdb bs=4M
+  drystone pull debian /mnt/fast/vm7.raw --reflink   (on the machine that has a copy as a file)
 """
 
 
@@ -38,8 +39,19 @@ Examples:
 @click.argument("file", required=False)
 @click.option("--force", "-f", is_flag=True, help="Replace an existing file; write to a block device.")
 @click.option("--seed", "seeds", metavar="OTHER", multiple=True, help="A file with blocks of the image; repeatable.")
+@click.option("--reflink", is_flag=True, help="Clone the file that holds the image, if it is on this machine.")
+@click.option("--no-verify", is_flag=True, help="With --reflink: do not read the clone to check its hash.")
 @client_verb
-def pull(choices: Choices, image: str, file: str | None, *, force: bool, seeds: tuple[str, ...]) -> None:
+def pull(
+    choices: Choices,
+    image: str,
+    file: str | None,
+    *,
+    force: bool,
+    seeds: tuple[str, ...],
+    reflink: bool,
+    no_verify: bool,
+) -> None:
     """Download IMAGE to FILE; without FILE, to its name and format in this directory, such as debian.raw.
 
     IMAGE is an id, the first 6 or more digits of one, or a name: your newest active image of that name. FILE `-`
@@ -52,14 +64,20 @@ def pull(choices: Choices, image: str, file: str | None, *, force: bool, seeds: 
     --force replaces, a block device, a --seed, or what an interrupted pull of the same FILE has left. FILE stays as it
     was until the new one is whole. Interrupted, the same command goes on.
 
+    With --reflink nothing is transferred where the service says that the image lies in a file that can be read here:
+    FILE shares that file's blocks if the file system can do it, else is a copy with its holes kept. Its hash is checked
+    all the same, unless --no-verify says that the file is to be trusted. Where there is no such file, a note says why,
+    and IMAGE is downloaded.
+
     Prints the file's path where no person reads, a summary on a terminal, and with --json an object with id,
-    name, size, seconds, rate (bytes a second), verified, unchanged and received (bytes), and file (on standard error
-    if the data goes to `-`).
+    name, size, seconds, rate (bytes a second), verified, unchanged and received (bytes), cloned (`reflink`, `copy` or
+    null), and file (on standard error if the data goes to `-`).
     """
     from httpapi.cli.progress import reporting
     from httpapi.client.names import find_image
-    from httpapi.client.transfers import pull_disk
+    from httpapi.client.transfers import clone_disk, pull_disk
 
+    _refuse_together(file, seeds, reflink=reflink, no_verify=no_verify)
     if file == "-" and seeds:
         raise click.UsageError("--seed is for files: standard output gets the whole image")
     if file == "-" and sys.stdout.isatty():
@@ -70,10 +88,19 @@ def pull(choices: Choices, image: str, file: str | None, *, force: bool, seeds: 
         async def step(api: ImagesApi) -> tuple[str, PullResult]:
             record = await find_image(api, image, project=choices.project)
             path = file if file is not None else file_name_for(record)
+            if reflink:
+                return path, await clone_disk(api, record.id, path, report, force=force, verify=not no_verify)
             return path, await pull_disk(api, record.id, path, report, force=force, seeds=seeds)
 
         path, result = run(choices, step)
     _print_result(choices, path, result)
+
+
+def _refuse_together(file: str | None, seeds: tuple[str, ...], *, reflink: bool, no_verify: bool) -> None:
+    if no_verify and not reflink:
+        raise click.UsageError("--no-verify is for --reflink: what is downloaded is always checked")
+    if reflink and (seeds or file == "-"):
+        raise click.UsageError("--reflink makes a file of another one: it goes with neither --seed nor standard output")
 
 
 def file_name_for(image: ImageRecord) -> str:
@@ -106,6 +133,7 @@ def _print_result(choices: Choices, path: str, result: PullResult) -> None:
             "verified": result.verified,
             "unchanged": result.unchanged,
             "received": result.received,
+            "cloned": result.cloned,
             "file": path,
         }
         if streamed:
@@ -119,4 +147,6 @@ def _print_result(choices: Choices, path: str, result: PullResult) -> None:
         click.echo(os.fsencode(path))
     else:
         came = f", {human_size(result.received)} received" if result.unchanged else ""
+        if result.cloned is not None:
+            came = ", as a clone" if result.cloned == "reflink" else ", as a copy of a file here"
         click.echo(f"{summary('Pulled', image, result.size, result.seconds)}{came}\n{printable(path)}")

@@ -31,7 +31,8 @@ _RING: Final = 6
 class PullResult:
     """The image's record; `verified` says whether the bytes were compared with what the server states of them.
 
-    `unchanged` are bytes that were here already, `received` bytes that went through the network.
+    `unchanged` are bytes that were here already, `received` bytes that went through the network. `cloned` says how the
+    file came to be where nothing had to be transferred: `reflink` or `copy`.
     """
 
     image: ImageRecord
@@ -40,6 +41,7 @@ class PullResult:
     verified: bool
     unchanged: int = 0
     received: int = 0
+    cloned: str | None = None
 
 
 async def pull(

@@ -97,6 +97,17 @@ async def pull_disk(
     return await pull(api, image_id, open_target(path, force=force), report)
 
 
+async def clone_disk(
+    api: ImagesApi, image_id: str, path: str, report: Report, *, force: bool = False, verify: bool = True
+) -> PullResult:
+    """As `pull_disk`, by a clone of a file of this machine if the service names one; raises as `pull` does."""
+    from httpapi.client.quick_clone import must_be_a_file, pull_clone
+
+    must_be_a_file(path)
+    done = await pull_clone(api, image_id, path, report, force=force, verify=verify)
+    return done or await pull_disk(api, image_id, path, report, force=force)
+
+
 @dataclass(frozen=True, slots=True)
 class Difference:
     """Where `b` differs from `a`: files by their path, images by their id; sizes in bytes."""

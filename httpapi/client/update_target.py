@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import os
 import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
+from blockstore.file_clone import clone
 from httpapi.client.block_file import BlockFile, open_block_file
 from httpapi.client.errors import SourceRefused, TargetRefused
 from httpapi.client.file_target import FileTarget
@@ -28,7 +28,6 @@ from httpapi.client.writing import refusing, write_at
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_FICLONE: Final = 0x40049409
 _PUNCH_AND_KEEP_SIZE: Final = 3
 _NO_PUNCH: Final = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENODEV})
 _ZEROS: Final = memoryview(bytes(PIECE))
@@ -151,11 +150,9 @@ class UpdatedFile(FileTarget):
         return super().discard()
 
     def _clone(self, seed: BlockFile) -> None:
-        try:
-            fcntl.ioctl(self._descriptor, _FICLONE, seed.descriptor)
-        except OSError:
-            # Another file system, or one that cannot: blocks are copied one by one.
-            return
+        # On another file system, or one that cannot, blocks are copied one by one.
+        with suppress(OSError):
+            clone(seed.descriptor, self._descriptor)
 
     def _close_seeds(self) -> None:
         for seed in self.seeds:
