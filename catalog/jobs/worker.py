@@ -1,14 +1,15 @@
 """The worker: claims jobs and runs so many of them at once, until it is stopped.
 
-It wakes by the bell for jobs of its own process, and by a poll that only reads for those of others. What dead workers
-left is put back by the sweep (`catalog/usecases/tasks.py`), not here.
+It wakes by the bell for jobs of its own process, and by a poll that only reads for those of others: often behind the
+last job, more and more seldom after that. What dead workers left is put back by the sweep, not here
+(`catalog/usecases/tasks.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from blockstore import names
 from catalog.jobs import steps
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from catalog.usecases.services import Services
 
 log = logging.getLogger(__name__)
+
+_CLOSER: Final = 32
+"""So much shorter is the first pause after a job."""
 
 
 class Worker:
@@ -44,6 +48,8 @@ class Worker:
         self._pace = pace or Pace()
         self._wake = asyncio.Event()
         self._stopping = False
+        self._busy = False  # the last look for a job found one
+        self._rested = 0.0  # seconds since there was something to do
         self._running: dict[asyncio.Task[None], RunningJob] = {}
 
     def stop(self) -> None:
@@ -67,15 +73,18 @@ class Worker:
         try:
             while len(self._running) < self._at_once and not self._stopping:
                 taken = await self._claim()
+                self._busy = taken is not None
                 if taken is None:
                     return
+                self._rested = 0.0
                 self._begin(*taken)
         except CatalogError as error:
             log.warning("no job can be claimed, next try in %g s: %s", self._pace.poll, error)
 
     async def _claim(self) -> tuple[Claim, Task] | None:
         services, kinds = self._services, self._kinds
-        if not await services.database.read(lambda uow: uow.jobs.is_due(kinds, at=services.clock())):
+        # Where there was one there mostly is another, and claiming looks itself.
+        if not self._busy and not await services.database.read(lambda uow: uow.jobs.is_due(kinds, at=services.clock())):
             return None
         process, claim_id = services.blocks.process, names.new_name().hex()
         taken: tuple[Claim, Task] | None = None
@@ -104,11 +113,13 @@ class Worker:
             log.error("a job ended with a fault of ours; the sweep puts it back", exc_info=error)
 
     async def _rest(self) -> None:
+        # Where jobs come, others follow: looks are close together then, and each pause is as long as all before it.
+        pause = min(self._pace.poll, max(self._pace.poll / _CLOSER, self._rested))
         try:
-            async with asyncio.timeout(self._pace.poll):
+            async with asyncio.timeout(pause):
                 await self._wake.wait()
         except TimeoutError:
-            pass
+            self._rested += pause
 
     async def _wind_down(self, grace: float) -> None:
         if self._running:

@@ -6,7 +6,7 @@ import json
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from catalog.model.errors import Conflict
@@ -36,6 +36,12 @@ if TYPE_CHECKING:
 
 # About what an image's own row amounts to, and what a listing writes of it beside properties and tags.
 _BASE_BYTES: Final = 1024
+# Made once: to make one takes longer than to run it.
+_SAVE: Final = update(images).where(images.c.id == bindparam("of_image"), images.c.status == bindparam("expect"))
+_CLEAR: Final = [
+    delete(table).where(table.c.image_id == bindparam("of_image"))
+    for table in (image_properties, image_tags, image_locations)
+]
 
 
 class SqlImages:
@@ -77,13 +83,12 @@ class SqlImages:
 
     def save(self, image: Image, *, expect: Status, upload: str | None = None) -> None:
         """Write back by compare-and-set on the status, and on the upload when it is named; Conflict when it lost."""
-        change = update(images).where(images.c.id == image.id, images.c.status == expect.value)
-        if upload is not None:
-            change = change.where(images.c.upload_id == upload)
-        if self._connection.execute(change.values(image_row(image))).rowcount == 0:
+        expected = {"of_image": image.id, "expect": expect.value}
+        change = _SAVE if upload is None else _SAVE.where(images.c.upload_id == upload)
+        if self._connection.execute(change, expected | image_row(image)).rowcount == 0:
             raise _lost(image)
-        for table in (image_properties, image_tags, image_locations):
-            self._connection.execute(delete(table).where(table.c.image_id == image.id))
+        for clear in _CLEAR:
+            self._connection.execute(clear, {"of_image": image.id})
         self._add_parts(image)
 
     def change(self, before: Image, after: Image) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import exists, insert, literal, or_, select, update
+from sqlalchemy import bindparam, exists, insert, literal, or_, select, update
 
 from catalog.model.manifest import Ancestor, Manifest, ManifestState, StoredManifest
 from catalog.sql.tables import image_locations, kept_locations, manifests, pin_bases
@@ -43,16 +43,15 @@ class SqlManifests:
 
     def chain(self, manifest_id: str) -> Sequence[StoredManifest]:
         """The manifest and those below it, newest first, in one statement."""
-        chain = _chain(manifest_id)
-        rows = self._connection.execute(select(chain.c.id, chain.c.digest).order_by(chain.c.below))
+        rows = self._connection.execute(_NAMES, {"of_manifest": manifest_id})
         return [StoredManifest(name=row.id, digest=row.digest) for row in rows]
 
     def ancestry(self, manifest_id: str) -> Sequence[Ancestor]:
         """The same with all that is known of them."""
-        chain = _chain(manifest_id)
         has_image = or_(*_of_images(manifests.c.id)).label("has_image")
-        found = select(manifests, has_image).join(chain, chain.c.id == manifests.c.id).order_by(chain.c.below)
-        return [Ancestor(manifest_of(row), row.has_image) for row in self._connection.execute(found)]
+        found = select(manifests, has_image).join(_CHAIN, _CHAIN.c.id == manifests.c.id).order_by(_CHAIN.c.below)
+        rows = self._connection.execute(found, {"of_manifest": manifest_id})
+        return [Ancestor(manifest_of(row), row.has_image) for row in rows]
 
     def retire_unnamed(self, manifest_id: str) -> str | None:
         """Retire the manifest if nothing names it, then its base on the same terms, and so on down."""
@@ -103,14 +102,20 @@ def _of_images(manifest_id: str | ColumnElement[str]) -> tuple[ColumnElement[boo
     return tuple(exists().where(table.c.manifest == manifest_id) for table in (image_locations, kept_locations))
 
 
-def _chain(manifest_id: str) -> CTE:
+def _chain() -> CTE:
+    """The manifest that is asked for as `of_manifest`, and those below it."""
     top = (
         select(manifests.c.id, manifests.c.digest, manifests.c.base, literal(0).label("below"))
-        .where(manifests.c.id == manifest_id)
+        .where(manifests.c.id == bindparam("of_manifest"))
         .cte("chain", recursive=True)
     )
     under = select(manifests.c.id, manifests.c.digest, manifests.c.base, top.c.below + 1)
     return top.union_all(under.join(top, manifests.c.id == top.c.base))
+
+
+# Made once: each read of an image asks, and to make it takes several times as long as to run it.
+_CHAIN: Final = _chain()
+_NAMES: Final = select(_CHAIN.c.id, _CHAIN.c.digest).order_by(_CHAIN.c.below)
 
 
 def manifest_of(row: Row[*tuple[Any, ...]]) -> Manifest:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, asc, delete, desc, func, insert, or_, select, update
+from sqlalchemy import and_, asc, bindparam, delete, desc, func, insert, or_, select, update
 
 from catalog.model.task import Task, TaskPage, TaskStatus
 from catalog.sql.tables import tasks
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from catalog.model.task import TaskQuery
 
 _NOT_OVER: Final = (TaskStatus.PENDING.value, TaskStatus.PROCESSING.value)
+# Made once: to make one takes longer than to run it, and each job needs them four times.
+_ONE: Final = select(tasks).where(tasks.c.id == bindparam("of_task"))
+_SAVE: Final = update(tasks).where(tasks.c.id == bindparam("of_task"))
 
 
 class SqlTasks:
@@ -33,12 +36,12 @@ class SqlTasks:
 
     def get(self, task_id: str) -> Task | None:
         """The task, or None."""
-        row = self._connection.execute(select(tasks).where(tasks.c.id == task_id)).first()
+        row = self._connection.execute(_ONE, {"of_task": task_id}).first()
         return None if row is None else _task_of(row)
 
     def save(self, task: Task) -> None:
         """Write it back."""
-        self._connection.execute(update(tasks).where(tasks.c.id == task.id).values(_row_of(task)))
+        self._connection.execute(_SAVE, {"of_task": task.id} | _row_of(task))
 
     def of_image(self, image_id: str, limit: int) -> Sequence[Task]:
         """The image's last tasks, newest first."""

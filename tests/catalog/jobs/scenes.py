@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from catalog.jobs.context import JobContext
+    from catalog.jobs.running import Pace
     from catalog.jobs.steps import Effect
     from catalog.model.task import Task
     from catalog.ports import UnitOfWork
@@ -74,9 +75,15 @@ async def new_task(services: Services, image_id: str = "image", owner: str = "wa
 
 @asynccontextmanager
 async def working(
-    services: Services, told: Told, *, at_once: int = 1, grace: float = 0.0, retries: Retries = AT_ONCE
+    services: Services,
+    told: Told,
+    *,
+    at_once: int = 1,
+    grace: float = 0.0,
+    retries: Retries = AT_ONCE,
+    pace: Pace = QUICK,
 ) -> AsyncIterator[Worker]:
-    worker = Worker(services, at_once=at_once, kinds=kinds(told, retries), pace=QUICK)
+    worker = Worker(services, at_once=at_once, kinds=kinds(told, retries), pace=pace)
     running = asyncio.create_task(worker.run(grace=grace))
     try:
         yield worker

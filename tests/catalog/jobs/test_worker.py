@@ -12,8 +12,9 @@ import pytest
 from blockstore.errors import Damaged
 from blockstore.names import new_name
 from catalog.jobs import steps
+from catalog.jobs.bell import Bell
 from catalog.jobs.kinds import Kind
-from catalog.jobs.running import RunningJob
+from catalog.jobs.running import Pace, RunningJob
 from catalog.jobs.steps import Done
 from catalog.model.errors import CatalogUnavailable
 from catalog.model.job import Job, JobCancelled, JobFailed, Retries
@@ -68,6 +69,23 @@ def test_a_job_is_done_and_its_task_tells_so(services: Services) -> None:
         assert told.effects == 1
         assert await claims(services) == 0
         assert not services.claims
+
+    asyncio.run(scene())
+
+
+def test_another_processs_job_behind_one_that_was_done_is_not_waited_for_as_long_as_one_after_hours(
+    services: Services,
+) -> None:
+    async def scene() -> None:
+        told = Told()
+        told.gate.set()
+        async with working(services, told, pace=Pace(poll=16, look=60)), asyncio.timeout(14):
+            await over(services, await new_task(services))
+            await asyncio.sleep(0.1)  # so that the worker has looked in vain
+            # Whose bell nobody hears here.
+            elsewhere = replace(services, bell=Bell())
+            await over(services, await new_task(elsewhere))
+        assert told.effects == 2
 
     asyncio.run(scene())
 
