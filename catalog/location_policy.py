@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from catalog.policy import allows
+from catalog.policy import allows, owned_by, rules_of
 
 if TYPE_CHECKING:
     from catalog.model.caller import Caller
@@ -14,3 +14,8 @@ if TYPE_CHECKING:
 def may_prefer(caller: Caller, image: Image) -> bool:
     """Whether the caller, who may have the image's bytes, may say which store they are to come from."""
     return allows(caller, "download_from_store", image)
+
+
+def may_see_stores_in_detail(caller: Caller) -> bool:
+    """Whether the caller may know what stores weigh, and where they are."""
+    return rules_of(caller).allow("stores_info_detail", caller, owned_by(caller.project))

@@ -7,9 +7,16 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-DEFAULTS: Final[Mapping[str, str]] = {
+_OF_STORES: Final[Mapping[str, str]] = {"stores_info_detail": "rule:service_api"}
+
+_OF_IMAGES: Final[Mapping[str, str]] = {
     "download_from_store": "rule:context_is_admin or (role:member and rule:shown)",
 }
 
-JUDGE_IMAGES: Final = tuple(DEFAULTS)
+DEFAULTS: Final[Mapping[str, str]] = {**_OF_IMAGES, **_OF_STORES}
+
+JUDGE_IMAGES: Final = tuple(_OF_IMAGES)
 """Those whose target is an image."""
+
+JUDGE_CALLERS: Final = tuple(_OF_STORES)
+"""Those whose target is the caller's project."""

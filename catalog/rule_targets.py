@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from catalog.location_rules import JUDGE_CALLERS
 from catalog.location_rules import JUDGE_IMAGES as LOCATIONS
 from catalog.metadefs.rules import JUDGE_NAMESPACES
 
@@ -27,7 +28,8 @@ TARGETS: Final[Mapping[str, AbstractSet[str]]] = {
     "change_owner": frozenset(),
     **dict.fromkeys(JUDGE_NAMESPACES, _OWNER | {"visibility", "namespace", "protected"}),
     **dict.fromkeys(
-        ("get_images", "get_metadef_namespaces", "get_tasks", "tasks_api_access", "get_deleted_images"), _OWNER
+        ("get_images", "get_metadef_namespaces", "get_tasks", "tasks_api_access", "get_deleted_images", *JUDGE_CALLERS),
+        _OWNER,
     ),
 }
 """Which attributes the target of each rule has; that of a list is the caller's project."""
@@ -41,7 +43,7 @@ DEFAULT: Final = "default"
 NOT_SERVED: Final = frozenset(
     {
         "get_image_location", "set_image_location", "delete_image_location", "add_image_location",
-        "fetch_image_location", "copy_image", "stores_info_detail", "manage_image_cache",
+        "fetch_image_location", "copy_image", "manage_image_cache",
         "cache_image", "cache_list", "cache_delete", "list_cached_nodes", "add_task",
         "modify_task", "default",
     }

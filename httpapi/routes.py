@@ -22,6 +22,7 @@ from httpapi.handlers.members import MembersHandlers
 from httpapi.handlers.openapi import OpenApiHandlers
 from httpapi.handlers.probes import ProbeHandlers
 from httpapi.handlers.schemas import schema_handlers
+from httpapi.handlers.stores import StoresHandlers
 from httpapi.handlers.tags import TagsHandlers
 from httpapi.handlers.tasks import TasksHandlers
 from httpapi.health import Health
@@ -69,6 +70,7 @@ def tables(services: Services, *, body_timeout: float, probes: ProbeHandlers | N
     members = MembersHandlers(services, body_timeout)
     deleted = DeletedHandlers(services)
     info = InfoHandlers(services)
+    stores = StoresHandlers(services)
     imports = ImportsHandlers(body_timeout)
     discovery: Mapping[str, Handler] = {"GET": versions.versions, "HEAD": versions.versions}
     openapi = OpenApiHandlers()
@@ -116,8 +118,8 @@ def tables(services: Services, *, body_timeout: float, probes: ProbeHandlers | N
             **{f"{V2}/schemas/{name}": {"GET": show} for name, show in schema_handlers(services.limits).items()},
             **{f"{V2}/metadefs{path}": verbs for path, verbs in metadefs.routes_of(services, body_timeout).items()},
             f"{V2}/info/import": {"GET": info.imports},
-            f"{V2}/info/stores": {"GET": info.stores},
-            f"{V2}/info/stores/detail": {"GET": info.stores},
+            f"{V2}/info/stores": {"GET": stores.list},
+            f"{V2}/info/stores/detail": {"GET": stores.detail},
             f"{V2}/info/usage": {"GET": info.usage},
             f"{V2}/tasks": {"GET": tasks.list, "POST": tasks.create},
             f"{V2}/tasks/{{id}}": {"GET": tasks.show},

@@ -13,6 +13,7 @@ from catalog.model.change import Act, Change
 from catalog.usecases import activation, changing, images
 from catalog.usecases.attributes import new_image
 from catalog.usecases.queries import parse_query
+from catalog.usecases.stores import that_take_images
 from httpapi.body import read_json, refuse_body
 from httpapi.caller import CALLER
 from httpapi.handlers.image_record import document_of
@@ -20,6 +21,7 @@ from httpapi.proxies import base_url
 from httpapi.wire.images import list_links
 from httpapi.wire.json_body import parse_json, parse_object
 from httpapi.wire.patches import dialect_of, parse_patch
+from httpapi.wire.stores import STORES_HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -52,6 +54,8 @@ class ImagesHandlers:
         image = await images.create(self.services, request[CALLER], new_image(attributes))
         response = _json(_json_of(image, self._rights(request)), status=201)
         response.headers["Location"] = f"{base_url(request)}/v2/images/{image.id}"
+        if names := that_take_images(self.services):
+            response.headers[STORES_HEADER] = ",".join(names)
         return response
 
     async def list(self, request: web.Request) -> web.Response:

@@ -1,4 +1,4 @@
-"""What this service has to offer beside images: ways of import, stores, and what a project uses of its quotas."""
+"""What this service has to offer beside images: ways of import, and what a project uses of its quotas."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from catalog.model.errors import NotFound
 from catalog.model.quota import NAMES
 from catalog.usecases.quotas import usage_of
 from httpapi.body import refuse_body
@@ -30,11 +29,6 @@ class InfoHandlers:
         refuse_body(request)
         told = {"description": "Ways of import that this service has.", "type": "array", "value": [*IMPORT_METHODS]}
         return web.json_response({"import-methods": told})
-
-    async def stores(self, request: web.Request) -> web.Response:
-        """404, as the reference has it where stores are not told apart."""
-        refuse_body(request)
-        raise NotFound("This service does not tell stores apart: there is one, and it has no name.")
 
     async def usage(self, request: web.Request) -> web.Response:
         """What the caller's project uses of each quota, and how much it may; nothing where it has no quota at all."""

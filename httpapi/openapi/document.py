@@ -15,6 +15,7 @@ from httpapi.openapi.operation import Operation, ref
 from httpapi.openapi.schemas import TEXT, UUID, schemas
 from httpapi.request_id import REQUEST_ID_HEADER
 from httpapi.wire.deleted import LOST_HEADER
+from httpapi.wire.stores import STORES_HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -61,6 +62,7 @@ _HEADERS: Final = {
     "Content-Range": "which bytes these are, or how many there are",
     "ETag": "the image's id: the bytes of an active image never change",
     "Location": "where it is, absolute",
+    STORES_HEADER: "stores that can take its bytes, where stores are configured",
     "Retry-After": "seconds after which the same request may work",
     "WWW-Authenticate": "what would be taken",
     LOST_HEADER: "the visibility that an image had which is private now",

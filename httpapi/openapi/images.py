@@ -29,6 +29,7 @@ from httpapi.wire.locations import PREFER, STORE_HEADER
 from httpapi.wire.patches import Dialect
 from httpapi.wire.reading import STORED
 from httpapi.wire.sizes import IMAGE_SIZE_HEADER
+from httpapi.wire.stores import STORES_HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,7 +79,7 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
             name="create-image",
             summary="A new image, without bytes",
             body=Body(content=json_of("NewImage")),
-            answers={201: Answer("the image", json_of("Image"), ("Location",))},
+            answers={201: Answer("the image", json_of("Image"), ("Location", STORES_HEADER))},
             errors=("forbidden", *CHANGES_AN_IMAGE, "quota-exceeded"),
             gives={"image_id": "$response.body#/id"},
         ),

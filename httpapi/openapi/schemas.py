@@ -37,6 +37,11 @@ RANGES: Final[Schema] = {
     "items": {"type": "array", "items": SIZE, "minItems": 2, "maxItems": 2},
 }
 _POINTER: Final[Schema] = {"type": "string", "pattern": "^/", "description": "an attribute (RFC 6901)"}
+_OF_STORES: Final[Mapping[str, Schema]] = {
+    "description": TEXT,
+    "default": {"const": "true"},
+    "read-only": {"const": "true"},
+}
 _USED: Final = {
     "type": "object",
     "properties": {"usage": SIZE, "limit": {"type": "integer", "minimum": -1, "maximum": _LARGEST}},
@@ -107,6 +112,18 @@ _OURS: Final[Mapping[str, Schema]] = {
     "OpenApi": {"type": "object", "required": ["openapi", "paths"]},
     "JsonSchema": {"type": "object", "required": ["name", "properties"]},
     "ImportMethods": exactly({"import-methods": {"type": "object", "required": ["description", "type", "value"]}}),
+    "Stores": exactly({"stores": {"type": "array", "items": exactly({"id": TEXT}, maybe=_OF_STORES)}}),
+    "DetailedStores": exactly(
+        {
+            "stores": {
+                "type": "array",
+                "items": exactly(
+                    {"id": TEXT, "type": TEXT, "weight": {"type": "integer"}, "properties": {"type": "object"}},
+                    maybe=_OF_STORES,
+                ),
+            }
+        }
+    ),
     "Usage": exactly({"usage": exactly({}, maybe=dict.fromkeys(QUOTAS.values(), _USED))}),
     "Images": _page("images", "Image"),
     "Patch": {

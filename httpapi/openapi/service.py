@@ -93,9 +93,21 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
             answers={200: Answer("none is served", json_of("ImportMethods"))},
         )
     },
-    **{
-        path: {"GET": Operation(name=name, summary="404: stores are not told apart", answers={}, errors=("not-found",))}
-        for path, name in (("/v2/info/stores", "list-stores"), ("/v2/info/stores/detail", "list-stores-detail"))
+    "/v2/info/stores": {
+        "GET": Operation(
+            name="list-stores",
+            summary="Where images' bytes may lie; 404 where no stores are configured",
+            answers={200: Answer("the heaviest first", json_of("Stores"))},
+            errors=("not-found",),
+        )
+    },
+    "/v2/info/stores/detail": {
+        "GET": Operation(
+            name="list-stores-detail",
+            summary="The same, with types, weights and where they are",
+            answers={200: Answer("the heaviest first", json_of("DetailedStores"))},
+            errors=("not-found", "forbidden"),
+        )
     },
     "/v2/info/usage": {
         "GET": Operation(
