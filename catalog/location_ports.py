@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+    from datetime import datetime
 
     from catalog.model.location import Location
     from catalog.model.loose import LooseCopy
@@ -21,6 +22,10 @@ class StagedBytes(Protocol):
 
     def of_image(self, image_id: str) -> Staged | None:
         """What is staged for this image, or None."""
+        ...
+
+    def expired(self, now: datetime) -> Sequence[Staged]:
+        """What has waited for its import for too long."""
         ...
 
 

@@ -64,6 +64,10 @@ class Pins(Protocol):
         """Let the pin, which is there, hold so many bytes more of its owner's quotas, until it is removed."""
         ...
 
+    def give_to_job(self, pin_id: str, task_id: str) -> bool:
+        """The pin is this task's job's from now and has no end of its own; False when it was gone already."""
+        ...
+
     def remove(self, pin_id: str) -> bool:
         """Delete the pin and its hold on its bases; False when it was gone already."""
         ...

@@ -186,8 +186,8 @@ class Images(Protocol):
         """Forget the image; its id stays taken."""
         ...
 
-    def saving_streams(self) -> Sequence[tuple[str, Upload]]:
-        """Image id and upload of each stream that is recorded as being written."""
+    def streams(self) -> Sequence[tuple[str, Upload]]:
+        """Image id and upload of each stream that is recorded as being written, or staged."""
         ...
 
 

@@ -31,6 +31,7 @@ from httpapi.identity.contract import Distant
 from httpapi.identity.htpasswd import UserFileRefused
 from httpapi.identity.none import NoIdentity
 from httpapi.identity.users import UserFiles
+from httpapi.import_methods import import_methods
 from httpapi.job_worker import work, working
 from httpapi.keystone_settings import keystone_of
 from httpapi.lifecycle import serve
@@ -155,6 +156,7 @@ def _open_parts(settings: Settings) -> Iterator[tuple[BlockStore, Services]]:
     quotas = load_quotas(settings.quota_file)
     outgoing = outgoing_of(settings)
     stores = load_stores(settings.stores_file)
+    methods = import_methods(settings, stores)
     bring_up_to_date(settings.data, settings.catalog)
     store = BlockStore.open(settings.data, options)
     reserve.keep(settings.data)
@@ -174,6 +176,8 @@ def _open_parts(settings: Settings) -> Iterator[tuple[BlockStore, Services]]:
                 formats=Formats(settings.formats),
                 hashes_later=settings.hashes == "background",
                 delta_expiry=settings.delta_expiry,
+                staging_expiry=settings.staging_expiry,
+                import_methods=methods,
                 keep_deleted=settings.gc_keep_deleted,
                 make_room=partial(reserve.give_up, settings.data),
                 on_upload=uploaded,

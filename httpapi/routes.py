@@ -71,7 +71,7 @@ def tables(services: Services, *, body_timeout: float, probes: ProbeHandlers | N
     deleted = DeletedHandlers(services)
     info = InfoHandlers(services)
     stores = StoresHandlers(services)
-    imports = ImportsHandlers(body_timeout)
+    imports = ImportsHandlers(services, body_timeout)
     discovery: Mapping[str, Handler] = {"GET": versions.versions, "HEAD": versions.versions}
     openapi = OpenApiHandlers()
     found = RouteTables(

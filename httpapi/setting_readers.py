@@ -46,6 +46,8 @@ READERS: Final[Mapping[str, Callable[[object], object]]] = {
     "hashes": values.one_of("inline", "background"),
     "formats": values.one_of("enforce", "warn", "off"),
     "delta_expiry": values.seconds,
+    "staging_expiry": values.seconds,
+    "import_methods": values.some_of("glance-direct", "web-download", "copy-image", "glance-download"),
     "gc_keep_deleted": values.duration,
     "project_uploads": values.count(1, 1_000_000),
     "project_journals": values.size_of_at_least(1 << 20),

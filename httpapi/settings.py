@@ -93,6 +93,8 @@ class Settings:
     hashes: str = "inline"
     formats: str = "enforce"
     delta_expiry: float = 86400.0
+    staging_expiry: float = 86400.0
+    import_methods: frozenset[str] | None = None
     gc_keep_deleted: float = KEEP_DELETED
     project_uploads: int = 1000
     project_journals: int = 4 << 30

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from blockstore.errors import BlockstoreError
 from catalog.model.errors import CatalogError
-from catalog.usecases import deltas, tasks
+from catalog.usecases import deltas, staging, tasks
 from catalog.usecases.image_data import requeue_orphans
 from httpapi.copy_tending import tend_copies_forever
 from httpapi.metrics.instruments import REQUEUED, SWEEPS
@@ -30,6 +30,7 @@ async def sweep_once(services: Services) -> None:
     try:
         found = await requeue_orphans(services)
         found += await deltas.end_expired(services)
+        found += await staging.end_expired(services)
         await tasks.sweep(services)
     except (BlockstoreError, CatalogError, OSError) as error:
         SWEEPS.labels("failed").inc()

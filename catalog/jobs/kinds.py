@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from catalog.jobs.coalesce_chain import coalesce_chain
 from catalog.jobs.hash_image import hash_image
+from catalog.jobs.import_image import import_image
 from catalog.jobs.put_back import put_back
+from catalog.model.importing import IMPORT
 from catalog.model.job import Retries
 from catalog.model.task import COALESCE, HASH, PUT_BACK
 
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
 class Kind:
     """One kind of job.
 
-    `run` does the work and changes nothing in the catalog; the effect that it gives does, when the job ends. It may be
-    cancelled at any await and run again from the start, by another process too. It raises JobCancelled when what it
+    `run` does the work; the effect that it gives changes the catalog when the job ends, `context.change` before. It may
+    be cancelled at any await and run again from the start, by another process too. It raises JobCancelled when what it
     works on is gone and JobFailed when trying again is useless; any other error is a failed try.
     """
 
@@ -35,4 +37,5 @@ KINDS: Final[Mapping[str, Kind]] = {
     HASH: Kind(hash_image),
     COALESCE: Kind(coalesce_chain),
     PUT_BACK: Kind(put_back, Retries(tries=6, first=2.0)),
+    IMPORT: Kind(import_image),
 }

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from catalog.model.importing import IMPORT
+from catalog.usecases import import_steps
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
@@ -21,7 +24,7 @@ Release: TypeAlias = "Callable[[UnitOfWork, Task, datetime], None]"
 The image may be gone, or going: it is asked for before the image's rows are.
 """
 
-RELEASES: Final[dict[str, Release]] = {}
+RELEASES: Final[dict[str, Release]] = {IMPORT: import_steps.release}
 """By the type of task. A kind that changes nothing before its effect has nothing to let go, and is not in it."""
 
 

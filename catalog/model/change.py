@@ -24,9 +24,9 @@ CHANGEABLE: Final = frozenset(
 """The base attributes that can be changed at all."""
 
 BEFORE_DATA: Final = frozenset({"disk_format", "container_format"})
-"""Attributes that say what the bytes are: fixed once they come."""
+"""Attributes that say what the bytes are: fixed once they come. Of staged bytes the import asks, until it begins."""
 
-_TAKES_FORMATS: Final = frozenset({Status.QUEUED, Status.IMPORTING})
+_TAKES_FORMATS: Final = frozenset({Status.QUEUED, Status.UPLOADING})
 
 
 class Act(StrEnum):
@@ -63,7 +63,8 @@ def _apply_to_base(image: Image, change: Change) -> None:
         raise _already_there(name)
     if name in BEFORE_DATA and image.status not in _TAKES_FORMATS:
         raise Forbidden(
-            f"Attribute '{name}' can be replaced only while an image is queued; this one is {image.status.value}."
+            f"Attribute '{name}' can be replaced only while an image is queued or staged, and this one is "
+            f"{image.status.value}."
         )
     setattr(image, name, change.value)
 

@@ -143,9 +143,9 @@ class Image:
         """The image as it is now, which what happens to this one does not change."""
         return replace(self, properties=dict(self.properties))
 
-    def is_saving(self, upload_id: str) -> bool:
-        """Whether this upload is the one that is writing now."""
-        return self.status is Status.SAVING and self._is_of(upload_id)
+    def is_taking(self, upload_id: str) -> bool:
+        """Whether this upload is the one that is writing now, or has staged what waits for its import."""
+        return self.status in {Status.SAVING, Status.UPLOADING} and self._is_of(upload_id)
 
     def was_saved(self, upload_id: str) -> bool:
         """Whether this upload is the one whose bytes the image has."""
@@ -162,17 +162,39 @@ class Image:
         self._move(Status.SAVING, at)
         self.upload = upload
 
+    def begin_staging(self, upload: Upload, *, at: datetime) -> None:
+        """An upload begins that an import is to finish: queued → uploading. Raises Conflict in another state."""
+        if self.status is not Status.QUEUED:
+            raise Conflict(f"Image {self.id} is {self.status.value}; data can be staged only while an image is queued.")
+        self._move(Status.UPLOADING, at)
+        self.upload = upload
+
+    def be_staged(self, upload: Upload, *, at: datetime) -> None:
+        """All of it has come, and waits. Raises Conflict when another upload is at work."""
+        self._require_taking(upload.id)
+        self.upload = upload
+        self.be_changed(at=at)
+
+    def begin_importing(self, *, at: datetime) -> None:
+        """An import gives the image its bytes from now: queued or uploading → importing."""
+        self._move(Status.IMPORTING, at)
+
+    def be_imported(self, contents: Contents, *, at: datetime) -> None:
+        """What was imported becomes the image's: importing → active."""
+        self._move(Status.ACTIVE, at)
+        self._take(contents)
+
+    def lose_import(self, *, at: datetime) -> None:
+        """The import is given up, and all that it brought: importing → queued."""
+        self._move(Status.QUEUED, at)
+        self.size = self.changed_size = self.virtual_size = self.upload = None
+        self.locations = ()
+
     def become_active(self, upload_id: str, contents: Contents, *, at: datetime) -> None:
         """The upload's bytes become the image's: saving → active. Raises Conflict when another upload is at work."""
-        self._require_saving(upload_id)
+        self._require_taking(upload_id)
         self._move(Status.ACTIVE, at)
-        self.size = contents.size
-        self.changed_size = contents.changed_size
-        self.virtual_size = contents.virtual_size
-        self.checksum = contents.checksum
-        self.os_hash_algo = contents.os_hash_algo
-        self.os_hash_value = contents.os_hash_value
-        self.locations = (*self.locations, *contents.locations)
+        self._take(contents)
 
     def be_hashed(self, *, checksum: str, algorithm: str, value: str, at: datetime) -> None:
         """The hashes of the bytes become known after the upload."""
@@ -220,13 +242,10 @@ class Image:
         return self.status in {Status.ACTIVE, Status.DEACTIVATED}
 
     def back_to_queued(self, upload_id: str, *, at: datetime) -> None:
-        """The upload is given up: saving → queued, as if it had never begun."""
-        self._require_saving(upload_id)
+        """The upload is given up: saving or uploading → queued, as if it had never begun."""
+        self._require_taking(upload_id)
         self._move(Status.QUEUED, at)
-        self.size = None
-        self.changed_size = None
-        self.virtual_size = None
-        self.upload = None
+        self.size = self.changed_size = self.virtual_size = self.upload = None
 
     def deactivate(self, *, at: datetime) -> None:
         """Keep the bytes from all but admins: active → deactivated. Raises Forbidden while there are none."""
@@ -261,8 +280,15 @@ class Image:
     def _is_of(self, upload_id: str) -> bool:
         return self.upload is not None and self.upload.id == upload_id
 
-    def _require_saving(self, upload_id: str) -> None:
-        if not self.is_saving(upload_id):
+    def _take(self, contents: Contents) -> None:
+        self.size, self.changed_size, self.virtual_size = contents.size, contents.changed_size, contents.virtual_size
+        self.checksum = contents.checksum
+        self.os_hash_algo = contents.os_hash_algo
+        self.os_hash_value = contents.os_hash_value
+        self.locations = (*self.locations, *contents.locations)
+
+    def _require_taking(self, upload_id: str) -> None:
+        if not self.is_taking(upload_id):
             raise Conflict(f"Image {self.id} is {self.status.value} and no longer takes this upload; upload it again.")
 
     def _move(self, status: Status, at: datetime) -> None:

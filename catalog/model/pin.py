@@ -28,9 +28,9 @@ class PinState(StrEnum):
 class Pin:
     """One pin's record.
 
-    `id` names its journal and is the upload's id; `owner` is the project that pays for it; `process` names the
-    lock of the process that writes. `expires_at` None: the pin lives as long as that process does.
-    `reserved`: bytes that count for the owner's quotas until the pin goes.
+    `id` names its journal; `upload_id` is the upload's id, or of a job's pin its task's. `owner` is the project that
+    pays for it; `process` names the lock of the process that writes. `expires_at` None: the pin lives as long as that
+    process does, or that job. `reserved`: bytes that count for the owner's quotas until the pin goes.
     """
 
     id: str

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from catalog.model.query import ImageQuery, Scope
 
 # About what an image's own row amounts to, and what a listing writes of it beside properties and tags.
+_TAKING: Final = (Status.SAVING.value, Status.UPLOADING.value)
 _BASE_BYTES: Final = 1024
 # Made once: to make one takes longer than to run it.
 _SAVE: Final = update(images).where(images.c.id == bindparam("of_image"), images.c.status == bindparam("expect"))
@@ -108,12 +109,10 @@ class SqlImages:
         used = {"id": image.id, "deleted_at": to_us(image.updated_at), "owner": image.owner}
         self._connection.execute(insert(deleted_images), used)
 
-    def saving_streams(self) -> Sequence[tuple[str, Upload]]:
-        """Image id and upload of each stream recorded as being written."""
+    def streams(self) -> Sequence[tuple[str, Upload]]:
+        """Image id and upload of each stream recorded as being written or staged."""
         columns = (images.c.id, images.c.upload_id, images.c.upload_kind, images.c.upload_process)
-        streams = select(*columns).where(
-            images.c.status == Status.SAVING.value, images.c.upload_kind == UploadKind.STREAM.value
-        )
+        streams = select(*columns).where(images.c.status.in_(_TAKING), images.c.upload_kind == UploadKind.STREAM.value)
         return [(row.id, upload_of(row)) for row in self._connection.execute(streams)]
 
     def _add_parts(self, image: Image) -> None:

@@ -57,6 +57,11 @@ class SqlPins:
         added = update(pins).where(pins.c.id == pin_id).values(reserved=pins.c.reserved + more)
         self._connection.execute(added)
 
+    def give_to_job(self, pin_id: str, task_id: str) -> bool:
+        """Its kind, the task as its upload, and no end."""
+        theirs = {"kind": UploadKind.JOB.value, "upload_id": task_id, "expires_at": None}
+        return self._connection.execute(update(pins).where(pins.c.id == pin_id).values(theirs)).rowcount == 1
+
     def remove(self, pin_id: str) -> bool:
         """Delete the pin's row, and with it those of its bases; False when it was gone already."""
         return self._connection.execute(delete(pins).where(pins.c.id == pin_id)).rowcount == 1

@@ -9,8 +9,13 @@ from sqlalchemy import insert, select
 
 from catalog.model.staged import Staged
 from catalog.sql.location_tables import staged
+from catalog.sql.tables import pins
+from catalog.sql.times import to_us
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
     from sqlalchemy import Connection
 
 
@@ -29,3 +34,8 @@ class SqlStagedBytes:
         found = self._connection.execute(select(staged).where(staged.c.image_id == image_id))
         row = found.mappings().first()
         return None if row is None else Staged(**row)
+
+    def expired(self, now: datetime) -> Sequence[Staged]:
+        """Those whose pin's end has come; one that an import has has no end."""
+        ended = select(staged).join(pins, pins.c.id == staged.c.id).where(pins.c.expires_at <= to_us(now))
+        return [Staged(**row) for row in self._connection.execute(ended).mappings()]

@@ -249,14 +249,15 @@ def _refuse_lost_catalog(store: BareStore, ledger: CatalogLedger, *, empty_catal
 def _give_up(uow: UnitOfWork, is_alive: Callable[[str], bool], at: datetime) -> int:
     """Streams of dead processes and sessions whose time is over: their images are queued again, their pins go."""
     count = 0
-    for image_id, left in uow.images.saving_streams():
-        if not is_alive(left.process):
-            count += uploads.abandon(uow, image_id, left.id, at=at)
+    for image_id, stream in uow.images.streams():
+        if not is_alive(stream.process):
+            count += uploads.abandon(uow, image_id, stream.id, at=at)
     for pin in uow.inventory.pins():
         if _is_orphan(pin, is_alive):
             uploads.drop_pin(uow, pin.id, at=at)
-    for delta in uow.deltas.expired(at):
-        count += uploads.abandon(uow, delta.image_id, delta.id, at=at)
+    ended = {each.id: each.image_id for each in uow.deltas.expired(at)}
+    for upload_id, image_id in (ended | {each.id: each.image_id for each in uow.staged.expired(at)}).items():
+        count += uploads.abandon(uow, image_id, upload_id, at=at)
     return count
 
 

@@ -121,7 +121,7 @@ def session_of(services: Services, uow: UnitOfWork, named: Named) -> Delta:
     """The upload, if it is under way and the caller may change its image; one that has expired is none."""
     image = load_modifiable(uow, named.caller, named.image_id, policy.may_upload)
     delta = uow.deltas.get(named.upload_id)
-    if delta is None or not image.is_saving(delta.id) or delta.expires_at <= services.clock():
+    if delta is None or not image.is_taking(delta.id) or delta.expires_at <= services.clock():
         raise NotFound(f"Image {image.id} has no delta upload {named.upload_id[:80]} under way.")
     return delta
 

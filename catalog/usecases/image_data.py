@@ -13,7 +13,7 @@ from catalog.blocking import to_its_end
 from catalog.cutting import cutting_of
 from catalog.formats.rules import Said
 from catalog.model.errors import CatalogError, Forbidden, NoData
-from catalog.model.image import CHECKSUM, Status, Upload
+from catalog.model.image import CHECKSUM, Status, Upload, canonical_id
 from catalog.model.pin import UploadKind
 from catalog.model.task import Requester
 from catalog.usecases import format_checks, uploads
@@ -121,7 +121,7 @@ async def upload(
     try:
         image = await take_in()
     except BaseException:
-        await to_its_end(_give_up(services, image_id, mine))
+        await to_its_end(give_up(services, image_id, mine))
         raise
     finally:
         services.running.discard(mine.id)
@@ -194,7 +194,7 @@ def readable_image(uow: UnitOfWork, caller: Caller, image_id: str) -> Image:
 async def requeue_orphans(services: Services) -> int:
     """Queue again what streams of dead processes, or of this one but no longer running, left behind; how many."""
     count = 0
-    for image_id, left in await services.database.read(lambda uow: uow.images.saving_streams()):
+    for image_id, left in await services.database.read(lambda uow: uow.images.streams()):
         if _is_being_written(services, left):
             continue
         if await _abandon(services, image_id, left):
@@ -203,17 +203,23 @@ async def requeue_orphans(services: Services) -> int:
     return count
 
 
-async def _give_up(services: Services, image_id: str, mine: Upload) -> None:
+async def give_up(services: Services, image_id: str, mine: Upload) -> None:
+    """An upload failed: its image is queued again, now or by the next sweep. One that was committed stays."""
     try:
         await _abandon(services, image_id, mine)
     except (CatalogError, BlockstoreError) as error:
-        log.warning("image %s stays in saving until the next sweep: %s", image_id, error)
+        log.warning("image %s stays as it is until the next sweep: %s", image_id, error)
 
 
 async def _abandon(services: Services, image_id: str, left: Upload) -> bool:
-    requeued = await services.database.write(
-        lambda uow: uploads.abandon(uow, image_id, left.id, at=services.clock()),
-    )
+    def abandon(uow: UnitOfWork) -> bool:
+        image = uow.images.get(canonical_id(image_id))
+        # What was staged is a session's by now, with the same id: it waits for its import though its writer is gone.
+        if image is not None and image.is_taking(left.id) and image.upload != left:
+            return False
+        return uploads.abandon(uow, image_id, left.id, at=services.clock())
+
+    requeued = await services.database.write(abandon)
     uploads.forget(services, left.id)
     return requeued
 

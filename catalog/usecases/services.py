@@ -9,6 +9,7 @@ from blockstore import clock
 from catalog.formats.rules import Formats
 from catalog.jobs.bell import Bell
 from catalog.limits import Limits
+from catalog.model.importing import Method
 from catalog.property_protection import Protection
 from catalog.quota_ports import Said
 from catalog.stores.outgoing.outgoing import Outgoing
@@ -45,9 +46,10 @@ class Services:
     recorded until after they are settled: what the catalog records as ours and is not in it was left behind. `claims`
     is the same for jobs that this process works on; `bell` wakes its workers. Only the event loop's thread touches
     these three. `hashes_later`: uploads compute no hashes, a job does. `delta_expiry`: seconds after which a delta
-    upload ends that nobody asks for. `keep_deleted`: seconds for which a deleted image can be brought back, at least;
-    0: none is kept. `formats`: what is done about images whose bytes are not of their format, or not safe. `on_upload`
-    is told what each upload that became an image's data was made of.
+    upload ends that nobody asks for; `staging_expiry`: after which staged bytes go that nobody imports. `keep_deleted`:
+    seconds for which a deleted image can be brought back, at least; 0: none is kept. `import_methods` are the ways of
+    import that are served. `formats`: what is done about images whose bytes are not of their format, or not safe.
+    `on_upload` is told what each upload that became an image's data was made of.
     `rules` is the policy that callers get, None for the default one; `quotas` is what the file says of quotas.
     `make_room` lets go of what is kept for a full disk; False if there is none. `stores` are the places where images'
     bytes lie, our blocks among them; `outgoing` is the one way by which URLs that users name are asked. `on_place` is
@@ -66,7 +68,9 @@ class Services:
     bell: Bell = field(default_factory=Bell)
     hashes_later: bool = False
     delta_expiry: float = 86400.0
+    staging_expiry: float = 86400.0
     keep_deleted: float = 0.0
+    import_methods: tuple[Method, ...] = (Method.GLANCE_DIRECT,)
     formats: Formats = Formats.OFF
     make_room: Callable[[], bool] = _no_room
     on_upload: Callable[[Written], None] = _tell_nobody

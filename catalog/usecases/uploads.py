@@ -77,14 +77,15 @@ def begin(
     bases: Sequence[str] = (),
     expires_at: datetime | None = None,
     admit: Callable[[UnitOfWork, Image], int] = _admitted,
+    staging: bool = False,
 ) -> Image:
-    """Record an upload and its pin: queued → saving; gives the image.
+    """Record an upload and its pin: queued → saving, or → uploading for `staging`; gives the image.
 
     `admit` is asked, once the image may take bytes, how many of them to reserve, and raises where that is too much.
     Raises NotFound, Forbidden, Conflict (not queued), Invalid (formats unset), Gone (a base is), and what `admit` does.
     """
-    image = load_modifiable(uow, caller, image_id, policy.may_upload)
-    image.begin_saving(upload, at=at)
+    image = load_modifiable(uow, caller, image_id, policy.may_modify if staging else policy.may_upload)
+    (image.begin_staging if staging else image.begin_saving)(upload, at=at)
     reserved = admit(uow, image)
     for base in bases:
         _require_live(uow, base)
@@ -116,10 +117,11 @@ def commit(uow: UnitOfWork, work: Commit, *, at: datetime) -> Image:
         raise Gone(f"Image {work.image_id} was deleted while its data was uploaded.")
     if image.was_saved(work.upload_id):
         return image
-    if not pinned and image.is_saving(work.upload_id):
+    if not pinned and image.is_taking(work.upload_id):
         raise Gone(f"The upload of image {work.image_id} took too long and its data is gone; upload it again.")
     written = work.written
-    image.become_active(work.upload_id, _contents(work, told=_tells_change(uow, work, image)), at=at)
+    told = work.tells_change and tells_change(uow, image, written)
+    image.become_active(work.upload_id, _contents(work, told=told), at=at)
     settle(uow, work.copies)
     if work.in_blocks:
         add_manifest(uow, written)
@@ -199,13 +201,14 @@ def discard(services: Services, written: Written) -> None:
 
 
 def abandon(uow: UnitOfWork, image_id: str, upload_id: str, *, at: datetime) -> bool:
-    """Undo begin: the pin goes, and an image that this upload was writing is queued again; whether one was."""
+    """Undo begin: the pin goes, and an image that this upload was for is queued again; whether one was."""
     drop_pin(uow, upload_id, at=at)
     image = uow.images.get(canonical_id(image_id))
-    if image is None or not image.is_saving(upload_id):
+    if image is None or not image.is_taking(upload_id):
         return False
+    before = image.status
     image.back_to_queued(upload_id, at=at)
-    uow.images.save(image, expect=Status.SAVING, upload=upload_id)
+    uow.images.save(image, expect=before, upload=upload_id)
     return True
 
 
@@ -234,12 +237,10 @@ def forget_left_behind(services: Services, pin: Pin) -> None:
         forget(services, pin.id)
 
 
-def _tells_change(uow: UnitOfWork, work: Commit, image: Image) -> bool:
+def tells_change(uow: UnitOfWork, image: Image, written: Written) -> bool:
     """Whether how much was not inherited may be told: the image may have been given away since the upload began."""
-    if work.written.base is None or image.parent is None:
-        return work.tells_change
-    parent = uow.images.get(image.parent)
-    return work.tells_change and (parent is None or policy.reached_by(image.owner, parent))
+    parent = None if written.base is None or image.parent is None else uow.images.get(image.parent)
+    return parent is None or policy.reached_by(image.owner, parent)
 
 
 def _contents(work: Commit, *, told: bool) -> Contents:

@@ -34,7 +34,7 @@ class ImageDataHandlers:
 
     async def put(self, request: web.Request) -> web.Response:
         """Store the body as the image's bytes: queued → active, 204."""
-        _check_type(request)
+        check_type(request)
         check_encoding(request)
         sizes = announced(request.headers.get(IMAGE_SIZE_HEADER), request.headers.get("Content-Length"))
         source = BodySource(request, sizes, idle_seconds=self.body_timeout)
@@ -86,7 +86,8 @@ class ImageDataHandlers:
         return await send_body(request, response, body, length=length, idle_seconds=self.body_timeout)
 
 
-def _check_type(request: web.Request) -> None:
+def check_type(request: web.Request) -> None:
+    """Raise UnsupportedBody for a body that is not said to be bytes."""
     if "Content-Type" not in request.headers or request.content_type != "application/octet-stream":
         raise UnsupportedBody("An image's bytes are sent with Content-Type: application/octet-stream.")
 

@@ -19,6 +19,7 @@ from httpapi.caller import CALLER
 from httpapi.handlers.image_record import document_of
 from httpapi.proxies import base_url
 from httpapi.wire.images import list_links
+from httpapi.wire.imports import IMPORT_METHODS
 from httpapi.wire.json_body import parse_json, parse_object
 from httpapi.wire.patches import dialect_of, parse_patch
 from httpapi.wire.stores import STORES_HEADER
@@ -56,6 +57,8 @@ class ImagesHandlers:
         response.headers["Location"] = f"{base_url(request)}/v2/images/{image.id}"
         if names := that_take_images(self.services):
             response.headers[STORES_HEADER] = ",".join(names)
+        if self.services.import_methods:
+            response.headers[IMPORT_METHODS] = ",".join(self.services.import_methods)
         return response
 
     async def list(self, request: web.Request) -> web.Response:

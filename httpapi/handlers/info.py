@@ -11,7 +11,6 @@ from catalog.model.quota import NAMES
 from catalog.usecases.quotas import usage_of
 from httpapi.body import refuse_body
 from httpapi.caller import CALLER
-from httpapi.handlers.imports import IMPORT_METHODS
 from httpapi.wire.usage import Used, usage_document
 
 if TYPE_CHECKING:
@@ -27,7 +26,11 @@ class InfoHandlers:
     async def imports(self, request: web.Request) -> web.Response:
         """The ways of import; clients ask before they try one."""
         refuse_body(request)
-        told = {"description": "Ways of import that this service has.", "type": "array", "value": [*IMPORT_METHODS]}
+        told = {
+            "description": "Ways of import that this service has.",
+            "type": "array",
+            "value": [*self.services.import_methods],
+        }
         return web.json_response({"import-methods": told})
 
     async def usage(self, request: web.Request) -> web.Response:

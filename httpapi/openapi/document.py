@@ -15,6 +15,7 @@ from httpapi.openapi.operation import Operation, ref
 from httpapi.openapi.schemas import TEXT, UUID, schemas
 from httpapi.request_id import REQUEST_ID_HEADER
 from httpapi.wire.deleted import LOST_HEADER
+from httpapi.wire.imports import IMPORT_METHODS
 from httpapi.wire.stores import STORES_HEADER
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ _HEADERS: Final = {
     STORES_HEADER: "stores that can take its bytes, where stores are configured",
     "Retry-After": "seconds after which the same request may work",
     "WWW-Authenticate": "what would be taken",
+    IMPORT_METHODS: "the ways of import that are served",
     LOST_HEADER: "the visibility that an image had which is private now",
     "x-drystone-manifest": "the digest of the manifest in the body, in hex",
 }

@@ -25,6 +25,7 @@ from httpapi.openapi.operation import (
 from httpapi.openapi.schemas import SIZE, TRUTH, one_of
 from httpapi.openapi.service import DIRECTION, PAGE
 from httpapi.wire.deleted import LOST_HEADER
+from httpapi.wire.imports import IMPORT_METHODS
 from httpapi.wire.locations import PREFER, STORE_HEADER
 from httpapi.wire.patches import Dialect
 from httpapi.wire.reading import STORED
@@ -79,7 +80,7 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
             name="create-image",
             summary="A new image, without bytes",
             body=Body(content=json_of("NewImage")),
-            answers={201: Answer("the image", json_of("Image"), ("Location", STORES_HEADER))},
+            answers={201: Answer("the image", json_of("Image"), ("Location", IMPORT_METHODS, STORES_HEADER))},
             errors=("forbidden", *CHANGES_AN_IMAGE, "quota-exceeded"),
             gives={"image_id": "$response.body#/id"},
         ),

@@ -151,8 +151,14 @@ _OURS: Final[Mapping[str, Schema]] = {
     },
     "NewImport": {
         "type": "object",
-        "properties": {"method": {"type": "object", "properties": {"name": TEXT}, "required": ["name"]}},
+        "properties": {
+            "method": {"type": "object", "properties": {"name": TEXT, "uri": TEXT}, "required": ["name"]},
+            "stores": {"type": "array", "items": TEXT, "minItems": 1},
+            "all_stores": {"type": "boolean"},
+            "all_stores_must_succeed": {"type": "boolean"},
+        },
         "required": ["method"],
+        "examples": [{"method": {"name": "glance-direct"}}],
     },
     "NewMember": {"type": "object", "properties": {"member": TEXT}, "required": ["member"]},
     "MemberAnswer": {

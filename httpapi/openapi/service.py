@@ -9,6 +9,7 @@ from catalog.model.task import TASK_SORT_KEYS, TaskStatus
 from httpapi.openapi.operation import (
     OF_AN_IMAGE,
     READS_JSON,
+    STORE,
     WRITES,
     Answer,
     Body,
@@ -18,7 +19,9 @@ from httpapi.openapi.operation import (
     bytes_of,
     json_of,
 )
-from httpapi.openapi.schemas import one_of
+from httpapi.openapi.schemas import SIZE, one_of
+from httpapi.wire.locations import STORE_HEADER
+from httpapi.wire.sizes import IMAGE_SIZE_HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,7 +93,7 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
         "GET": Operation(
             name="list-import-methods",
             summary="Ways of import",
-            answers={200: Answer("none is served", json_of("ImportMethods"))},
+            answers={200: Answer("those that are served", json_of("ImportMethods"))},
         )
     },
     "/v2/info/stores": {
@@ -157,19 +160,35 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
     "/v2/images/{image_id}/stage": {
         "PUT": Operation(
             name="stage-image",
-            summary="404: there is no way of import that takes staged bytes",
+            summary="Bytes that wait for their import: queued → uploading",
+            parameters=(Parameter(IMAGE_SIZE_HEADER, "how many bytes come", SIZE, where="header"),),
             body=Body(content=(bytes_of("application/octet-stream"),)),
-            answers={},
-            errors=("not-found",),
+            answers={204: Answer("they are stored, and durable")},
+            errors=(
+                *OF_AN_IMAGE,
+                *WRITES,
+                *STORE,
+                "invalid",
+                "size-mismatch",
+                "source-lost",
+                "conflict",
+                "gone",
+                "limit-exceeded",
+                "quota-exceeded",
+                "store-full",
+                "body-timeout",
+                "unsupported-media-type",
+            ),
         )
     },
     "/v2/images/{image_id}/import": {
         "POST": Operation(
             name="import-image",
-            summary="400: there is no way of import",
+            summary="Begins an import, which a task does",
+            parameters=(Parameter(STORE_HEADER, "the store that gets the image", where="header"),),
             body=Body(content=json_of("NewImport")),
-            answers={},
-            errors=(*READS_JSON, "invalid", "address-refused"),
+            answers={202: Answer("there is a task that imports")},
+            errors=(*OF_AN_IMAGE, *WRITES, *READS_JSON, "invalid", "conflict", "address-refused"),
         )
     },
     "/v2/images/{image_id}/tasks": {

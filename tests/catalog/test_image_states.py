@@ -77,7 +77,7 @@ def test_an_upload_that_was_given_up_cannot_touch_its_successor() -> None:
         image.become_active("first", CONTENTS, at=NOW)
     with pytest.raises(Conflict):
         image.back_to_queued("first", at=NOW)
-    assert image.is_saving("second")
+    assert image.is_taking("second")
 
 
 def test_a_protected_image_is_not_deleted() -> None:

@@ -141,7 +141,7 @@ def test_a_full_catalog_fails_the_commit_cleanly_and_it_works_after_space_is_mad
             assert await service.get(image) == SECOND
             await limit_pages(service.services.database, 1 << 30)
             assert await image_data.requeue_orphans(service.services) <= 1
-            assert not await service.services.database.read(lambda uow: list(uow.images.saving_streams()))
+            assert not await service.services.database.read(lambda uow: list(uow.images.streams()))
             last = await service.new("last")
             await service.put(last, FIRST)
             assert await service.get(last) == FIRST

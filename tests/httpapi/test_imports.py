@@ -1,7 +1,9 @@
-"""Import and staging with no way of import: the reference's answers where its list of ways is empty."""
+"""Import and staging over HTTP, and what is answered where no way of import is served."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,29 +12,62 @@ from catalog.model.caller import Caller
 from tests.kit.running_server import RunningServer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from catalog.usecases.services import Services
+    from tests.kit.running_server import Answer
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 OCTETS = {"Content-Type": "application/octet-stream"}
 METHODS = ("glance-direct", "web-download", "copy-image", "glance-download", "other")
+DIRECT = {"method": {"name": "glance-direct"}}
+DATA = bytes(range(256)) * 40
 
 
-def test_nothing_can_be_staged_whatever_the_image(server: RunningServer) -> None:
-    image = server.new_image()
+@pytest.fixture
+def without(services: Services) -> Iterator[RunningServer]:
+    """A server that serves no way of import."""
+    with RunningServer(replace(services, import_methods=())) as running:
+        yield running
+
+
+def stage(server: RunningServer, image: str, data: bytes = DATA) -> Answer:
+    return server.call("PUT", f"/v2/images/{image}/stage", data, OCTETS)
+
+
+def begin(server: RunningServer, image: str, **more: object) -> Answer:
+    return server.call("POST", f"/v2/images/{image}/import", json_body={**DIRECT, **more})
+
+
+def test_nothing_can_be_staged_where_no_import_takes_it(without: RunningServer) -> None:
+    image = without.new_image()
     for each in (image, UNKNOWN, "x"):
-        answer = server.call("PUT", f"/v2/images/{each}/stage", b"bytes", OCTETS)
+        answer = stage(without, each)
         assert (answer.status, answer.code) == (404, "not-found")
-    assert server.call("GET", f"/v2/images/{image}").json["status"] == "queued"
-    assert server.call("PUT", f"/v2/images/{image}/file", b"bytes", OCTETS).status == 204
+    assert without.call("GET", f"/v2/images/{image}").json["status"] == "queued"
+    assert without.call("PUT", f"/v2/images/{image}/file", b"bytes", OCTETS).status == 204
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_every_way_of_import_is_unknown_whatever_the_image(server: RunningServer, name: str) -> None:
-    for each in (server.new_image(), UNKNOWN, "x"):
+def test_where_none_is_served_every_way_of_import_is_unknown(without: RunningServer, name: str) -> None:
+    for each in (without.new_image(), UNKNOWN, "x"):
         asked = {"method": {"name": name, "uri": "http://x/"}}
-        answer = server.call("POST", f"/v2/images/{each}/import", json_body=asked)
+        answer = without.call("POST", f"/v2/images/{each}/import", json_body=asked)
         assert (answer.status, answer.code) == (400, "invalid")
         assert name in answer.json["message"]
+
+
+def test_where_none_is_served_no_way_of_import_is_told(without: RunningServer) -> None:
+    assert without.call("GET", "/v2/info/import").json["import-methods"]["value"] == []
+    answer = without.call("POST", "/v2/images", b"{}")
+    assert answer.status == 201
+    assert not [name for name in answer.headers if name.lower().startswith("openstack-image-")]
+
+
+def test_the_ways_of_import_are_told(server: RunningServer) -> None:
+    told = server.call("GET", "/v2/info/import").json["import-methods"]["value"]
+    assert "glance-direct" in told
+    assert server.call("POST", "/v2/images", b"{}").headers["OpenStack-image-import-methods"] == ",".join(told)
 
 
 @pytest.mark.parametrize(
@@ -43,16 +78,77 @@ def test_an_import_that_names_no_way_says_how_one_is_named(server: RunningServer
     assert (answer.status, answer.code) == (400, "bad-request")
 
 
+@pytest.mark.parametrize(
+    ("more", "headers"),
+    [
+        ({"all_stores": 7}, {}),
+        ({"all_stores_must_succeed": "yes"}, {}),
+        ({"stores": []}, {}),
+        ({"stores": "blocks"}, {}),
+        ({"stores": [7]}, {}),
+        ({"stores": ["blocks"]}, {"x-image-meta-store": "blocks"}),
+        ({"stores": ["blocks"], "all_stores": True}, {}),
+        ({"all_stores": True}, {"x-image-meta-store": "blocks"}),
+    ],
+)
+def test_what_an_import_says_of_stores_must_make_sense(
+    server: RunningServer, more: dict[str, object], headers: dict[str, str]
+) -> None:
+    image = server.new_image()
+    stage(server, image)
+    body = json.dumps({**DIRECT, **more}).encode()
+    answer = server.call("POST", f"/v2/images/{image}/import", body, headers)
+    assert (answer.status, answer.code) == (400, "bad-request")
+    assert server.call("GET", f"/v2/images/{image}").json["status"] == "uploading"
+
+
+def test_staged_bytes_are_imported_by_a_task(server: RunningServer) -> None:
+    image = server.new_image()
+    assert stage(server, image).status == 204
+    assert server.call("GET", f"/v2/images/{image}").json["status"] == "uploading"
+    answer = begin(server, image, all_stores=True)
+    assert (answer.status, answer.body) == (202, b"")
+    [task] = server.call("GET", f"/v2/images/{image}/tasks").json["tasks"]
+    assert (task["type"], task["image_id"]) == ("api_image_import", image)
+    assert task["request_id"] == answer.headers["x-openstack-request-id"]
+    assert task["input"]["import_req"]["method"] == {"name": "glance-direct"}
+    told = server.call("GET", f"/v2/images/{image}").json
+    assert (told["status"], told["os_glance_import_task"]) == ("importing", task["id"])
+    # No worker runs here.
+    assert begin(server, image).status == 409
+    assert server.call("PUT", f"/v2/images/{image}/file", DATA, OCTETS).status == 409
+    assert server.call("DELETE", f"/v2/images/{image}").status == 204
+    assert server.call("GET", f"/v2/tasks/{task['id']}").json["status"] == "failure"
+
+
+def test_an_import_is_refused_for_what_is_not_staged_or_has_no_formats(server: RunningServer) -> None:
+    queued = server.new_image()
+    assert begin(server, queued).status == 409
+    plain = server.call("POST", "/v2/images", b"{}").json["id"]
+    assert stage(server, plain).status == 204
+    answer = begin(server, plain)
+    assert answer.status == 409
+    assert "disk_format" in answer.json["message"]
+    assert stage(server, plain).status == 409
+    assert begin(server, UNKNOWN).status == 404
+    ready = server.new_image()
+    stage(server, ready)
+    assert begin(server, ready, all_stores_must_succeed=False).status == 400
+
+
+def test_what_is_staged_is_looked_at_like_any_upload(server: RunningServer) -> None:
+    image = server.new_image()
+    path = f"/v2/images/{image}/stage"
+    assert server.call("PUT", path, DATA, {"Content-Type": "text/plain"}).status == 415
+    assert server.call("PUT", path, DATA, OCTETS | {"x-openstack-image-size": "7"}).status == 400
+    assert server.call("GET", f"/v2/images/{image}").json["status"] == "queued"
+    assert stage(server, UNKNOWN).status == 404
+
+
 def test_staging_and_import_have_one_verb_each(server: RunningServer) -> None:
     for what, verb in (("stage", "PUT"), ("import", "POST")):
         answer = server.call("GET", f"/v2/images/{UNKNOWN}/{what}")
         assert (answer.status, answer.headers["Allow"]) == (405, verb)
-
-
-def test_a_new_image_names_no_ways_of_import(server: RunningServer) -> None:
-    answer = server.call("POST", "/v2/images", b"{}")
-    assert answer.status == 201
-    assert not [name for name in answer.headers if name.lower().startswith("openstack-image-")]
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,6 @@ def _roles(text: str) -> frozenset[str]:
 def drystone(room: Path) -> Iterator[int]:
     """The port of a service of ours that has no images yet."""
     with image_service(room) as service:
-        services = replace(service.services, formats=Formats.ENFORCE)
+        services = replace(service.services, formats=Formats.ENFORCE, import_methods=())
         with RunningServer(services, identity=ToldIdentity()) as server:
             yield server.port
