@@ -16,6 +16,7 @@ from blockstore.errors import Damaged
 from blockstore.flat import FlatManifest
 from blockstore.frames import zero_frames
 from blockstore.packs.pack_format import raw_length_of
+from blockstore.proof import Proof
 from blockstore.resolve import Resolver
 from blockstore.sent_blocks import NumberRange, SentHoles
 from blockstore.stored_span import StoredSpan
@@ -184,6 +185,10 @@ class ManifestReader:
     def flat(self) -> FlatManifest:
         """The image's flat manifest, which lives as long as this reader is open."""
         return FlatManifest(self._chain)
+
+    def proof(self) -> Proof:
+        """What tells whether bytes from elsewhere are this image's, while this reader is open."""
+        return Proof(self._resolver)
 
     def difference(self, since: ManifestReader) -> Difference:
         """What differs from another image, while both are open."""

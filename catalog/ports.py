@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from catalog.model.query import ImagePage, ImageQuery, Scope
     from catalog.ownership_ports import Ownership
     from catalog.quota_ports import Quotas
+    from catalog.store_ports import CopyReader
     from chunker.cutting import Cutting
 
 __all__ = ["Blocks", "Database", "Images", "StoredManifest", "UnitOfWork", "Written"]
@@ -116,6 +117,15 @@ class Blocks(Protocol):
 
     async def open(self, manifests: Sequence[StoredManifest]) -> Reader:
         """Open a chain of manifests for reading, the newest first, each under the one before it."""
+        ...
+
+    async def checked(self, manifests: Sequence[StoredManifest], copy: CopyReader) -> CopyReader:
+        """A copy of the image with this chain, read through a check: no byte that is not the image's comes out.
+
+        It may be read where the blocks are damaged: their digests are enough. What is wrong is CopyWrong, before any
+        of its block. What comes is closed with `copy`. Raises the block store's errors when the chain cannot be
+        opened; `copy` is then what it was.
+        """
         ...
 
     async def flatten(self, manifests: Sequence[StoredManifest], report: Callable[[int, int], None]) -> Flattened:

@@ -25,6 +25,7 @@
     ├── CatalogFull              413  the disk below the catalog is full
     ├── StoreFull                413  a store, not ours of blocks, has no room for a copy
     ├── CopyLost                 503  a store is there, and a copy in it is not
+    │   └── CopyWrong            503  the copy is there and holds other bytes than the image
     ├── StoreDown                503  a store cannot be asked now
     └── CatalogUnavailable       503  the database is locked for too long, or its disk fails
 
@@ -192,6 +193,12 @@ class CopyLost(CatalogError):
     """The store is there, and a copy that should be in it is gone, or is another one by its size."""
 
     code = "copy-lost"
+
+
+class CopyWrong(CopyLost):
+    """A copy that holds other bytes than the image: as good as lost."""
+
+    code = "copy-wrong"
 
 
 class StoreDown(CatalogError):

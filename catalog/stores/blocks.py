@@ -21,6 +21,7 @@ from catalog.model.manifest import Manifest
 from catalog.ports import Written
 from catalog.stores.admission import admitted, settled, when_free
 from catalog.stores.block_reader import StoredBlockReader
+from catalog.stores.checked_copy import CheckedCopy
 from catalog.stores.delta_blocks import StoredDeltas
 from catalog.stores.stored_reader import StoredReader
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from catalog.delta_ports import DeltaBlocks
     from catalog.model.manifest import StoredManifest
     from catalog.ports import Source
+    from catalog.store_ports import CopyReader
     from chunker.cutting import Cutting
 
 T = TypeVar("T")
@@ -102,6 +104,10 @@ class StoredBlocks:
     async def open_blocks(self, manifests: Sequence[StoredManifest]) -> BlockReader:
         """Open a chain, to be read by blocks."""
         return StoredBlockReader(self._store, await self._reader(manifests), self._downloads)
+
+    async def checked(self, manifests: Sequence[StoredManifest], copy: CopyReader) -> CopyReader:
+        """Open the chain beside the copy."""
+        return CheckedCopy(self, copy, await self._reader(manifests))
 
     async def flatten(self, manifests: Sequence[StoredManifest], report: Callable[[int, int], None]) -> Flattened:
         """A window at a time on the crew, the last syncs elsewhere; each to its end, so that none runs on."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from catalog.model.image import Image
     from catalog.model.location import Location
     from catalog.ports import StoredManifest, UnitOfWork
+    from catalog.store_ports import CopyReader
     from catalog.usecases.services import Services
 
 log = logging.getLogger(__name__)
@@ -88,7 +89,21 @@ class ImageWays:
         store = self._services.stores.get(location.store)
         if store is None:
             raise StoreDown(f"There is no store {location.store} any more.")
-        return OpenPlace(location, await store.open(location.url, self.image.size if size is None else size))
+        copy = await store.open(location.url, self.image.size if size is None else size)
+        return OpenPlace(location, await self._checked(copy))
+
+    async def _checked(self, copy: CopyReader) -> CopyReader:
+        """Read through a check, where our own manifest of the image can be had."""
+        if not self._chain:
+            return copy
+        try:
+            return await self._services.blocks.checked(self._chain, copy)
+        except BlockstoreError as error:
+            log.warning("copies of image %s are read without a check: %s", self.image.id, error)
+            return copy
+        except BaseException:
+            copy.close()
+            raise
 
     async def failed(self, location: Location, error: Exception) -> None:
         """Set a store aside that is down; mark a copy that is lost. Of our blocks, one image's failure is no other's.

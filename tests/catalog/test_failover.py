@@ -309,3 +309,21 @@ def test_what_needs_blocks_says_so_of_an_image_without_any(services: Services) -
         assert await bytes_of(there, full, caller=ADMIN) == DATA
 
     asyncio.run(scene())
+
+
+def test_a_copy_with_other_bytes_is_never_served_and_counts_as_lost(services: Services) -> None:
+    async def scene() -> None:
+        heavy = MemoryStore("heavy", weight=2)
+        there = with_stores(services, heavy)
+        image = await stored(there, heavy)
+        [url] = heavy.copies
+        rotten = bytearray(heavy.copies[url])
+        rotten[200_000] ^= 1
+        heavy.copies[url] = bytes(rotten)
+        download = await image_data.download(there, ANNA, image.id)
+        assert download.reader.location.store == "heavy"
+        assert await rest_of(download) == DATA
+        shown = await images.show(there, ANNA, image.id)
+        assert [place.status for place in shown.locations if place.store == "heavy"] == [LOST]
+
+    asyncio.run(scene())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from blockstore import frames, names
 from blockstore.stored_span import StoredSpan
 from catalog.block_ports import Flattened
-from catalog.model.errors import SizeMismatch
+from catalog.model.errors import CopyWrong, SizeMismatch
 from catalog.model.manifest import Manifest
 from catalog.ports import Written
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from catalog.block_ports import BlockReader
     from catalog.delta_ports import DeltaBlocks
     from catalog.ports import Source, StoredManifest
+    from catalog.store_ports import CopyReader
     from chunker.cutting import Cutting
 
 T = TypeVar("T")
@@ -70,6 +71,9 @@ class MemoryBlocks:
         digest, data = self.manifests[top.name]
         assert digest == top.digest
         return MemoryReader(data)
+
+    async def checked(self, manifests: Sequence[StoredManifest], copy: CopyReader) -> CopyReader:
+        return _Checked(copy, self.manifests[manifests[0].name][1])
 
     async def open_blocks(self, manifests: Sequence[StoredManifest]) -> BlockReader:
         raise NotImplementedError("whole images have no blocks: use a real store")
@@ -127,6 +131,26 @@ class MemoryBlocks:
 
 def _blocks(data: bytes, cutting: Cutting) -> list[bytes]:
     return [data[at : at + cutting.size] for at in range(0, len(data), cutting.size)]
+
+
+class _Checked:
+    def __init__(self, copy: CopyReader, data: bytes) -> None:
+        self._copy = copy
+        self._data = data
+
+    @property
+    def size(self) -> int:
+        return self._copy.size
+
+    async def read(self, start: int, stop: int) -> AsyncIterator[bytes | memoryview]:
+        async for piece in self._copy.read(start, stop):
+            if piece != self._data[start : start + len(piece)]:
+                raise CopyWrong(f"A copy holds other bytes than the image from byte {start} on.")
+            yield piece
+            start += len(piece)
+
+    def close(self) -> None:
+        self._copy.close()
 
 
 class MemoryReader:
