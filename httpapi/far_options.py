@@ -50,6 +50,26 @@ def _matching(pattern: re.Pattern[str], expected: str) -> Callable[[object], str
     return read
 
 
+_CONTAINER: Final = re.compile(r"(?!\.\.?$)[^/\s]{1,240}")
+
+_segment_size: Final = values.size_of_at_least(1 << 20)
+
+
+def segment_size(value: object) -> int:
+    """From 1 MiB to the 5 GiB that Swift takes as one object."""
+    found = _segment_size(value)
+    if found > 5 << 30:
+        raise ValueError(f"expected at most 5GiB, the most that Swift takes as one object, not {found} bytes.")
+    return found
+
+
+def auth_version(value: object) -> int:
+    """1 is TempAuth, 3 is Keystone's."""
+    if isinstance(value, bool) or str(value) not in {"1", "3"}:
+        raise ValueError(f"expected 1 (TempAuth) or 3 (Keystone), not {value!r}.")
+    return int(str(value))
+
+
 S3_OPTIONS: Final[Mapping[str, values.Reader]] = {
     "bucket": _matching(_BUCKET, "the name of a bucket: 3 to 63 small letters, digits, dots and -"),
     "endpoint": endpoint,
@@ -60,6 +80,25 @@ S3_OPTIONS: Final[Mapping[str, values.Reader]] = {
     "access_key_env": values.text,
     "secret_key_file": values.text,
     "secret_key_env": values.text,
+    "ca_file": values.path,
+    "time_out": values.seconds,
+}
+SWIFT_OPTIONS: Final[Mapping[str, values.Reader]] = {
+    "container": _matching(_CONTAINER, "the name of a container, up to 240 characters without blanks and slashes"),
+    "auth_url": endpoint,
+    "auth_version": auth_version,
+    "username": values.text,
+    "password_file": values.text,
+    "password_env": values.text,
+    "user_domain": values.text,
+    "project": values.text,
+    "project_domain": values.text,
+    "application_credential_id": values.text,
+    "application_credential_secret_file": values.text,
+    "application_credential_secret_env": values.text,
+    "region": values.text,
+    "interface": values.one_of("public", "internal", "admin"),
+    "segment_size": segment_size,
     "ca_file": values.path,
     "time_out": values.seconds,
 }

@@ -9,6 +9,8 @@ from catalog.stores.memory_budget import FarMemory
 from catalog.stores.s3 import S3Copies
 from catalog.stores.s3_bucket import Bucket
 from catalog.stores.s3_requests import Keys
+from catalog.stores.swift import SwiftCopies
+from catalog.stores.swift_login import Keystone, TempAuth, by_credential, by_password, of_project
 from httpapi.store_kinds import secret
 
 if TYPE_CHECKING:
@@ -16,8 +18,23 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from catalog.store_ports import StoreInfo
+    from catalog.stores.swift_login import Login
 
 TIME_OUT: Final = 10.0
+SEGMENT_SIZE: Final = 256 << 20
+_OF_USERS: Final = frozenset({"username", "password_file", "password_env", "user_domain", "project", "project_domain"})
+_OF_KEYSTONE: Final = frozenset(
+    {
+        "user_domain",
+        "project",
+        "project_domain",
+        "application_credential_id",
+        "application_credential_secret_file",
+        "application_credential_secret_env",
+        "region",
+        "interface",
+    }
+)
 _MEMORY: Final = FarMemory()
 """One for all stores of the process."""
 
@@ -38,6 +55,52 @@ def s3_store(info: StoreInfo, said: Mapping[str, object]) -> S3Copies:
         ca=ca,
     )
     return S3Copies(info, bucket, _MEMORY, patience=_patience(said), tls=_tls(ca))
+
+
+def swift_store(info: StoreInfo, said: Mapping[str, object]) -> SwiftCopies:
+    """A store of type `swift`."""
+    size = said.get("segment_size", SEGMENT_SIZE)
+    assert isinstance(size, int)
+    told = {name: str(said[name]) for name in ("auth_url", "username", "project", "region") if name in said}
+    return SwiftCopies(
+        info,
+        str(said["container"]),
+        _login(said),
+        segment_size=size,
+        patience=_patience(said),
+        told=told,
+        tls=_tls(_certificates(said)),
+    )
+
+
+def _login(said: Mapping[str, object]) -> Login:
+    url = str(said["auth_url"])
+    if said.get("auth_version", 3) == 1:
+        _only(said, _OF_KEYSTONE, "Keystone, and auth_version is 1")
+        return TempAuth(url, _word(said, "username"), _needed(said, "password"))
+    if not url.endswith("/v3"):
+        url += "/v3"
+    if "application_credential_id" in said:
+        _only(said, _OF_USERS, "users, and an application credential is named, which is one of its own project")
+        secret_word = _needed(said, "application_credential_secret")
+        identity, scope = by_credential(str(said["application_credential_id"]), secret_word), None
+    else:
+        domain = str(said.get("user_domain", "Default"))
+        identity = by_password(_word(said, "username"), domain, _needed(said, "password"))
+        scope = of_project(_word(said, "project"), str(said.get("project_domain", "Default")))
+    region = said.get("region")
+    return Keystone(url, identity, scope, str(said.get("interface", "public")), None if region is None else str(region))
+
+
+def _only(said: Mapping[str, object], names: frozenset[str], whose: str) -> None:
+    if odd := sorted(names.intersection(said)):
+        raise ValueError(f"{', '.join(odd)} is a matter of {whose}.")
+
+
+def _word(said: Mapping[str, object], name: str) -> str:
+    if name not in said:
+        raise ValueError(f"{name} is missing, or an application_credential_id in the place of a user.")
+    return str(said[name])
 
 
 def _needed(said: Mapping[str, object], name: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from catalog.stores.opaque import OpaqueStore
 from httpapi import setting_values as values
-from httpapi.far_options import S3_OPTIONS
+from httpapi.far_options import S3_OPTIONS, SWIFT_OPTIONS
 from httpapi.rules_file import read_rules_file
 from httpapi.setting_values import Secret
 from httpapi.settings import SettingsRefused, variable
@@ -107,6 +107,12 @@ def _s3(info: StoreInfo, said: Mapping[str, object]) -> Store:
     return s3_store(info, said)
 
 
+def _swift(info: StoreInfo, said: Mapping[str, object]) -> Store:
+    from httpapi.far_stores import swift_store
+
+    return swift_store(info, said)
+
+
 KINDS: Final[Mapping[str, Kind]] = {
     "file": Kind(
         {
@@ -120,5 +126,6 @@ KINDS: Final[Mapping[str, Kind]] = {
     ),
     "opaque": Kind({"schemes": schemes}, frozenset({"schemes"}), _opaque),
     "s3": Kind(S3_OPTIONS, frozenset({"bucket"}), _s3),
+    "swift": Kind(SWIFT_OPTIONS, frozenset({"container", "auth_url"}), _swift),
 }
 """By the word that a table's `type` is."""

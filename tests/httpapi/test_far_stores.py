@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from catalog.stores.s3 import S3Copies
+from catalog.stores.swift import SwiftCopies
+from catalog.stores.swift_login import Keystone, TempAuth, by_credential, by_password, of_project
 from httpapi.settings import SettingsRefused
 from httpapi.stores_file import load_stores
 
@@ -14,9 +16,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from catalog.store_ports import Store
+    from catalog.stores.swift_login import Login
 
 KEYS = 'access_key_env = "THE_NAME"\nsecret_key_env = "THE_SECRET"\n'
 S3 = f'[stores.deep]\ntype = "s3"\nbucket = "images"\n{KEYS}'
+
+SWIFT = '[stores.deep]\ntype = "swift"\ncontainer = "images"\nauth_url = "https://k.example/"\n'
+USER = 'username = "u"\npassword_env = "THE_SECRET"\n'
+PROJECT = 'project = "p"\n'
+CREDENTIAL = 'application_credential_id = "i"\napplication_credential_secret_env = "THE_SECRET"\n'
 
 
 @pytest.fixture(autouse=True)
@@ -55,8 +63,50 @@ def test_what_an_s3_store_is_told(tmp_path: Path, more: str, told: dict[str, str
 
 
 @pytest.mark.parametrize(
+    ("more", "login"),
+    [
+        ("auth_version = 1\n" + USER, TempAuth("https://k.example", "u", "hidden-secret")),
+        (
+            USER + PROJECT + 'region = "R"\ninterface = "internal"\n',
+            Keystone(
+                "https://k.example/v3",
+                by_password("u", "Default", "hidden-secret"),
+                of_project("p", "Default"),
+                "internal",
+                "R",
+            ),
+        ),
+        (
+            USER + PROJECT + 'user_domain = "d"\nproject_domain = "e"\n',
+            Keystone("https://k.example/v3", by_password("u", "d", "hidden-secret"), of_project("p", "e")),
+        ),
+        (CREDENTIAL, Keystone("https://k.example/v3", by_credential("i", "hidden-secret"))),
+    ],
+)
+def test_what_a_swift_store_is_told(tmp_path: Path, more: str, login: Login) -> None:
+    store = loaded(tmp_path, SWIFT + more)
+    assert isinstance(store, SwiftCopies)
+    assert store.account._login == login
+    assert store.info.properties["container"] == "images"
+    url = store.place("image")
+    assert url.startswith("swift://deep/images/image-")
+    assert store.owns(url)
+    assert "hidden-secret" not in repr(login) + repr(store.info)
+
+
+@pytest.mark.parametrize(
     ("text", "sentence"),
     [
+        (SWIFT, "username is missing, or an application_credential_id"),
+        (SWIFT + USER, "project is missing"),
+        (SWIFT + 'username = "u"\nproject = "p"\n', "password_file or password_env must say where its password is"),
+        (SWIFT + USER + CREDENTIAL, "password_env, username is a matter of users"),
+        (SWIFT + USER + "auth_version = 1\n" + PROJECT, "project is a matter of Keystone"),
+        (SWIFT + "auth_version = 2\n", "expected 1 (TempAuth) or 3 (Keystone), not 2"),
+        (SWIFT + 'segment_size = "6GiB"\n', "expected at most 5GiB"),
+        (SWIFT + 'segment_size = "6KiB"\n', "expected at least 1048576 bytes"),
+        (SWIFT.replace('"images"', '"a/b"'), "expected the name of a container"),
+        (SWIFT.replace("k.example", "u:hidden-secret@k.example"), "without a name, password or query"),
         (S3.replace("images", "I"), "bucket in [stores.deep]: expected the name of a bucket"),
         (S3.replace('bucket = "images"\n', ""), "[stores.deep] lacks bucket"),
         (S3 + 'endpoint = "ftp://x"\n', "endpoint in [stores.deep]: expected an address such as https://"),

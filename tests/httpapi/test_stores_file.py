@@ -56,7 +56,7 @@ def test_without_a_file_there_are_blocks_alone() -> None:
 
 
 def test_the_file_of_the_page_says_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("S3_ACCESS_KEY", "S3_SECRET_KEY"):
+    for name in ("S3_ACCESS_KEY", "S3_SECRET_KEY", "SWIFT_PASSWORD"):
         monkeypatch.setenv(name, "not shown")
     text = README.read_text(encoding="utf-8").split("## Stores\n")[1].split("```toml\n")[1].split("```")[0]
     stores = load_stores(file(tmp_path, text))
@@ -67,6 +67,9 @@ def test_the_file_of_the_page_says_what_it_says(tmp_path: Path, monkeypatch: pyt
     deep = stores.info("deep")
     assert deep is not None
     assert (deep.kind, deep.properties["bucket"], deep.properties["prefix"]) == ("s3", "images", "drystone/")
+    swift = stores.info("object")
+    assert swift is not None
+    assert (swift.kind, swift.properties["container"], swift.properties["project"]) == ("swift", "images", "service")
     assert (blocks.weight, blocks.description, blocks.default) == (10, "deduplicated", True)
     assert (ceph.kind, ceph.read_only, ceph.properties) == ("opaque", True, {"schemes": "cinder, rbd"})
     assert stores.of_url("rbd://fsid/pool/image/snap") is not None
