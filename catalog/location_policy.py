@@ -19,3 +19,18 @@ def may_prefer(caller: Caller, image: Image) -> bool:
 def may_see_stores_in_detail(caller: Caller) -> bool:
     """Whether the caller may know what stores weigh, and where they are."""
     return rules_of(caller).allow("stores_info_detail", caller, owned_by(caller.project))
+
+
+def may_see_locations(caller: Caller, image: Image) -> bool:
+    """Whether the caller, who sees the image, is told where it lies."""
+    return allows(caller, "get_image_location", image)
+
+
+def may_delete_location(caller: Caller, image: Image) -> bool:
+    """Whether the caller may take a place from the image."""
+    return allows(caller, "delete_image_location", image)
+
+
+def may_fetch_locations(caller: Caller, image: Image) -> bool:
+    """Whether the caller may ask for the image's places by the route that is for services."""
+    return allows(caller, "fetch_image_location", image)

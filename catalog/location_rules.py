@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 _OF_STORES: Final[Mapping[str, str]] = {"stores_info_detail": "rule:service_api"}
 
 _OF_IMAGES: Final[Mapping[str, str]] = {
+    "get_image_location": "rule:owners_reader",
+    "delete_image_location": "rule:context_is_admin",
+    "fetch_image_location": "rule:service_api",
     "download_from_store": "rule:context_is_admin or (role:member and rule:shown)",
 }
 

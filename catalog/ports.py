@@ -177,10 +177,10 @@ class Images(Protocol):
         """
         ...
 
-    def page(self, scope: Scope, query: ImageQuery, after: Image | None) -> ImagePage:
+    def page(self, scope: Scope, query: ImageQuery, after: Image | None, *, places: bool = False) -> ImagePage:
         """The images in scope that fit the query, in its order, behind `after`; a fixed number of statements.
 
-        Without their locations, which no list tells; of their members, the scope's project alone is told.
+        With their locations if `places` says so; of their members, the scope's project alone is told.
         """
         ...
 

@@ -182,6 +182,8 @@ def _open_parts(settings: Settings) -> Iterator[tuple[BlockStore, Services]]:
                 make_room=partial(reserve.give_up, settings.data),
                 on_upload=uploaded,
                 on_place=copy_told,
+                show_locations=settings.show_locations,
+                show_direct_url=settings.show_direct_url,
                 rules=None if policy is None else policy.rules,
                 quotas=quotas,
                 stores=stores,

@@ -18,6 +18,7 @@ from httpapi.handlers.images import ImagesHandlers
 from httpapi.handlers.imports import ImportsHandlers
 from httpapi.handlers.info import InfoHandlers
 from httpapi.handlers.lineage import LineageHandlers
+from httpapi.handlers.locations import LocationsHandlers
 from httpapi.handlers.members import MembersHandlers
 from httpapi.handlers.openapi import OpenApiHandlers
 from httpapi.handlers.probes import ProbeHandlers
@@ -62,6 +63,7 @@ def tables(services: Services, *, body_timeout: float, probes: ProbeHandlers | N
     probes = probes or ProbeHandlers(Health(services), Scrape(services))
     images = ImagesHandlers(services, body_timeout)
     data = ImageDataHandlers(services, body_timeout)
+    locations = LocationsHandlers(services, body_timeout)
     deltas = DeltasHandlers(services, body_timeout)
     blocks = ImageBlocksHandlers(services, body_timeout)
     tasks = TasksHandlers(services, body_timeout)
@@ -90,6 +92,8 @@ def tables(services: Services, *, body_timeout: float, probes: ProbeHandlers | N
             f"{V2}/images": {"GET": images.list, "POST": images.create},
             f"{V2}/images/{{image_id}}": {"GET": images.show, "PATCH": images.patch, "DELETE": images.delete},
             f"{V2}/images/{{image_id}}/file": {"GET": data.get, "HEAD": data.head, "PUT": data.put},
+            f"{V2}/images/{{image_id}}/locations": {"GET": locations.list},
+            f"{V2}/stores/{{store}}/{{image_id}}": {"DELETE": locations.delete_from_store},
             f"{V2}/images/{{image_id}}/members": {"GET": members.list, "POST": members.add},
             f"{V2}/images/{{image_id}}/members/{{member_id}}": {
                 "GET": members.show,

@@ -32,6 +32,11 @@ class Location:
     manifest: str | None = None
     status: str = ACTIVE
 
+    @property
+    def is_active(self) -> bool:
+        """Whether it may be read."""
+        return self.status == ACTIVE
+
 
 def our_location(store_id: str, manifest: str) -> Location:
     """The location of a manifest in the block store with this id (hex)."""

@@ -72,14 +72,14 @@ class SqlImages:
         members = self._members([row.id for row in rows], project)
         return {row.id: image_of(row, {}, (), (), members[row.id]) for row in rows}
 
-    def page(self, scope: Scope, query: ImageQuery, after: Image | None) -> ImagePage:
+    def page(self, scope: Scope, query: ImageQuery, after: Image | None, *, places: bool = False) -> ImagePage:
         """One page, by three statements at most whatever its length: what is few, which images, all of each."""
         if query.limit == 0:
             return ImagePage(images=(), more=False)
         question = PageQuestion(scope, query, after)
         counts = () if question.counts is None else self._connection.execute(question.counts).one()
         ids: list[str] = json.loads(self._connection.execute(question.ids(counts)).scalar_one())
-        found = self._first(ids[: query.limit], scope.project, query.page_bytes)
+        found = self._first(ids[: query.limit], scope.project, query.page_bytes, places=places)
         return ImagePage(images=found, more=len(ids) > len(found))
 
     def save(self, image: Image, *, expect: Status, upload: str | None = None) -> None:
@@ -140,13 +140,13 @@ class SqlImages:
         if come := [row for row in rows if row[key.name] in gone or row[key.name] not in before]:
             self._connection.execute(insert(table), come)
 
-    def _first(self, ids: Sequence[str], project: str, most: int) -> tuple[Image, ...]:
+    def _first(self, ids: Sequence[str], project: str, most: int, *, places: bool) -> tuple[Image, ...]:
         """The first of these images, with `project` as a member: `most` bytes of text, but one image at least."""
         if not ids:
             return ()
         found: list[Image] = []
         taken = 0
-        with listed_images(self._connection, ids, project=project) as read:
+        with listed_images(self._connection, ids, project=project, places=places) as read:
             for image, text_bytes in read:
                 taken += _BASE_BYTES + text_bytes
                 if found and taken > most:

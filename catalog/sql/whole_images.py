@@ -33,14 +33,17 @@ def whole_image(connection: Connection, image_id: str) -> Image | None:
 
 
 def listed_images(
-    connection: Connection, ids: Sequence[str], *, project: str
+    connection: Connection, ids: Sequence[str], *, project: str, places: bool
 ) -> AbstractContextManager[Iterator[tuple[Image, int]]]:
-    """These images as a list has them, in their order, by one statement: without locations, of members only `project`.
+    """These images as a list has them, in their order, by one statement; of members only `project`.
+
+    Without their locations unless `places` says so: most lists tell of none, and each costs.
 
     Beside each about how many bytes its properties and tags have in UTF-8. Who stops early has read no more than that
     from the database.
     """
-    return closing(_read(connection, _LISTED, {"ids": json.dumps(ids), "project": project}))
+    statement = _LISTED_WITH_PLACES if places else _LISTED
+    return closing(_read(connection, statement, {"ids": json.dumps(ids), "project": project}))
 
 
 def _read(
@@ -65,11 +68,11 @@ def _locations(text: str) -> list[Location]:
 _BEHIND_COLUMNS: Final = slice(len(images.c), None)
 
 
-def _statement(*, whole: bool) -> Select[*tuple[Any, ...]]:
+def _statement(*, all_members: bool, places: bool) -> Select[*tuple[Any, ...]]:
     each = func.json_each(bindparam("ids", type_=Text)).table_valued("key", "value")
     found = LeftFirst(each, images, images.c.id == each.c.value)
     members = select(func.json_group_array(image_members.c.member)).where(image_members.c.image_id == images.c.id)
-    if not whole:
+    if not all_members:
         members = members.where(image_members.c.member == bindparam("project", type_=Text))
     its = image_properties.c
     gathered = [
@@ -77,7 +80,7 @@ def _statement(*, whole: bool) -> Select[*tuple[Any, ...]]:
         select(func.json_group_array(image_tags.c.tag)).where(image_tags.c.image_id == images.c.id),
         members,
     ]
-    if whole:
+    if places:
         place = image_locations.c
         location = func.json_array(
             place.position, place.url, place.store, func.json(place.metadata), place.manifest, place.status
@@ -86,5 +89,6 @@ def _statement(*, whole: bool) -> Select[*tuple[Any, ...]]:
     return select(images, each.c.key, *(parts.scalar_subquery() for parts in gathered)).select_from(found)
 
 
-_WHOLE: Final = _statement(whole=True)
-_LISTED: Final = _statement(whole=False)
+_WHOLE: Final = _statement(all_members=True, places=True)
+_LISTED: Final = _statement(all_members=False, places=False)
+_LISTED_WITH_PLACES: Final = _statement(all_members=False, places=True)

@@ -19,6 +19,7 @@ from catalog.usecases.coalescing import let_go
 from catalog.usecases.copying import let_go_copies
 from catalog.usecases.judging import judged
 from catalog.usecases.protected import asks_for_hidden, check_may_create
+from catalog.usecases.shown_places import tells_places
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -80,11 +81,14 @@ async def show(services: Services, caller: Caller, image_id: str) -> Image:
 
 async def list_images(services: Services, caller: Caller, query: ImageQuery) -> ImagePage:
     """One page of the images that the caller may list. Raises Forbidden, Invalid (an unknown marker)."""
-    return await services.database.read(lambda uow: page_of(services, uow, caller, query))
+    places = tells_places(services)
+    return await services.database.read(lambda uow: page_of(services, uow, caller, query, places=places))
 
 
-def page_of(services: Services, uow: UnitOfWork, caller: Caller, query: ImageQuery) -> ImagePage:
-    """The same in a transaction that is open."""
+def page_of(
+    services: Services, uow: UnitOfWork, caller: Caller, query: ImageQuery, *, places: bool = False
+) -> ImagePage:
+    """The same in a transaction that is open; with the images' locations if they are to be told."""
     if not policy.may_list(caller):
         raise Forbidden("You are not permitted to list images; by default that needs the role reader.")
     after = None if query.marker is None else _marker(uow, caller, query.marker)
@@ -92,10 +96,10 @@ def page_of(services: Services, uow: UnitOfWork, caller: Caller, query: ImageQue
         return ImagePage(images=(), more=False)
     scope = policy.listing_scope(caller, query)
     if not policy.judges_lists(caller, "get_image"):
-        return uow.images.page(scope, query, after)
+        return uow.images.page(scope, query, after, places=places)
 
     def page_behind(last: Image | None, size: int) -> tuple[Sequence[Image], bool]:
-        page = uow.images.page(scope, replace(query, limit=size), last)
+        page = uow.images.page(scope, replace(query, limit=size), last, places=places)
         return page.images, page.more
 
     return ImagePage(*judged(page_behind, lambda image: policy.visible(caller, image), after, query.limit))

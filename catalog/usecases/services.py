@@ -52,8 +52,9 @@ class Services:
     `on_upload` is told what each upload that became an image's data was made of.
     `rules` is the policy that callers get, None for the default one; `quotas` is what the file says of quotas.
     `make_room` lets go of what is kept for a full disk; False if there is none. `stores` are the places where images'
-    bytes lie, our blocks among them; `outgoing` is the one way by which URLs that users name are asked. `on_place` is
-    told a store's name and what happened to a copy in it: `failed`, `lost`, `found`, `put back`.
+    bytes lie, our blocks among them; `outgoing` is the one way by which URLs that users name are asked.
+    `show_locations`, `show_direct_url`: whether callers whom the rules let see it are told where images lie. `on_place`
+    is told a store's name and what happened to a copy in it: `failed`, `lost`, `found`, `put back`.
     """
 
     database: Database
@@ -78,4 +79,6 @@ class Services:
     quotas: Said = field(default_factory=Said)
     stores: Stores = field(default_factory=blocks_alone)
     outgoing: Outgoing = field(default_factory=Outgoing)
+    show_locations: bool = False
+    show_direct_url: bool = False
     on_place: Callable[[str, str], None] = _say_nothing

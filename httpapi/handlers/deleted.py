@@ -18,7 +18,9 @@ from httpapi.wire.deleted import LOST_HEADER, DeletedRecord
 from httpapi.wire.images import list_links
 
 if TYPE_CHECKING:
+    from catalog.model.caller import Caller
     from catalog.model.deleted import KeptImage
+    from catalog.model.image import Image
     from catalog.usecases.services import Services
 
 
@@ -41,10 +43,13 @@ class DeletedHandlers:
         refuse_body(request)
         image_id, request_id = request.match_info["image_id"], request[REQUEST_ID]
         back = await undelete(self.services, request[CALLER], image_id, request_id=request_id)
-        response = _json(document_of(back.image, self.services.protection.rights(request[CALLER])))
+        response = _json(self._document(request[CALLER], back.image))
         if back.lost is not None:
             response.headers[LOST_HEADER] = back.lost.value
         return response
+
+    def _document(self, caller: Caller, image: Image) -> dict[str, object]:
+        return document_of(self.services, caller, image, self.services.protection.rights(caller))
 
     def _record_of(self, kept: KeptImage) -> DeletedRecord:
         until = kept.until(timedelta(seconds=self.services.keep_deleted))

@@ -82,7 +82,8 @@ class DeltasHandlers:
         image = await delta_commit.commit(
             self.services, _named(request), expected=expected, request_id=request[REQUEST_ID]
         )
-        return _json(document_of(image, self.services.protection.rights(request[CALLER])))
+        caller = request[CALLER]
+        return _json(document_of(self.services, caller, image, self.services.protection.rights(caller)))
 
     async def delete(self, request: web.Request) -> web.Response:
         """204; the image is queued again."""

@@ -25,10 +25,10 @@ from httpapi.wire.patches import dialect_of, parse_patch
 from httpapi.wire.stores import STORES_HEADER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
+    from catalog.model.caller import Caller
     from catalog.model.image import Image
-    from catalog.property_protection import PropertyRights
     from catalog.usecases.services import Services
 
 # So many bytes of a list are made before other requests have a turn: some milliseconds of work. With less at a time
@@ -53,7 +53,7 @@ class ImagesHandlers:
         """201 with the new image; Location is absolute."""
         attributes = parse_object(await read_json(request, idle_seconds=self.body_timeout))
         image = await images.create(self.services, request[CALLER], new_image(attributes))
-        response = _json(_json_of(image, self._rights(request)), status=201)
+        response = _json(self._written(request, image), status=201)
         response.headers["Location"] = f"{base_url(request)}/v2/images/{image.id}"
         if names := that_take_images(self.services):
             response.headers[STORES_HEADER] = ",".join(names)
@@ -68,14 +68,15 @@ class ImagesHandlers:
         page = await images.list_images(self.services, request[CALLER], parse_query(pairs, self.services.limits))
         links = list_links(pairs, last_id=page.images[-1].id if page.more and page.images else None)
         rest = _REST if self.services.running else 0
-        listed = b", ".join(await _pieces(page.images, self._rights(request), rest=rest))
+        written = self._writer(request[CALLER])
+        listed = b", ".join(await _pieces(map(written, page.images), rest=rest))
         return _json(b'{"images": [%b], %b' % (listed, json.dumps(links).encode()[1:]), status=200)
 
     async def show(self, request: web.Request) -> web.Response:
         """One image."""
         refuse_body(request)
         image = await images.show(self.services, request[CALLER], request.match_info["image_id"])
-        return _json(_json_of(image, self._rights(request)), status=200)
+        return _json(self._written(request, image), status=200)
 
     async def patch(self, request: web.Request) -> web.Response:
         """The image as it is then; all that is asked for is done, or nothing."""
@@ -83,7 +84,7 @@ class ImagesHandlers:
         document = parse_json(await read_json(request, idle_seconds=self.body_timeout))
         changes = [Change(Act(each.act), each.name, each.value) for each in parse_patch(document, dialect)]
         image = await changing.change(self.services, request[CALLER], request.match_info["image_id"], changes)
-        return _json(_json_of(image, self._rights(request)), status=200)
+        return _json(self._written(request, image), status=200)
 
     async def delete(self, request: web.Request) -> web.Response:
         """The image goes away at once: 204; a second time it is unknown."""
@@ -103,26 +104,27 @@ class ImagesHandlers:
         await activation.reactivate(self.services, request[CALLER], request.match_info["image_id"])
         return web.Response(status=204)
 
-    def _rights(self, request: web.Request) -> PropertyRights:
-        return self.services.protection.rights(request[CALLER])
+    def _written(self, request: web.Request, image: Image) -> bytes:
+        return self._writer(request[CALLER])(image)
+
+    def _writer(self, caller: Caller) -> Callable[[Image], bytes]:
+        """What makes JSON of images for this caller."""
+        services, rights = self.services, self.services.protection.rights(caller)
+        return lambda image: _ENCODER.encode(document_of(services, caller, image, rights)).encode()
 
 
-async def _pieces(listed: Iterable[Image], rights: PropertyRights, *, rest: float) -> list[bytes]:
+async def _pieces(written: Iterable[bytes], *, rest: float) -> list[bytes]:
     pieces: list[bytes] = []
     held = 0
     now = asyncio.get_running_loop().time
     began = now()
-    for image in listed:
-        pieces.append(_json_of(image, rights))
+    for piece in written:
+        pieces.append(piece)
         held += len(pieces[-1])
         if held >= _AT_ONCE or now() - began > _LONGEST:
             await asyncio.sleep(rest)
             held, began = 0, now()
     return pieces
-
-
-def _json_of(image: Image, rights: PropertyRights) -> bytes:
-    return _ENCODER.encode(document_of(image, rights)).encode()
 
 
 def _json(body: bytes, status: int) -> web.Response:

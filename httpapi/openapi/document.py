@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from httpapi.error_table import DOCUMENTED, ERROR_HEADER
-from httpapi.openapi import delta, images, metadefs, service, sharing
+from httpapi.openapi import delta, images, locations, metadefs, service, sharing
 from httpapi.openapi.operation import Operation, ref
 from httpapi.openapi.schemas import TEXT, UUID, schemas
 from httpapi.request_id import REQUEST_ID_HEADER
@@ -29,6 +29,7 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
     **service.OPERATIONS,
     **images.OPERATIONS,
     **sharing.OPERATIONS,
+    **locations.OPERATIONS,
     **delta.OPERATIONS,
     **metadefs.OPERATIONS,
 }
@@ -48,6 +49,7 @@ IDENTIFIED: Final = (
 """Errors of routes that need to know the caller."""
 
 _PATH_PARAMETERS: Final = {
+    "store": ("the name of a store", TEXT),
     "image_id": ("the image", UUID),
     "upload_id": ("the delta upload", TEXT),
     "member_id": ("the project that is a member", TEXT),

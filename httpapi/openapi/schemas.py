@@ -166,6 +166,10 @@ _OURS: Final[Mapping[str, Schema]] = {
         "properties": {"status": one_of(*MemberStatus)},
         "required": ["status"],
     },
+    "Locations": {
+        "type": "array",
+        "items": exactly({"url": TEXT, "metadata": {"type": "object", "additionalProperties": TEXT}}),
+    },
     "Members": exactly({"members": {"type": "array", "items": ref("Member")}, "schema": TEXT}),
     "Lineage": _page("lineage", "Descent", _NEXT),
     "Descent": exactly(

@@ -74,14 +74,14 @@ def image_schema(words: Words) -> Document:
         "created_at": _text() | _read_only("When the image was made"),
         "updated_at": _text() | _read_only("When the image last changed"),
         "tags": {"type": "array", "items": _text(maxLength=255)} | _told("Words by which the image can be found"),
-        "direct_url": _text() | _read_only("Where the bytes lie; not told by this service"),
+        "direct_url": _text() | _read_only("A place of the bytes; told by setting"),
         "min_ram": {"type": "integer"} | _told("The memory that a server needs for the image, in MB"),
         "min_disk": {"type": "integer"} | _told("The disk that a server needs for the image, in GB"),
         "self": _text() | _read_only("The path of this record"),
         "file": _text() | _read_only("The path of the image's bytes"),
         "stores": _text() | _read_only("The stores that have the bytes; not told where there is one"),
         "schema": _text() | _read_only("The path of this schema"),
-        "locations": {"type": "array", "items": _location()} | _told("Where the bytes lie; not told by this service"),
+        "locations": {"type": "array", "items": _location()} | _told("Where the bytes lie; told by setting"),
     }
     # No base attribute: only images that were made with one have it, and it is told by no other service.
     parent = known_property("The image that this one was made from; set when it is made.", is_image_id=True)

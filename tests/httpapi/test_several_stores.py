@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from catalog.model.caller import Caller
+from catalog.usecases import images
 from tests.kit.memory_store import MemoryStore
-from tests.kit.running_server import RunningServer
+from tests.kit.running_server import ADMIN, RunningServer
 from tests.kit.several_stores import copied, with_stores
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from catalog.model.image import Image
     from catalog.usecases.services import Services
     from tests.kit.running_server import Answer
 
@@ -106,3 +110,103 @@ def test_where_no_stores_are_configured_none_can_be_named(services: Services) ->
         assert (answer.status, answer.code) == (400, "invalid")
         assert upload(server, "blocks")[1].status == 204
         assert server.call("GET", f"/v2/images/{image_id}/file?prefer=blocks").code == "invalid"
+
+
+def shown(services: Services) -> Services:
+    return replace(services, show_locations=True, show_direct_url=True)
+
+
+def test_images_tell_their_stores_in_the_order_of_reading(server: RunningServer, fast: MemoryStore) -> None:
+    image_id = in_both(server, fast)
+    queued = server.new_image()
+    for told in (server.call("GET", f"/v2/images/{image_id}").json, listed(server)[image_id]):
+        assert told["stores"] == "fast,blocks"
+        assert not {"locations", "direct_url"} & told.keys()
+    assert "stores" not in server.call("GET", f"/v2/images/{queued}").json
+    assert "stores" not in listed(server)[queued]
+
+
+def test_locations_are_told_by_setting(services: Services, fast: MemoryStore) -> None:
+    with RunningServer(shown(with_stores(services, fast))) as server:
+        image_id = in_both(server, fast)
+        [url] = fast.copies
+        manifest = server.run(find(server, image_id)).locations[0].url
+        told = server.call("GET", f"/v2/images/{image_id}").json
+        assert told == listed(server)[image_id]
+        assert told["locations"] == [
+            {"url": url, "metadata": {"store": "fast"}},
+            {"url": manifest, "metadata": {"store": "blocks"}},
+        ]
+        assert told["direct_url"] == url
+        assert server.call("GET", f"/v2/images/{image_id}/locations").json == told["locations"]
+        queued = server.call("GET", f"/v2/images/{server.new_image()}").json
+        assert (queued["locations"], "direct_url" in queued) == ([], False)
+
+
+def test_others_are_not_told_where_an_image_lies_and_its_owner_not_the_name_of_a_manifest(
+    services: Services, fast: MemoryStore
+) -> None:
+    there = shown(with_stores(services, fast))
+    owner, other = (Caller("ann", each, frozenset({"member"})) for each in ("wall", "hedge"))
+    with RunningServer(there, caller=owner) as server:
+        image_id = server.new_image(visibility="community")
+        assert server.call("PUT", f"/v2/images/{image_id}/file", DATA, OCTETS).status == 204
+        told = server.call("GET", f"/v2/images/{image_id}").json
+        assert told["locations"] == [{"url": f"blocks://{image_id}", "metadata": {"store": "blocks"}}]
+        assert "direct_url" not in told
+        refused = server.call("GET", f"/v2/images/{image_id}/locations")
+        assert (refused.status, refused.code) == (403, "forbidden")
+    with RunningServer(there, caller=other) as server:
+        told = server.call("GET", f"/v2/images/{image_id}").json
+        assert told["stores"] == "blocks"
+        assert "locations" not in told
+
+
+def test_a_lost_copy_is_not_told(services: Services, fast: MemoryStore) -> None:
+    with RunningServer(shown(with_stores(services, fast))) as server:
+        image_id = in_both(server, fast)
+        fast.lose()
+        assert server.call("GET", f"/v2/images/{image_id}/file").body == DATA
+        told = server.call("GET", f"/v2/images/{image_id}").json
+        assert (told["stores"], len(told["locations"]), "direct_url" in told) == ("blocks", 1, False)
+
+
+def test_an_image_is_taken_out_of_a_store_but_for_the_last(server: RunningServer, fast: MemoryStore) -> None:
+    image_id = in_both(server, fast)
+    for store, status, code in (("slow", 409, "conflict"), ("web", 404, "not-found")):
+        answer = server.call("DELETE", f"/v2/stores/{store}/{image_id}")
+        assert (answer.status, answer.code) == (status, code)
+    assert server.call("DELETE", f"/v2/stores/blocks/{image_id}").status == 204
+    assert server.call("GET", f"/v2/images/{image_id}").json["stores"] == "fast"
+    assert server.call("GET", f"/v2/images/{image_id}/file").body == DATA
+    last = server.call("DELETE", f"/v2/stores/fast/{image_id}")
+    assert (last.status, last.code) == (403, "forbidden")
+    assert server.call("DELETE", f"/v2/stores/blocks/{image_id}").status == 404
+    queued = server.new_image()
+    assert server.call("DELETE", f"/v2/stores/fast/{queued}").status == 409
+    assert server.call("DELETE", f"/v2/stores/fast/{'0' * 8}-0000-4000-8000-{'0' * 12}").status == 404
+
+
+def test_the_last_place_that_is_not_lost_stays(server: RunningServer, fast: MemoryStore) -> None:
+    image_id = in_both(server, fast)
+    fast.lose()
+    server.call("GET", f"/v2/images/{image_id}/file")
+    answer = server.call("DELETE", f"/v2/stores/blocks/{image_id}")
+    assert (answer.status, "lost" in answer.json["message"]) == (403, True)
+    assert server.call("DELETE", f"/v2/stores/fast/{image_id}").status == 204
+    assert server.call("GET", f"/v2/images/{image_id}/file").body == DATA
+
+
+def test_without_stores_nothing_can_be_taken_out_of_one(services: Services) -> None:
+    with RunningServer(services) as server:
+        image_id, _ = upload(server)
+        assert server.call("DELETE", f"/v2/stores/blocks/{image_id}").status == 404
+        assert not {"stores", "locations", "direct_url"} & server.call("GET", f"/v2/images/{image_id}").json.keys()
+
+
+async def find(server: RunningServer, image_id: str) -> Image:
+    return await images.show(server.services, ADMIN, image_id)
+
+
+def listed(server: RunningServer) -> dict[str, dict[str, object]]:
+    return {each["id"]: each for each in server.call("GET", "/v2/images").json["images"]}

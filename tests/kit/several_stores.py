@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from catalog.model.location import Location
     from catalog.model.loose import LooseCopy
     from catalog.ports import UnitOfWork
+    from catalog.store_ports import Store
     from catalog.usecases.services import Services
     from tests.kit.memory_store import MemoryStore
 
@@ -26,7 +27,7 @@ def with_stores(services: Services, *stores: MemoryStore) -> Services:
     return replace(services, stores=StoreSet(stores, blocks=replace(OUR_BLOCKS, default=default)))
 
 
-async def copied(services: Services, image_id: str, *stores: MemoryStore) -> Image:
+async def copied(services: Services, image_id: str, *stores: Store) -> Image:
     """The image with a copy in each of these stores, too."""
 
     def load(uow: UnitOfWork) -> Image:

@@ -59,6 +59,8 @@ class Operation:
             chosen = {"image_id": image_id, "upload_id": world.uploads.get(image_id, _NONE)}
         chosen |= {"member_id": "clay", "tag": "tag", "id": world.tasks.get(image_id, image_id)}
         path = template.format_map(chosen)
+        if self.also.endswith("of choice"):
+            path += "?prefer=fast"
         return f"{path}?since={image_id}" if path.endswith("/changes") else path
 
 
@@ -130,7 +132,10 @@ OPERATIONS: tuple[Operation | Listing, ...] = (
     Operation(f"GET {_MEMBER}", also="(of the project that accepted)"),
     Operation(f"PUT {_MEMBER}", {"status": "rejected"}, also="(of the project that accepted)"),
     Operation(f"DELETE {_MEMBER}", also="(of the project that accepted)"),
+    Operation(f"GET {_IMAGE}/locations"),
+    Operation("DELETE /v2/stores/fast/{image_id}"),
     Operation(f"GET {_IMAGE}/file"),
+    Operation(f"GET {_IMAGE}/file", also="from a store of choice"),
     Operation(f"HEAD {_IMAGE}/file"),
     Operation(f"PUT {_IMAGE}/file", b"bytes", _OCTETS),
     Operation(f"GET {_IMAGE}/manifest"),

@@ -17,14 +17,17 @@ from catalog.model.image import Status, Visibility
 from catalog.model.new_image import NewImage
 from catalog.model.task import NOBODY, image_task
 from catalog.stores.blocks import StoredBlocks
+from catalog.stores.set import StoreSet
 from catalog.usecases import delta_begin, image_data, images, members
 from catalog.usecases.services import Services
 from httpapi.app import build_app
 from httpapi.connection import connection_runner
 from httpapi.wire.errors import Unauthenticated
 from tests.kit.image_service import SMALL, pieces
+from tests.kit.memory_store import MemoryStore
 from tests.kit.new_catalog import new_catalog
 from tests.kit.pieces_source import PiecesSource
+from tests.kit.several_stores import copied
 from tests.kit.undone_database import UndoneDatabase
 
 if TYPE_CHECKING:
@@ -107,7 +110,14 @@ async def world(root: Path) -> AsyncIterator[World]:
     store = BlockStore.open(root, SMALL)
     new_catalog(root / "catalog.sqlite").close()
     database = UndoneDatabase(root / "catalog.sqlite")
-    services = Services(database, StoredBlocks(store), block_size=BLOCK, keep_deleted=3600.0)
+    services = Services(
+        database,
+        StoredBlocks(store),
+        block_size=BLOCK,
+        keep_deleted=3600.0,
+        stores=StoreSet([MemoryStore("fast")]),
+        show_locations=True,
+    )
     app = build_app(services, Named(), body_timeout=20)
     runner = connection_runner(app, shutdown_seconds=1.0, header_timeout=20, body_timeout=20)
     await runner.setup()
@@ -157,6 +167,9 @@ async def _image(services: Services, made: World, visibility: str, status: str) 
         made.uploads[image_id] = delta.id
     elif status != "queued":
         await image_data.upload(services, OWNER, image_id, PiecesSource(pieces(DATA, 1000)), expected=len(DATA))
+        fast = services.stores.get("fast")
+        assert fast is not None
+        await copied(services, image_id, fast)
     if status == "deactivated":
         await _set(services, image_id, status=Status.DEACTIVATED)
     await _set(services, image_id, visibility=Visibility(visibility))
