@@ -1,4 +1,4 @@
-"""Copies in stores that no image has, removed beside the requests; where stores are configured, there can be such."""
+"""Copies in stores, tended beside the requests: those that no image has are removed, those that were lost are found."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from blockstore.errors import BlockstoreError
 from catalog.model.errors import CatalogError
 from catalog.usecases.copy_sweep import doom_left_behind, remove_doomed
+from catalog.usecases.copy_watch import CopyWatch
 
 if TYPE_CHECKING:
     from catalog.usecases.services import Services
@@ -18,13 +19,14 @@ INTERVAL_SECONDS: Final = 2.0
 _log = logging.getLogger("drystone.sweep")
 
 
-async def tend_copies(services: Services) -> None:
+async def tend_copies(services: Services, watch: CopyWatch) -> None:
     """One round; what cannot be done now is logged, and the next round tries again. It may wait for a slow store."""
     try:
         await doom_left_behind(services)
         removed = await remove_doomed(services)
+        await watch.look()
     except (BlockstoreError, CatalogError, OSError) as error:
-        _log.warning("Copies that no image has could not be removed, next try in %g s: %s", INTERVAL_SECONDS, error)
+        _log.warning("Copies in stores could not be tended, next try in %g s: %s", INTERVAL_SECONDS, error)
     else:
         if removed:
             _log.info("%d copies that no image has were removed from their stores", removed)
@@ -32,6 +34,7 @@ async def tend_copies(services: Services) -> None:
 
 async def tend_copies_forever(services: Services) -> None:
     """Round after round, until cancelled; nothing where there are no stores."""
+    watch = CopyWatch(services)
     while services.stores.several:
-        await tend_copies(services)
+        await tend_copies(services, watch)
         await asyncio.sleep(INTERVAL_SECONDS)

@@ -1,0 +1,84 @@
+"""A look, now and then, whether copies are still where they should be: volatile ones, and those that were found lost.
+
+Nobody may read an image for months, and its copy on a volume that is gone is to be put back long before. A lost copy
+may be there again, since its volume is. Page by page, so that nobody waits for it; what is found is recorded at once.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from blockstore import clock
+from catalog.model.errors import CatalogError, CopyLost
+from catalog.usecases.lost_copies import found_again, have_put_back, mark_lost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from catalog.model.location import Location
+    from catalog.ports import UnitOfWork
+    from catalog.usecases.services import Services
+
+log = logging.getLogger(__name__)
+PAGE: Final = 100
+"""Images that are looked at in one go."""
+PAUSE: Final = 30.0
+"""Seconds between the end of one pass and the beginning of the next."""
+_LOST: Final = ""
+
+
+class CopyWatch:
+    """Where each pass stands; `look` goes on with all that are due. `now` gives seconds that never go back."""
+
+    def __init__(self, services: Services, now: Callable[[], float] = clock.monotonic) -> None:
+        self._services = services
+        self._now = now
+        self._after: dict[str, str] = {}
+        self._due: dict[str, float] = {}
+
+    async def look(self) -> int:
+        """A page of each pass that is due; how many copies were found lost, or there again."""
+        names = [info.name for info in self._services.stores.infos() if info.volatile]
+        return sum([await self._go_on(name) for name in (*names, _LOST)])
+
+    async def _go_on(self, name: str) -> int:
+        """The next page of a store's copies, or of the lost ones; at the end the next pass is due after a pause."""
+        if self._now() < self._due.get(name, 0.0) or self._services.stores.is_aside(name):
+            return 0
+        after = self._after.get(name, "")
+        page = await self._services.database.read(lambda uow: _page(uow, name, after))
+        self._after[name] = page[-1][0] if page else ""
+        if not page:
+            self._due[name] = self._now() + PAUSE
+        return sum([await self._differs(*each) for each in page])
+
+    async def _differs(self, image_id: str, location: Location, size: int | None) -> bool:
+        """Whether a copy is not what the catalog says of it; then that is set right."""
+        services = self._services
+        store = services.stores.get(location.store)
+        if store is None or services.stores.is_aside(location.store):
+            return False
+        try:
+            (await store.open(location.url, size)).close()
+        except CopyLost:
+            if location.is_active:
+                return await mark_lost(services, image_id, location)
+            await services.database.write(lambda uow: _ask_for(services, uow, image_id))
+            services.bell.ring()
+            return False
+        except (CatalogError, OSError) as error:
+            services.stores.failed(location)
+            log.warning("store %s cannot be asked for its copies: %s", location.store, error)
+            return False
+        return not location.is_active and await found_again(services, image_id, location)
+
+
+def _page(uow: UnitOfWork, name: str, after: str) -> Sequence[tuple[str, Location, int | None]]:
+    return uow.places.lost(after, PAGE) if name == _LOST else uow.places.in_store(name, after, PAGE)
+
+
+def _ask_for(services: Services, uow: UnitOfWork, image_id: str) -> None:
+    image = uow.images.get(image_id)
+    if image is not None:
+        have_put_back(services, uow, image, at=services.clock())
