@@ -183,8 +183,8 @@ def _wanted(file: str, attributes: dict[str, object]) -> dict[str, object]:
     if not is_utf8(str(name)):
         raise click.UsageError(f"the file's name {name!r} is not valid UTF-8: give the image one with --name")
     suffix = path.suffix.lower()
-    want: dict[str, object] = _parse_properties(attributes.pop("properties"))
-    want |= {"name": name, "disk_format": attributes.pop("disk_format") or _guess(suffix)}
+    want: dict[str, object] = parse_properties(attributes.pop("properties"))
+    want |= {"name": name, "disk_format": attributes.pop("disk_format") or guess_format(suffix)}
     want |= {"id": attributes.pop("image_id"), "tags": list(_texts(attributes.pop("tags")))}
     want |= _parse_cutting(attributes.pop("cutting"), want)
     want |= {"os_hidden": attributes.pop("hidden"), **attributes}
@@ -192,7 +192,8 @@ def _wanted(file: str, attributes: dict[str, object]) -> dict[str, object]:
     return {key: value for key, value in want.items() if value not in (None, []) and value is not False}
 
 
-def _parse_properties(given: object) -> dict[str, object]:
+def parse_properties(given: object) -> dict[str, object]:
+    """The extra properties of KEY=VALUE texts; UsageError for what is none."""
     properties: dict[str, object] = {}
     for text in _texts(given):
         key, equals, value = text.partition("=")
@@ -223,7 +224,8 @@ def _texts(given: object) -> Sequence[str]:
     return given
 
 
-def _guess(suffix: str) -> str:
+def guess_format(suffix: str) -> str:
+    """The disk format that a file's suffix, such as .qcow2, tells of."""
     return suffix.removeprefix(".") if suffix in _FORMATS else "raw"
 
 

@@ -85,6 +85,26 @@ def watching(choices: Choices) -> Iterator[Show]:
     if choices.json or choices.quiet or not sys.stderr.isatty():
         yield _Lines(choices).show
         return
+    with _bars() as show:
+        yield show
+
+
+@contextmanager
+def waiting(choices: Choices) -> Iterator[Show]:
+    """The same for a verb whose result comes after: bars on a terminal, nothing elsewhere."""
+    if choices.json or choices.quiet or not sys.stderr.isatty():
+        yield _show_nothing
+        return
+    with _bars() as show:
+        yield show
+
+
+def _show_nothing(_tasks: Sequence[TaskRecord], _names: Names) -> None:
+    """Nobody looks."""
+
+
+@contextmanager
+def _bars() -> Iterator[Show]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 

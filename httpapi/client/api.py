@@ -163,9 +163,12 @@ class ImagesApi:
         async with self.request("DELETE", _path(image_id)):
             pass
 
-    async def upload(self, image_id: str, source: AsyncIterator[memoryview], size: int | None) -> None:
+    async def upload(
+        self, image_id: str, source: AsyncIterator[memoryview], size: int | None, *, to: str = "file"
+    ) -> None:
         """Sends the pieces of `source` as the image's data; returns when the server holds them durably.
 
+        `to` is `file`, or `stage` for what an import is to make the image of.
         `size` is their sum in bytes, None if that is not known before. A piece is read no more once two
         further ones were asked for. An error that `source` raises passes through, and the upload is broken off.
         """
@@ -181,7 +184,7 @@ class ImagesApi:
                 body.watch(),
                 self.request(
                     "PUT",
-                    f"{_path(image_id)}/file",
+                    f"{_path(image_id)}/{to}",
                     data=body.pieces(),
                     headers=headers,
                     expect100=True,

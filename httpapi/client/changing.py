@@ -38,5 +38,11 @@ async def remove_tag(api: ImagesApi, image_id: str, tag: str) -> None:
         pass
 
 
+async def act_on(api: ImagesApi, image_id: str, action: str) -> None:
+    """`deactivate` or `reactivate` an image; it may be so already."""
+    async with api.request("POST", f"/images/{quote(image_id, safe='')}/actions/{action}"):
+        pass
+
+
 def _path(image_id: str, tag: str) -> str:
     return f"/images/{quote(image_id, safe='')}/tags/{quote(tag, safe='')}"

@@ -51,7 +51,7 @@ async def push(
     feed = _Feed(source, report)
     try:
         await feed.begin()
-        image_id = await _create(api, want, report, keep=keep)
+        image_id = await create(api, want, report, keep=keep)
         try:
             image, verified = await _send_and_check(api, image_id, feed)
         except BaseException as failure:
@@ -67,7 +67,19 @@ async def push(
     return PushResult(image, feed.done, monotonic() - began, verified, sent=feed.done)
 
 
-async def _create(api: ImagesApi, want: Mapping[str, object], report: Report, *, keep: bool) -> str:
+async def stage(api: ImagesApi, image_id: str, source: Source, report: Report) -> tuple[int, str]:
+    """Sends `source` to be staged for an image that is there; how many bytes they were, and their hash, `USUAL`."""
+    feed = _Feed(source, report)
+    try:
+        await feed.begin()
+        await api.upload(image_id, feed.pieces(), feed.size, to="stage")
+        await feed.hash_all()
+        return feed.done, feed.digest.hexdigest()
+    finally:
+        feed.close()
+
+
+async def create(api: ImagesApi, want: Mapping[str, object], report: Report, *, keep: bool) -> str:
     """The new image's id. Chosen here: when the answer is lost, it tells which image is to be deleted again."""
     image_id = str(want["id"] if "id" in want else uuid.uuid4())
     try:
