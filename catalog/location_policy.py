@@ -16,6 +16,11 @@ def may_prefer(caller: Caller, image: Image) -> bool:
     return allows(caller, "download_from_store", image)
 
 
+def may_copy(caller: Caller, image: Image) -> bool:
+    """Whether the caller may have the image copied into further stores."""
+    return allows(caller, "copy_image", image)
+
+
 def may_see_stores_in_detail(caller: Caller) -> bool:
     """Whether the caller may know what stores weigh, and where they are."""
     return rules_of(caller).allow("stores_info_detail", caller, owned_by(caller.project))

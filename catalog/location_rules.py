@@ -14,6 +14,7 @@ _OF_IMAGES: Final[Mapping[str, str]] = {
     "delete_image_location": "rule:context_is_admin",
     "fetch_image_location": "rule:service_api",
     "download_from_store": "rule:context_is_admin or (role:member and rule:shown)",
+    "copy_image": "rule:context_is_admin",
 }
 
 DEFAULTS: Final[Mapping[str, str]] = {**_OF_IMAGES, **_OF_STORES}

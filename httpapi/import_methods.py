@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from catalog.store_ports import Stores
     from httpapi.settings import Settings
 
-USUAL: Final = (Method.GLANCE_DIRECT,)
-"""Those that are served when nothing is said."""
+USUAL: Final = (Method.GLANCE_DIRECT, Method.WEB_DOWNLOAD, Method.COPY_IMAGE)
+"""Those that are served when nothing is said, where they can be."""
 
 
 def import_methods(settings: Settings, stores: Stores) -> tuple[Method, ...]:
     """The ways of import, in the order in which clients are told of them. Raises SettingsRefused."""
-    if settings.import_methods is None:
-        return USUAL
-    if Method.COPY_IMAGE in settings.import_methods and not stores.several:
+    said = settings.import_methods
+    if said is not None and Method.COPY_IMAGE in said and not stores.several:
         raise SettingsRefused("import_methods names copy-image, which needs stores to copy to: set stores_file.")
-    return tuple(method for method in Method if method in settings.import_methods)
+    served = USUAL if said is None else [method for method in Method if method in said]
+    return tuple(method for method in served if method is not Method.COPY_IMAGE or stores.several)

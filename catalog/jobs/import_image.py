@@ -6,18 +6,32 @@ store's is one with the end.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, TypeAlias
 
 from catalog.formats.rules import Said
+from catalog.jobs.counting import Counted
+from catalog.jobs.fetching import fetched, own_bytes
 from catalog.jobs.steps import Done
-from catalog.model.errors import Forbidden, FormatRefused, Invalid, LimitExceeded, NotFound, StoreDown, StoreFull
+from catalog.model.errors import (
+    Conflict,
+    Forbidden,
+    FormatRefused,
+    Invalid,
+    LimitExceeded,
+    NotFound,
+    StoreDown,
+    StoreFull,
+    StoreReadOnly,
+)
 from catalog.model.importing import Plan
 from catalog.model.job import JobFailed
 from catalog.model.location import OUR_STORE, our_location
 from catalog.usecases import format_checks, import_steps
+from catalog.usecases.copying import copy_into
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncGenerator, Callable
     from datetime import datetime
 
     from catalog.jobs.context import JobContext
@@ -25,6 +39,8 @@ if TYPE_CHECKING:
     from catalog.model.location import Location
     from catalog.ports import UnitOfWork
     from catalog.usecases.import_steps import Found
+
+    Change: TypeAlias = Callable[[UnitOfWork, datetime], None]
 
 _USELESS = (FormatRefused, Forbidden, Invalid, LimitExceeded, NotFound)
 """Errors that are the same the next time."""
@@ -43,48 +59,69 @@ async def _imported(context: JobContext) -> Effect:
     found = await database.read(lambda uow: import_steps.look(uow, task))
     if found.left_pins or found.left_copies:
         await context.change(lambda uow, at: import_steps.clear(uow, task, at=at))
-    size = await _disk_size(context, found)
-    pending: Callable[[UnitOfWork, datetime], None] | None = None
+    plan = Plan.of(task)
+    left = plan.left(found.image)
+    if left and found.staged is None and (not plan.copies or OUR_STORE in left):
+        found = await fetched(context)
+    size = await _disk_size(context, found) if left and not plan.copies else None
+    pending: Change = _nothing
     down: StoreDown | None = None
-    for store in Plan.of(task).left(found.image):
-        if pending is not None:
+    for store in left:
+        if pending is not _nothing:
             await context.change(pending)
         pending, late = await _into(context, found, store, size)
         down = down or late
     if down is not None:
-        if pending is not None:
-            await context.change(pending)
+        await context.change(pending)
         raise down
 
     def effect(uow: UnitOfWork, at: datetime) -> Done:
-        if pending is not None:
-            pending(uow, at)
+        pending(uow, at)
         image = import_steps.finish(uow, task, at=at)
-        return Done(f"Imported {-(-(image.size or 0) >> 20)} MiB.", {"image_id": image.id})
+        return Done(f"Imported {-(-(image.size or 0) // (1 << 20))} MiB.", {"image_id": image.id})
 
     return effect
 
 
-async def _into(
-    context: JobContext, found: Found, store: str, size: int | None
-) -> tuple[Callable[[UnitOfWork, datetime], None], StoreDown | None]:
+async def _into(context: JobContext, found: Found, store: str, size: int | None) -> tuple[Change, StoreDown | None]:
     """Give a store its copy: what that changes, and the error if the store is to be asked again by the next try."""
     task = context.task
     try:
         location = await _copy(context, found, store)
-    except (StoreFull, StoreDown) as error:
+    except (StoreFull, StoreDown, StoreReadOnly, Conflict) as error:
         if Plan.of(task).all_must_succeed:
-            raise
+            if isinstance(error, StoreDown):
+                raise
+            raise JobFailed(str(error)) from error
         if isinstance(error, StoreDown) and not context.is_last:
             return _nothing, error
         return (lambda uow, at: import_steps.has_failed(uow, task, store, at=at)), None
-    return (lambda uow, at: import_steps.has_come(uow, task, found.staged, location, size, at)), None
+    staged = None if Plan.of(task).copies else found.staged
+    return (lambda uow, at: import_steps.has_come(uow, task, staged, location, size, at)), None
 
 
 async def _copy(context: JobContext, found: Found, store: str) -> Location:
-    assert found.staged is not None, "it was staged or fetched"
-    assert store == OUR_STORE
-    return our_location(context.services.blocks.store, found.staged.manifest)
+    """A copy in a store: of what is staged, or of the image; in our own blocks it is there already."""
+    services, task = context.services, context.task
+    staged = found.staged
+    if store == OUR_STORE:
+        assert staged is not None, "it was staged or fetched"
+        return our_location(services.blocks.store, staged.manifest)
+    async with _bytes_of(context, found) as reader:
+        return await copy_into(services, store, found.image.id, reader, holder=task.id, process=services.blocks.process)
+
+
+@asynccontextmanager
+async def _bytes_of(context: JobContext, found: Found) -> AsyncGenerator[Counted, None]:
+    if found.staged is None:
+        async with own_bytes(context) as reader:
+            yield reader
+        return
+    staged = await context.services.blocks.open(found.chain)
+    try:
+        yield Counted(context, staged)
+    finally:
+        staged.close()
 
 
 async def _disk_size(context: JobContext, found: Found) -> int | None:

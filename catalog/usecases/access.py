@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from catalog import policy
+from catalog import location_policy, policy
 from catalog.model.errors import Forbidden, NotFound
 from catalog.model.image import canonical_id, is_image_id
 
@@ -35,6 +35,7 @@ _ACTS: Final[Mapping[Callable[[Caller, Image], bool], str]] = {
     policy.may_delete: "delete",
     policy.may_upload: "upload to",
     policy.may_coalesce: "coalesce",
+    location_policy.may_copy: "copy",
 }
 
 

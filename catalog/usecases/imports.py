@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from catalog import policy
+from catalog import location_policy, policy
 from catalog.jobs.enqueueing import enqueue
 from catalog.model import importing
 from catalog.model.errors import Conflict, Invalid
@@ -46,8 +46,13 @@ async def start(
 ) -> Task:
     """Begin an import into an image: a task that does it. Its method is one that is served.
 
-    Raises NotFound, Forbidden, Conflict (the image's status, its formats, another import, an unknown store), Invalid.
+    Raises NotFound, Forbidden, Conflict (the image's status, its formats, another import, an unknown store), Invalid,
+    AddressRefused.
     """
+    if asked.method["name"] == Method.WEB_DOWNLOAD:
+        # Before anybody is told of an address: who may not import, or not now, learns nothing by it.
+        await services.database.read(lambda uow: _require(uow, caller, image_id, asked))
+        await services.outgoing.check(asked.method["uri"])
     by = Requester(caller.user, request_id)
     task = await services.database.write(lambda uow: _begin(services, uow, caller, image_id, asked, by))
     services.bell.ring()
@@ -55,9 +60,7 @@ async def start(
 
 
 def _begin(services: Services, uow: UnitOfWork, caller: Caller, image_id: str, asked: Asked, by: Requester) -> Task:
-    image = load_modifiable(uow, caller, image_id, policy.may_modify)
-    _require_ready(image, Method(asked.method["name"]))
-    _require_unlocked(uow, image)
+    image = _require(uow, caller, image_id, asked)
     staged = uow.staged.of_image(image.id)
     if image.status is Status.UPLOADING and staged is None:
         raise Conflict(f"Image {image.id} is still being staged: import it when that was answered.")
@@ -75,6 +78,16 @@ def _begin(services: Services, uow: UnitOfWork, caller: Caller, image_id: str, a
         uow.pins.give_to_job(staged.id, task.id)
     enqueue(uow, task)
     return task
+
+
+def _require(uow: UnitOfWork, caller: Caller, image_id: str, asked: Asked) -> Image:
+    """The image, if this caller may import into it now."""
+    method = Method(asked.method["name"])
+    may = location_policy.may_copy if method is Method.COPY_IMAGE else policy.may_modify
+    image = load_modifiable(uow, caller, image_id, may)
+    _require_ready(image, method)
+    _require_unlocked(uow, image)
+    return image
 
 
 _STATUS: Final[Mapping[Method, tuple[Status, str]]] = {

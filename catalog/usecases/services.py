@@ -71,7 +71,7 @@ class Services:
     delta_expiry: float = 86400.0
     staging_expiry: float = 86400.0
     keep_deleted: float = 0.0
-    import_methods: tuple[Method, ...] = (Method.GLANCE_DIRECT,)
+    import_methods: tuple[Method, ...] = (Method.GLANCE_DIRECT, Method.WEB_DOWNLOAD)
     formats: Formats = Formats.OFF
     make_room: Callable[[], bool] = _no_room
     on_upload: Callable[[Written], None] = _tell_nobody

@@ -77,12 +77,12 @@ def test_a_file_that_is_not_there_refuses_the_start_and_one_that_is_fine_is_in_t
     settings = Settings(data=file.parent / "data", policy_file=file)
     [problem] = check(settings, identity_of).problems
     assert "No such file" in problem
-    file.write_text("delete_image: role:admin\ncopy_image: role:admin\n")
+    file.write_text("delete_image: role:admin\ncache_image: role:admin\n")
     checked = check(settings, identity_of)
     assert checked.problems == ()
     assert checked.plan["policy"] == f"{file}: 2 rules, and the reference's defaults"
     [warning] = checked.warnings
-    assert "copy_image rule acts that this service does not have" in warning
+    assert "cache_image rule acts that this service does not have" in warning
     assert check(replace(settings, policy_file=None), identity_of).plan["policy"] == "the reference's default rules"
 
 

@@ -1,0 +1,163 @@
+"""Where an import's bytes come from, and how they come into our blocks: staged under a pin of the job's.
+
+The pin is recorded before the first byte, and made again as one that holds the manifest in the transaction that records
+it: so a try that finds something staged fetches nothing.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from blockstore import names
+from catalog.cutting import cutting_of
+from catalog.formats.rules import Said
+from catalog.jobs import steps
+from catalog.jobs.counting import Counted
+from catalog.model.errors import SourceLost, SourceRefused
+from catalog.model.importing import Method, Plan
+from catalog.model.job import JobFailed
+from catalog.model.pin import Pin, UploadKind
+from catalog.usecases import format_checks, import_steps, staging, uploads
+from catalog.usecases.metering import Meter
+from catalog.usecases.reading import open_image
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator
+    from contextlib import AbstractAsyncContextManager
+    from datetime import datetime
+
+    from catalog.jobs.context import JobContext
+    from catalog.model.image import Image
+    from catalog.ports import Source, UnitOfWork
+    from catalog.usecases.import_steps import Found
+    from chunker.cutting import Cutting
+
+
+async def fetched(context: JobContext) -> Found:
+    """Have the bytes of the task's method staged; how the import stands then.
+
+    Raises AddressRefused, FormatRefused, QuotaExceeded, LimitExceeded, the source's errors and the block store's.
+    """
+    services, task = context.services, context.task
+    pin_id = names.new_name().hex()
+    copies = Plan.of(task).copies
+    async with _source(context) as (source, expected):
+        meter = Meter(services, pin_id, expected)
+
+        def begin(uow: UnitOfWork, _at: datetime) -> tuple[Said, Cutting]:
+            image = import_steps.importing_image(uow, task)
+            # What is copied counts already.
+            uow.pins.add(_pin(context, image, pin_id, reserved=0 if copies else meter.admit(uow, image)))
+            return Said.of(image), cutting_of(image, services.block_size)
+
+        said, cutting = await context.change(begin)
+        try:
+            async with meter.metered(source) as coming:
+                watched = None if copies else format_checks.watched(services, said, coming)
+                written = await services.blocks.write(
+                    pin_id,
+                    watched or coming,
+                    expected=expected,
+                    cutting=cutting,
+                    hashes=() if copies else staging.hashes_of(services),
+                )
+
+            def keep(uow: UnitOfWork, at: datetime) -> None:
+                image = import_steps.importing_image(uow, task)
+                staging.keep(uow, image, pin_id, written, hashing=services.hashing, at=at, until=None)
+
+            now = services.clock()
+            await uploads.settled(services, written, lambda uow: steps.change(uow, context.claim, keep, at=now))
+        finally:
+            uploads.forget(services, pin_id)
+    services.on_upload(written)
+    return await services.database.read(lambda uow: import_steps.look(uow, task))
+
+
+def _pin(context: JobContext, image: Image, pin_id: str, *, reserved: int) -> Pin:
+    return Pin(
+        id=pin_id,
+        owner=image.owner,
+        kind=UploadKind.JOB,
+        image_id=image.id,
+        process=context.services.blocks.process,
+        upload_id=context.task.id,
+        reserved=reserved,
+    )
+
+
+def _source(context: JobContext) -> AbstractAsyncContextManager[tuple[Source, int | None]]:
+    """What the task's method reads, open, and its length in bytes if that is known."""
+    method = Plan.of(context.task).method
+    if method["name"] == Method.WEB_DOWNLOAD:
+        return _from_web(context, method["uri"])
+    return _from_image(context)
+
+
+@asynccontextmanager
+async def _from_web(context: JobContext, url: str) -> AsyncGenerator[tuple[Source, int | None], None]:
+    outgoing, cap = context.services.outgoing, context.services.limits.image_size_cap
+    try:
+        remote = await outgoing.open(url, limit=cap)
+    except SourceLost as error:
+        # It was tried several times, and nothing came.
+        raise JobFailed(str(error)) from error
+
+    def report(done: int, size: int | None) -> None:
+        of = "" if size is None else f" of {_mib(size)}"
+        context.report(done if size else 0, size or 1, f"Copied {_mib(done)}{of} MiB.")
+
+    remote.on_progress = report
+    try:
+        yield remote, remote.size
+    except SourceRefused as error:
+        raise JobFailed(str(error)) from error
+    finally:
+        remote.close()
+
+
+@asynccontextmanager
+async def _from_image(context: JobContext) -> AsyncGenerator[tuple[Source, int | None], None]:
+    """The image's own bytes, wherever they can be read."""
+    async with own_bytes(context) as reader:
+        pieces = reader.read(0, reader.size)
+        try:
+            yield _Pieces(pieces), reader.size
+        finally:
+            await pieces.aclose()
+
+
+@asynccontextmanager
+async def own_bytes(context: JobContext) -> AsyncGenerator[Counted, None]:
+    """The bytes of the image that the task is on, open."""
+    task = context.task
+    _, reader = await open_image(context.services, lambda uow: import_steps.importing_image(uow, task))
+    try:
+        yield Counted(context, reader)
+    finally:
+        reader.close()
+
+
+class _Pieces:
+    """`catalog.ports.Source` of pieces as they come."""
+
+    def __init__(self, pieces: AsyncIterator[bytes | memoryview]) -> None:
+        self._pieces = pieces
+        self._left = memoryview(b"")
+
+    async def read_into(self, room: memoryview) -> int:
+        """The next bytes."""
+        while not self._left:
+            piece = await anext(self._pieces, None)
+            if piece is None:
+                return 0
+            self._left = memoryview(piece)
+        taken = min(len(room), len(self._left))
+        room[:taken] = self._left[:taken]
+        self._left = self._left[taken:]
+        return taken
+
+
+def _mib(size: int) -> int:
+    return -(-size // (1 << 20))
