@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 
+from blockstore import clock
 from catalog.blocking import to_its_end
 from catalog.model.errors import CatalogError, CopyLost, StoreDown, StoreFull
 from catalog.stores.outgoing.configured import ConfiguredClient, NoAnswer
@@ -141,10 +142,13 @@ class S3Copies:
         return url.removeprefix(self._root.removesuffix(self._prefix))
 
     async def _fetch(self, key: str, size: int, tag: str | None, start: int, stop: int) -> Sequence[memoryview]:
-        """All bytes of a range; asked for once more where they break off."""
+        """All bytes of a range; asked for once more where they break off, not where nothing came in time."""
+        until = clock.monotonic() + self._patience
         try:
             return await self._fetch_once(key, size, tag, start, stop)
         except StoreDown:
+            if clock.monotonic() >= until:
+                raise
             return await self._fetch_once(key, size, tag, start, stop)
 
     async def _fetch_once(self, key: str, size: int, tag: str | None, start: int, stop: int) -> Sequence[memoryview]:

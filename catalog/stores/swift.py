@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from catalog.blocking import to_its_end
 from catalog.model.errors import CatalogError, CopyLost, StoreDown, StoreFull
-from catalog.stores.outgoing.configured import NoAnswer
+from catalog.stores.outgoing.configured import NoAnswer, Silent
 from catalog.stores.swift_account import FULL, PAUSE, TRIES, SwiftAccount, may_pass
 from catalog.stores.swift_login import LoginRefused
 
@@ -189,7 +189,7 @@ class SwiftCopies:
             except LoginRefused as error:
                 raise self.down(str(error)) from None
             except NoAnswer as error:
-                if number == TRIES:
+                if number == TRIES or isinstance(error, Silent):
                     raise self.down(str(error)) from None
             else:
                 if reply.status == 201 and reply.headers.get("Etag", "").strip('"') == hashing.md5:
@@ -262,7 +262,7 @@ class _Reader:
                 raise self._store.down(str(error)) from None
             except NoAnswer as error:
                 failed += 1
-                if failed == TRIES:
+                if failed == TRIES or isinstance(error, Silent):
                     raise self._store.down(str(error)) from None
                 await asyncio.sleep(PAUSE * failed)
 

@@ -7,7 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING, Final
 
 from blockstore import clock
-from catalog.stores.outgoing.configured import ConfiguredClient, NoAnswer
+from catalog.stores.outgoing.configured import ConfiguredClient, NoAnswer, Silent
 
 if TYPE_CHECKING:
     import ssl
@@ -53,8 +53,8 @@ class SwiftAccount:
             last = number == TRIES
             try:
                 reply = await self._ask(method, path, headers or {}, body, seconds)
-            except NoAnswer:
-                if last or clock.monotonic() >= until:
+            except NoAnswer as error:
+                if last or isinstance(error, Silent) or clock.monotonic() >= until:
                     raise
             else:
                 if last or not may_pass(reply.status):

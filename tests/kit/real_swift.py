@@ -45,7 +45,7 @@ class SwiftServer:
         self._token_seconds = token_seconds
         self.port = _free_ports(4)
         self.auth_url = keystone.url if keystone else f"http://127.0.0.1:{self.port}/auth/v1.0"
-        self._token, self._path = "", ""
+        self.token, self._path = "", ""
         self._process: subprocess.Popen[bytes] | None = None
         self._rooms = contextlib.ExitStack()
 
@@ -100,6 +100,11 @@ class SwiftServer:
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
+    @property
+    def account_url(self) -> str:
+        """Where its owner's containers are, for `token`."""
+        return f"http://127.0.0.1:{self.port}{self._path}"
+
     def container(self, name: str, *, quota: int | None = None) -> None:
         """Make a container, or give it a quota in bytes."""
         told = {} if quota is None else {"X-Container-Meta-Quota-Bytes": str(quota)}
@@ -121,15 +126,15 @@ class SwiftServer:
     def _login(self) -> None:
         if self._keystone is None:
             answer = _request("GET", self.auth_url, {"X-Auth-User": USER, "X-Auth-Key": KEY})
-            self._token, self._path = answer[1]["X-Auth-Token"], urlsplit(answer[1]["X-Storage-Url"]).path
+            self.token, self._path = answer[1]["X-Auth-Token"], urlsplit(answer[1]["X-Storage-Url"]).path
         else:
             root = f"http://127.0.0.1:{self.port}/v1/AUTH_"
             self._keystone.endpoint(f"{root}%(project_id)s", service="object-store", name="swift")
-            self._token = self._keystone.token(self._keystone.admin)
+            self.token = self._keystone.token(self._keystone.admin)
             self._path = urlsplit(f"{root}{self._keystone.admin.project_id}").path
 
     def _ask(self, method: str, path: str, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
-        told = {"X-Auth-Token": self._token, **(headers or {})}
+        told = {"X-Auth-Token": self.token, **(headers or {})}
         answer = _request(method, f"http://127.0.0.1:{self.port}{self._path}{path}", told)
         return answer[0], answer[2]
 

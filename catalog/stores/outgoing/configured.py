@@ -30,6 +30,10 @@ class NoAnswer(Exception):
     """The endpoint cannot be reached, is silent or broke off; the message says which, in a few words."""
 
 
+class Silent(NoAnswer):
+    """It lets us wait: asking again would take as long again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """An answer that was taken whole, or its head; header names without regard to case."""
@@ -86,7 +90,7 @@ class ConfiguredClient:
             async with asyncio.timeout(seconds or self._patience), self._asked(method, url, headers, body) as answer:
                 return await answer.whole()
         except TimeoutError:
-            raise NoAnswer("it does not answer in time") from None
+            raise Silent("it does not answer in time") from None
 
     @contextlib.asynccontextmanager
     async def get(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[Streamed]:
@@ -112,7 +116,7 @@ class ConfiguredClient:
             await handed.give(None, answer, self._patience)
             await asyncio.wait({answer}, timeout=seconds)
             if not answer.done():
-                raise NoAnswer("it does not answer in time")
+                raise Silent("it does not answer in time")
             return answer.result()
         finally:
             answer.cancel()
@@ -147,7 +151,9 @@ class ConfiguredClient:
                 connector=aiohttp.TCPConnector(
                     limit=0, ssl=self._tls or ssl.create_default_context(), keepalive_timeout=15.0
                 ),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=self._patience),
+                timeout=aiohttp.ClientTimeout(
+                    total=None, connect=2 * CONNECT_SECONDS, sock_connect=CONNECT_SECONDS, sock_read=self._patience
+                ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 trust_env=False,
@@ -176,7 +182,7 @@ class _Handed:
         finally:
             giving.cancel()
         if not done:
-            raise NoAnswer("it does not take the bytes in time")
+            raise Silent("it does not take the bytes in time")
 
 
 @contextlib.contextmanager
@@ -185,7 +191,7 @@ def _told() -> Iterator[None]:
     try:
         yield
     except TimeoutError:
-        raise NoAnswer("it does not answer in time") from None
+        raise Silent("it does not answer in time") from None
     except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError):
         raise NoAnswer("its certificate cannot be trusted") from None
     except aiohttp.ClientConnectorError as error:

@@ -109,22 +109,25 @@ def test_what_a_read_holds_ahead_is_given_back(server: S3Server) -> None:
     play(store, scenario())
 
 
-def test_a_server_that_is_killed_in_mid_read_is_down_and_read_on_when_it_is_back(server: S3Server) -> None:
+@pytest.mark.parametrize("how", ["killed", "silent"])
+def test_a_server_that_fails_in_mid_read_is_down_and_read_on_when_it_is_back(server: S3Server, how: str) -> None:
     store = made(server, patience=2.0)
 
     async def scenario() -> None:
         data = noise(60 * MIB)
         url = await put(store, data)
         reader = await store.open(url, len(data))
-        taken = bytearray()
+        taken, began = bytearray(), 0.0
         with pytest.raises(StoreDown, match="deep"):
             async for piece in reader.read(0, len(data)):
                 if not taken:
-                    server.kill()
+                    (server.kill if how == "killed" else server.freeze)()
+                    began = time.monotonic()
                 taken += piece
+        assert time.monotonic() - began < 6
         assert taken == data[: len(taken)]
         assert 0 < len(taken) < len(data)
-        server.start()
+        (server.start if how == "killed" else server.thaw)()
         assert bytes(taken) + await all_of(reader, len(taken)) == data
         await store.remove(url)
 

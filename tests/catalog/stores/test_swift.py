@@ -129,22 +129,25 @@ def test_segments_that_no_listing_shows_yet_are_removed(server: SwiftServer) -> 
     play(store, scenario())
 
 
-def test_a_server_that_is_killed_in_mid_read_is_down_and_read_on_when_it_is_back(server: SwiftServer) -> None:
+@pytest.mark.parametrize("how", ["killed", "silent"])
+def test_a_server_that_fails_in_mid_read_is_down_and_read_on_when_it_is_back(server: SwiftServer, how: str) -> None:
     store = made(server, patience=2.0)
 
     async def scenario() -> None:
         data = noise(40 * MIB)
         url = await put(store, data)
         reader = await store.open(url, len(data))
-        taken = bytearray()
+        taken, began = bytearray(), 0.0
         with pytest.raises(StoreDown, match="object"):
             async for piece in reader.read(0, len(data)):
                 if not taken:
-                    server.kill()
+                    (server.kill if how == "killed" else server.freeze)()
+                    began = time.monotonic()
                 taken += piece
+        assert time.monotonic() - began < 6
         assert taken == data[: len(taken)]
         assert 0 < len(taken) < len(data)
-        server.start()
+        (server.start if how == "killed" else server.thaw)()
         assert bytes(taken) + await all_of(reader, len(taken)) == data
         await store.remove(url)
 
