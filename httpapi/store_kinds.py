@@ -8,7 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from catalog.model.errors import AddressRefused
 from catalog.stores.opaque import OpaqueStore
+from catalog.stores.outgoing.outgoing import Outgoing
+from catalog.stores.outgoing.urls import read_url
 from httpapi import setting_values as values
 from httpapi.far_options import S3_OPTIONS, SWIFT_OPTIONS
 from httpapi.rules_file import read_rules_file
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]{0,31}", re.ASCII)
 _MODES: Final = {"owner": 0o600, "group": 0o640, "all": 0o644}
+WAY_OUT: Final = "way out"
 _OURS: Final = frozenset({"blocks", "file", "http", "https", "s3", "swift"})
 
 
@@ -29,8 +33,8 @@ _OURS: Final = frozenset({"blocks", "file", "http", "https", "s3", "swift"})
 class Kind:
     """One type: how each value of its table is read, which ones must be there, and how a store is made of them.
 
-    `build` is given the values that were said, each by its reader. It opens and asks nothing; it raises ValueError with
-    a sentence about values that do not go together.
+    `build` is given the values that were said, each by its reader, and the process's `WAY_OUT`. It opens nothing, asks
+    nothing, and raises ValueError with a sentence about values that do not go together.
     """
 
     options: Mapping[str, values.Reader]
@@ -87,6 +91,14 @@ def directory(value: object) -> Path:
     return found
 
 
+def url_prefix(value: object) -> str:
+    """What URLs begin with: as they are read themselves."""
+    try:
+        return str(read_url(values.url(value)))
+    except AddressRefused as refusal:
+        raise ValueError(str(refusal)) from None
+
+
 def _file(info: StoreInfo, said: Mapping[str, object]) -> Store:
     from catalog.stores.file import TIME_OUT, FileStore
     from catalog.stores.file_place import FilePlace
@@ -99,6 +111,16 @@ def _file(info: StoreInfo, said: Mapping[str, object]) -> Store:
         raise ValueError(f"directory {there} does not lie below mount_point {mount_point}.")
     place = FilePlace(there, mount_point, mode=_MODES[str(said.get("readable_by", "owner"))])
     return FileStore(info, place, seconds=seconds)
+
+
+def _http(info: StoreInfo, said: Mapping[str, object]) -> Store:
+    from catalog.stores.http import HttpStore
+
+    prefix, outgoing = said.get("url_prefix"), said[WAY_OUT]
+    assert isinstance(outgoing, Outgoing)
+    assert prefix is None or isinstance(prefix, str)
+    told = {} if prefix is None else {"url_prefix": prefix}
+    return HttpStore(replace(info, read_only=True, properties=told), outgoing, url_prefix=prefix)
 
 
 def _s3(info: StoreInfo, said: Mapping[str, object]) -> Store:
@@ -124,6 +146,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         frozenset({"directory"}),
         _file,
     ),
+    "http": Kind({"url_prefix": url_prefix}, frozenset(), _http),
     "opaque": Kind({"schemes": schemes}, frozenset({"schemes"}), _opaque),
     "s3": Kind(S3_OPTIONS, frozenset({"bucket"}), _s3),
     "swift": Kind(SWIFT_OPTIONS, frozenset({"container", "auth_url"}), _swift),

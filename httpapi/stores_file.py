@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Final
 from catalog.model.errors import StoreReadOnly
 from catalog.model.location import OUR_STORE
 from catalog.store_ports import StoreInfo
+from catalog.stores.outgoing.outgoing import Outgoing
 from catalog.stores.set import OUR_BLOCKS, StoreSet, blocks_alone
 from httpapi import setting_values as values
 from httpapi.rules_file import read_rules_file
 from httpapi.settings import SettingsRefused
-from httpapi.store_kinds import KINDS
+from httpapi.store_kinds import KINDS, WAY_OUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -37,9 +38,10 @@ _HEAVIEST: Final = 1_000_000
 _PROBE: Final = "00000000-0000-4000-8000-000000000000"
 
 
-def load_stores(path: Path | None) -> StoreSet:
+def load_stores(path: Path | None, outgoing: Outgoing | None = None) -> StoreSet:
     """The stores that the file names; our blocks alone where there is none. Nothing is asked or opened.
 
+    `outgoing` is the way by which those that ask URLs of others do so.
     Raises SettingsRefused with all that is wrong with the file.
     """
     if path is None:
@@ -50,7 +52,7 @@ def load_stores(path: Path | None) -> StoreSet:
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise SettingsRefused(f"{where} is not TOML: {error}.") from error
     problems: list[str] = []
-    stores, blocks = _all_of(document, problems)
+    stores, blocks = _all_of(document, outgoing or Outgoing(), problems)
     if not problems:
         problems += [*_defaults([blocks, *(store.info for store in stores)]), *_same_places(stores)]
     if problems:
@@ -60,7 +62,7 @@ def load_stores(path: Path | None) -> StoreSet:
     return StoreSet(stores, blocks=blocks)
 
 
-def _all_of(document: Mapping[str, object], problems: list[str]) -> tuple[list[Store], StoreInfo]:
+def _all_of(document: Mapping[str, object], outgoing: Outgoing, problems: list[str]) -> tuple[list[Store], StoreInfo]:
     """The stores, as far as they can be made, and what is said of our blocks."""
     problems += [
         f"[{name}] is nothing known: there is a [stores.NAME] for each store." for name in document if name != "stores"
@@ -78,7 +80,7 @@ def _all_of(document: Mapping[str, object], problems: list[str]) -> tuple[list[S
             problems.append(f"stores.{name} is no table, [stores.{name}].")
         elif name == OUR_STORE:
             blocks = _ours(table, problems) or blocks
-        elif (store := _store(name, table, problems)) is not None:
+        elif (store := _store(name, table, outgoing, problems)) is not None:
             stores.append(store)
     return stores, blocks
 
@@ -93,7 +95,7 @@ def _ours(table: Mapping[str, object], problems: list[str]) -> StoreInfo | None:
     return _info(OUR_STORE, OUR_STORE, said, default=bool(said.get("default", False)))
 
 
-def _store(name: str, table: Mapping[str, object], problems: list[str]) -> Store | None:
+def _store(name: str, table: Mapping[str, object], outgoing: Outgoing, problems: list[str]) -> Store | None:
     kind = table.get("type")
     if not isinstance(kind, str) or kind not in KINDS:
         problems.append(f"[stores.{name}] has the type {kind!r}: it is one of {', '.join(KINDS)}.")
@@ -105,8 +107,9 @@ def _store(name: str, table: Mapping[str, object], problems: list[str]) -> Store
     if missing:
         problems.append(f"[stores.{name}] lacks {', '.join(missing)}, without which a store of type {kind} is none.")
         return None
+    given = {**said, WAY_OUT: outgoing}
     try:
-        return KINDS[kind].build(_info(name, kind, said, default=bool(said.get("default", False))), said)
+        return KINDS[kind].build(_info(name, kind, said, default=bool(said.get("default", False))), given)
     except ValueError as error:
         problems.append(f"[stores.{name}]: {error}")
         return None

@@ -68,17 +68,22 @@ class SourceLost(CatalogError):
 
 
 class SourceRefused(SourceLost):
-    """Whoever was asked for a file answers, and does not give it; `absent`: it says that there is none."""
+    """Whoever was asked for a file answers, and does not give it; `status` is the answer's, 0 if it has none."""
 
     code = "source-refused"
 
-    def __init__(self, message: str, *, absent: bool = False) -> None:
+    def __init__(self, message: str, status: int = 0) -> None:
         super().__init__(message)
-        self.absent = absent
+        self.status = status
+
+    @property
+    def absent(self) -> bool:
+        """Whether the answer was that there is none."""
+        return self.status in {404, 410}
 
 
 class SourceChanged(SourceLost):
-    """A file is not the one any more whose beginning was fetched, or nobody can tell: a mixture is never kept."""
+    """A file is not the one any more whose beginning was fetched: a mixture is never kept."""
 
     code = "source-changed"
 

@@ -179,3 +179,20 @@ def test_checks_tell_what_the_file_comes_to(tmp_path: Path) -> None:
     checked = check(load(environment=variables), identity_of)
     assert checked.plan["stores"] == "not usable yet"
     assert "[stores.a] has the type None" in checked.problems[0]
+
+
+def test_a_store_of_urls_may_be_bounded_by_a_prefix(tmp_path: Path) -> None:
+    text = '[stores.web]\ntype = "http"\nurl_prefix = "https://Mirror.example:443/images/"\n'
+    stores = load_stores(file(tmp_path, text))
+    info = stores.info("web")
+    assert info is not None
+    assert (info.kind, info.read_only, info.properties) == (
+        "http",
+        True,
+        {"url_prefix": "https://mirror.example/images"},
+    )
+    store = stores.of_url("https://mirror.example/images/a")
+    assert store is not None
+    assert store.info == info
+    assert stores.of_url("https://mirror.example/other") is None
+    assert "decimal" in refusal(tmp_path, '[stores.web]\ntype = "http"\nurl_prefix = "http://0x7f.1/"\n')

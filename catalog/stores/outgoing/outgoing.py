@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from catalog.model.errors import SourceChanged, SourceRefused
 from catalog.stores.outgoing.names import SystemNames
 from catalog.stores.outgoing.rules import Rules
 from catalog.stores.outgoing.transfer import PAUSES, UNKNOWN, Part, Transfer
@@ -44,13 +45,17 @@ class Outgoing:
         """As `refuse`, and look where the name leads now; each connection looks again. Within seconds."""
         await self._way.check(self._way.rules.target(url))
 
-    async def open(self, url: str, *, limit: int | None = None, headers: Mapping[str, str] | None = None) -> Remote:
+    async def open(
+        self, url: str, *, limit: int | None = None, headers: Mapping[str, str] | None = None, fixed: bool = False
+    ) -> Remote:
         """A whole file, its first answer there. Close it. `headers` go to the URL's own host alone.
+
+        `fixed`: what is at this URL never changes, so a server that names no version of it is believed.
 
         Raises AddressRefused, SourceRefused (the server does not give it), SourceLost (it cannot be had, after several
         tries) and LimitExceeded, for a file of more than `limit` bytes.
         """
-        part = Part(url, limit=limit, headers=headers)
+        part = Part(url, limit=limit, headers=headers, fixed=fixed)
         transfer = Transfer(self._way, part, self._pauses)
         try:
             await transfer.begin()
@@ -59,11 +64,32 @@ class Outgoing:
             raise
         return Remote(transfer)
 
+    async def read(self, url: str, *, limit: int, headers: Mapping[str, str] | None = None) -> bytes:
+        """All of a small file. Raises as `open` does."""
+        transfer = Transfer(self._way, Part(url, limit=limit, headers=headers), self._pauses)
+        found = bytearray()
+        try:
+            while piece := await transfer.next():
+                found += piece
+        finally:
+            transfer.close()
+        return bytes(found)
+
     def part(
         self, url: str, start: int, stop: int, version: Version = UNKNOWN, *, pauses: Sequence[float] | None = None
     ) -> Transfer:
         """Some bytes of a file, of that version; not begun. `pauses`: how patiently, () for one try."""
         return Transfer(self._way, Part(url, start, stop, version), self._pauses if pauses is None else pauses)
+
+    async def reach(self, url: str) -> None:
+        """Find out whether somebody answers at a URL, whatever the answer, by one try. Raises as `open` does."""
+        transfer = self.part(url, 0, 1, pauses=())
+        try:
+            await transfer.begin()
+        except (SourceRefused, SourceChanged):
+            return
+        finally:
+            transfer.close()
 
     def beside(self, url: str) -> Outgoing:
         """A way out of its own that also asks whoever is at `url`: an address that the operator named. Close it."""

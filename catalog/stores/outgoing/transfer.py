@@ -32,7 +32,8 @@ UNKNOWN: Final = Version(None, None)
 class Part:
     """What is wanted of a URL: the bytes from `start` up to `stop` (None: the end), of this version if one is named.
 
-    More than `limit` bytes are refused. `headers` go along, to the URL's own host alone.
+    More than `limit` bytes are refused. `headers` go along, to the URL's own host alone. `fixed`: what is at this URL
+    never changes by its very meaning, so its size alone tells that it is the same.
     """
 
     url: str
@@ -41,6 +42,7 @@ class Part:
     version: Version = UNKNOWN
     limit: int | None = None
     headers: Mapping[str, str] | None = None
+    fixed: bool = False
 
 
 class Transfer:
@@ -141,10 +143,10 @@ class Transfer:
         headers = dict(self._part.headers or {})
         if self.at == 0 and self._part.stop is None:
             return headers
-        if self.at > self._part.start and self.version.validator is None:
-            raise SourceChanged(
-                f"The transfer broke off after {self.at} bytes, and the server names no version of the file (a strong "
-                "ETag or Last-Modified) by which the rest could be told to be of the same one."
+        if self.at > self._part.start and self.version.validator is None and not self._part.fixed:
+            raise SourceLost(
+                f"The transfer broke off after {self.at - self._part.start} bytes, and the server names no version "
+                "(a strong ETag or Last-Modified) by which the rest could be told to be of the same file."
             )
         last = "" if self._part.stop is None else str(self._part.stop - 1)
         headers["Range"] = f"bytes={self.at}-{last}"
@@ -157,6 +159,7 @@ class Transfer:
         if status == 416:
             # What came in chunks may have broken off right behind its last byte.
             if answer.version.size == self.at and self.version.size in {None, self.at}:
+                self.version = Version(self.at, self.version.validator or answer.version.validator)
                 self._stop = self.at
                 return False
             self._changed()
@@ -167,10 +170,7 @@ class Transfer:
         size = answer.version.size if answer.version.size is not None else self.version.size
         self._bounded(size if self._part.stop is None else self._part.stop)
         self.version = Version(size, self.version.validator or answer.version.validator)
-        if self._part.stop is None:
-            self._stop = size
-        elif size is not None and size < self._part.stop:
-            self._changed()
+        self._stop = min((end for end in (size, self._part.stop) if end is not None), default=None)
         self._skip = 0 if answer.partial else self.at
         self._until = answer.stop
         return True
@@ -184,7 +184,7 @@ class Transfer:
             self._changed()
         # A 206 to an If-Range is of that version, by its very meaning, and need not repeat it.
         asked_for = known.validator is not None or self.at > self._part.start
-        if asked_for and not answer.partial and not known.is_also(now):
+        if asked_for and not answer.partial and not known.is_also(now) and not self._part.fixed:
             self._changed()
 
     def _changed(self) -> NoReturn:

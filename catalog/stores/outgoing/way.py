@@ -25,7 +25,6 @@ MOST_REDIRECTS: Final = 5
 _LEADS_ON: Final = frozenset({301, 302, 303, 307, 308})
 # What a server says when the same question may be answered later.
 _LATER: Final = frozenset({408, 425, 429})
-_ABSENT: Final = frozenset({404, 410})
 # What the stream reader holds when a connection breaks is lost and fetched again: little, at the cost of nothing.
 _READ_AHEAD: Final = 16 << 10
 
@@ -148,7 +147,7 @@ def _judged(response: aiohttp.ClientResponse, target: Target) -> aiohttp.ClientR
     response.close()
     if status in _LATER or status >= 500:
         raise Broken(f"{target} answers {status}")
-    raise SourceRefused(f"{target} answers {status}.", absent=status in _ABSENT)
+    raise SourceRefused(f"{target} answers {status}.", status)
 
 
 def _without_secrets(headers: Mapping[str, str]) -> Mapping[str, str]:

@@ -116,7 +116,7 @@ def test_a_date_is_a_version_too_if_it_is_not_of_this_second(web: BrokenWeb) -> 
 
 def test_without_a_version_what_broke_off_is_an_error_that_says_so(web: BrokenWeb) -> None:
     web.files["/image"] = Served(DATA, drops=[1000], etag='W/"weak"')
-    with pytest.raises(SourceChanged, match=r"broke off after 1000 bytes.*names no version"):
+    with pytest.raises(SourceLost, match=r"broke off after 1000 bytes.*names no version"):
         fetch(web)
 
 
