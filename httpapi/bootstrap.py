@@ -41,7 +41,7 @@ from httpapi.metrics.sampling import sampling
 from httpapi.metrics.scrape import Scrape
 from httpapi.metrics.uploads import copy_told, uploaded
 from httpapi.middlewares import IN_FLIGHT
-from httpapi.outgoing import leaving, outgoing_of
+from httpapi.outgoing import leaving, other_services_of, outgoing_of
 from httpapi.policy_file import policy_of
 from httpapi.protection_file import protection_of
 from httpapi.proxies import WayIn
@@ -155,7 +155,7 @@ def _open_parts(settings: Settings) -> Iterator[tuple[BlockStore, Services]]:
     policy = policy_of(settings, protection)
     quotas = load_quotas(settings.quota_file)
     outgoing = outgoing_of(settings)
-    stores = load_stores(settings.stores_file)
+    stores = load_stores(settings.stores_file, outgoing)
     methods = import_methods(settings, stores)
     bring_up_to_date(settings.data, settings.catalog)
     store = BlockStore.open(settings.data, options)
@@ -188,6 +188,7 @@ def _open_parts(settings: Settings) -> Iterator[tuple[BlockStore, Services]]:
                 quotas=quotas,
                 stores=stores,
                 outgoing=outgoing,
+                other_services=other_services_of(settings),
             )
             yield store, services
         finally:

@@ -43,7 +43,7 @@ def keystone_of(settings: Settings) -> KeystoneIdentity:
         ) from error
     return KeystoneIdentity(
         api,
-        public_url=_versioned(settings.keystone_public_url or url),
+        public_url=versioned(settings.keystone_public_url or url),
         service_roles=settings.keystone_service_roles,
         remember=settings.keystone_cache_time,
     )
@@ -82,10 +82,11 @@ def _url(settings: Settings) -> str:
             f"keystone_auth_url {settings.keystone_auth_url} would send the service user's password and every token "
             "in the clear over the network: name an https address; keystone_insecure allows it all the same."
         )
-    return _versioned(settings.keystone_auth_url)
+    return versioned(settings.keystone_auth_url)
 
 
-def _versioned(url: str) -> str:
+def versioned(url: str) -> str:
+    """Keystone's address with its version, whether or not it was said."""
     return url if url.endswith("/v3") else f"{url}/v3"
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from catalog.ports import Blocks, Database, Written
     from catalog.rules import Rules
     from catalog.store_ports import Stores
+    from catalog.stores.other_services import OtherServices
 
 
 def _no_room() -> bool:
@@ -52,7 +53,8 @@ class Services:
     `on_upload` is told what each upload that became an image's data was made of.
     `rules` is the policy that callers get, None for the default one; `quotas` is what the file says of quotas.
     `make_room` lets go of what is kept for a full disk; False if there is none. `stores` are the places where images'
-    bytes lie, our blocks among them; `outgoing` is the one way by which URLs that users name are asked.
+    bytes lie, our blocks among them; `outgoing` is the one way by which URLs that users name are asked,
+    `other_services` leads to the image services of the same cloud, None where no Keystone knows them.
     `show_locations`, `show_direct_url`: whether callers whom the rules let see it are told where images lie. `on_place`
     is told a store's name and what happened to a copy in it: `failed`, `lost`, `found`, `put back`.
     """
@@ -79,6 +81,7 @@ class Services:
     quotas: Said = field(default_factory=Said)
     stores: Stores = field(default_factory=blocks_alone)
     outgoing: Outgoing = field(default_factory=Outgoing)
+    other_services: OtherServices | None = None
     show_locations: bool = False
     show_direct_url: bool = False
     on_place: Callable[[str, str], None] = _say_nothing
