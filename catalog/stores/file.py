@@ -9,16 +9,18 @@ from __future__ import annotations
 import contextlib
 import errno
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from catalog.blocking import to_its_end
 from catalog.model.errors import CopyLost, StoreDown, StoreFull
 from catalog.stores.disk_threads import DiskHangs, DiskThreads
 from catalog.stores.file_place import NotThere, Unusable
+from catalog.stores.filling import COPIED_AT_ONCE, Filling
 from catalog.stores.open_file import OpenFile
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from catalog.store_ports import CopyReader, StoreInfo
     from catalog.stores.file_place import FilePlace
@@ -28,9 +30,6 @@ T = TypeVar("T")
 TIME_OUT: Final = 10.0
 """Seconds that a step on the disk may take, a few MiB each."""
 _PIECE: Final = 1 << 20
-_BATCH: Final = 4 << 20
-_SYNCED: Final = 64 << 20
-"""Bytes after which what was written is made durable, so that no single sync takes long."""
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -44,7 +43,9 @@ class FileStore:
         self.info = replace(info, properties=told)
         self._place = place
         self._seconds = seconds
-        self._threads = DiskThreads(f"store-{info.name}", seconds=seconds)
+        # Apart, so that reads don't wait behind the syncs of what is written.
+        self._reading = DiskThreads(f"store-{info.name}-read", seconds=seconds)
+        self._writing = DiskThreads(f"store-{info.name}-write", seconds=seconds)
 
     def owns(self, url: str) -> bool:
         """By the directory and the form of the name."""
@@ -71,7 +72,7 @@ class FileStore:
             return file
 
         try:
-            return FileCopy(self, await self.run(step, OpenFile.close))
+            return FileCopy(self, await self.reading(step, OpenFile.close))
         except NotThere:
             raise self.lost() from None
 
@@ -82,39 +83,54 @@ class FileStore:
             part, file = await self._begin(name)
             try:
                 await self._fill(file, source)
-                await self.run(lambda: self._place.publish(part, name))
+                await self._write(lambda: self._place.publish(part, name))
             finally:
-                self._threads.later(file.close)
+                self._writing.later(file.close)
         except NotThere:
             raise StoreDown(f"Store {self.info.name} is down: what was being written there has vanished.") from None
         except BaseException:
             with contextlib.suppress(StoreDown, StoreFull):
-                await to_its_end(self.run(lambda: self._place.clear(name)))
+                await to_its_end(self._write(lambda: self._place.clear(name)))
             raise
 
     async def remove(self, url: str) -> None:
         """The file, and what was left of writing it."""
         name = self._place.name_of(url)
         if name is not None:
-            await self.run(lambda: self._place.clear(name))
+            await self._write(lambda: self._place.clear(name))
 
     async def check(self) -> None:
         """Whether the directory, on its volume, can be looked at."""
-        await self.run(self._place.look)
+        await self.reading(self._place.look)
 
     async def close(self) -> None:
         """Threads end as they are free."""
-        self._threads.close()
+        self._reading.close()
+        self._writing.close()
 
     def lost(self) -> CopyLost:
         """What is said of a copy that is not there."""
         return CopyLost(f"Store {self.info.name} has no such copy, or one of another size.")
 
-    async def run(self, step: Callable[[], T], undo: Callable[[T], None] | None = None) -> T:
-        """Run one step on this store's threads; its failures are the store's. NotThere passes through."""
+    async def reading(self, step: Callable[[], T], undo: Callable[[T], None] | None = None) -> T:
+        """Run one step on this store's threads for reading; its failures are the store's. NotThere passes through."""
+        with self._told():
+            return await self._reading.run(step, undo)
+
+    def close_later(self, file: OpenFile) -> None:
+        """On the same threads, since closing may hang as well."""
+        self._reading.later(file.close)
+
+    async def _write(self, step: Callable[[], T], undo: Callable[[T], None] | None = None) -> T:
+        with self._told():
+            return await self._writing.run(step, undo)
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Around a step: what its failure says of the store."""
         name = self.info.name
         try:
-            return await self._threads.run(step, undo)
+            yield
         except DiskHangs:
             raise StoreDown(f"Store {name} is down: its disk does not answer within {self._seconds:g} s.") from None
         except Unusable as why:
@@ -124,22 +140,22 @@ class FileStore:
                 raise StoreFull(f"Store {name} is full; nothing of the copy was kept.") from None
             raise StoreDown(f"Store {name} is down: {error.strerror or 'its disk failed'}.") from error
 
-    def later(self, step: Callable[[], None]) -> None:
-        """Run a step that nobody waits for."""
-        self._threads.later(step)
-
     async def _begin(self, name: str) -> tuple[str, OpenFile]:
         def step() -> tuple[str, OpenFile]:
             part, descriptor = self._place.new_part(name)
             return part, OpenFile(descriptor)
 
-        return await self.run(step, lambda made: made[1].close())
+        return await self._write(step, lambda made: made[1].close())
 
     async def _fill(self, file: OpenFile, source: CopyReader) -> None:
-        await self.run(lambda: file.truncate(source.size))
+        await self._write(lambda: file.truncate(source.size))
         if not (isinstance(source, FileCopy) and await self._is_filled_from_file(file, source)):
-            await self._fill_from_pieces(file, source)
-        await self.run(file.sync)
+            filling = Filling(self._write, file)
+            try:
+                await filling.take(source)
+            finally:
+                await filling.end()
+        await self._write(file.sync)
 
     async def _is_filled_from_file(self, file: OpenFile, source: FileCopy) -> bool:
         """By the kernel: extents are shared where both files can, else copied, holes kept.
@@ -148,41 +164,21 @@ class FileStore:
         """
         twin = source.twin()
         try:
-            if await self.run(lambda: file.clone(twin)):
+            if await self._write(lambda: file.clone(twin)):
                 return True
-            extents = await self.run(lambda: twin.extents(_BATCH))
-            unsynced = 0
-            for start, stop in extents:
-                await self.run(lambda start=start, stop=stop: file.copy(twin, start, stop))  # type: ignore[misc]  # mypy and defaults of lambdas
-                unsynced = await self._synced(file, unsynced + stop - start)
+            filling = Filling(self._write, file)
+            try:
+                for start, stop in await self._write(lambda: twin.extents(COPIED_AT_ONCE)):
+                    await filling.add(partial(file.copy, twin, start, stop), stop - start)
+                await filling.all_done()
+            finally:
+                await filling.end()
         except (StoreDown, EOFError):
             return False
         else:
             return True
         finally:
-            self._threads.later(twin.close)
-
-    async def _fill_from_pieces(self, file: OpenFile, source: CopyReader) -> None:
-        at = unsynced = 0
-        batch = bytearray()
-        async for piece in source.read(0, source.size):
-            batch += piece
-            if len(batch) >= _BATCH:
-                unsynced = await self._synced(file, unsynced + await self._put(file, bytes(batch), at))
-                at += len(batch)
-                batch = bytearray()
-        await self._put(file, bytes(batch), at)
-        if at + len(batch) != source.size:
-            raise CopyLost(f"A copy of {source.size} bytes ended after {at + len(batch)}.")
-
-    async def _put(self, file: OpenFile, data: bytes, at: int) -> int:
-        return await self.run(lambda: file.put(data, at))
-
-    async def _synced(self, file: OpenFile, unsynced: int) -> int:
-        if unsynced < _SYNCED:
-            return unsynced
-        await self.run(file.sync)
-        return 0
+            self._writing.later(twin.close)
 
     def _name(self, url: str) -> str:
         name = self._place.name_of(url)
@@ -203,15 +199,16 @@ class FileCopy:
         """The file's length when it was opened."""
         return self._file.size
 
-    async def read(self, start: int, stop: int) -> AsyncIterator[bytes]:
-        """A step for each MiB."""
+    async def read(self, start: int, stop: int) -> AsyncIterator[memoryview]:
+        """A step for each MiB, into the same room again."""
+        room = memoryview(bytearray(min(_PIECE, max(stop - start, 1))))
         while start < stop:
-            end = min(start + _PIECE, stop)
-            piece = await self._store.run(lambda start=start, end=end: self._file.read(start, end))  # type: ignore[misc]  # mypy and defaults of lambdas
-            if not piece:
+            wanted = room[: stop - start]
+            got = await self._store.reading(partial(self._file.read_into, wanted, start))
+            if not got:
                 raise self.lost()
-            yield piece
-            start += len(piece)
+            yield wanted[:got]
+            start += got
 
     def twin(self) -> OpenFile:
         """The file for somebody who clones it."""
@@ -223,4 +220,4 @@ class FileCopy:
 
     def close(self) -> None:
         """On the store's threads, since that may hang as well."""
-        self._store.later(self._file.close)
+        self._store.close_later(self._file)

@@ -35,27 +35,23 @@ class OpenFile:
         if ours:
             os.close(self._descriptor)
 
-    def read(self, start: int, stop: int) -> bytes:
-        """Up to so many bytes; fewer only where the file ends."""
+    def read_into(self, room: memoryview, at: int) -> int:
+        """Fill the room; gives how many bytes there were, none only where the file ends."""
         with self._used() as descriptor:
-            return os.pread(descriptor, stop - start, start)
+            return os.preadv(descriptor, [room], at)
 
     def truncate(self, size: int) -> None:
         """One hole of this size."""
         with self._used() as descriptor:
             os.ftruncate(descriptor, size)
 
-    def put(self, data: bytes, at: int) -> int:
-        """Write what is no hole; gives how many bytes that were."""
-        written = 0
-        view = memoryview(data)
+    def put(self, data: memoryview, at: int) -> None:
+        """Write what is no hole."""
         with self._used() as descriptor:
-            for start, stop in _runs(view, at):
+            for start, stop in _runs(data, at):
                 done = start
                 while done < stop:
-                    done += os.pwrite(descriptor, view[done:stop], at + done)
-                written += stop - start
-        return written
+                    done += os.pwrite(descriptor, data[done:stop], at + done)
 
     def sync(self) -> None:
         """Bytes and size are durable."""

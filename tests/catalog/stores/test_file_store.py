@@ -15,8 +15,7 @@ import pytest
 
 from catalog.model.errors import CopyLost, StoreDown, StoreFull
 from catalog.store_ports import StoreInfo
-from catalog.stores import file as file_module
-from catalog.stores import file_place
+from catalog.stores import file_place, filling
 from catalog.stores.file import FileStore
 from catalog.stores.file_place import FilePlace
 from catalog.stores.open_file import OpenFile
@@ -309,7 +308,7 @@ def test_a_disk_that_fails_while_it_is_read_is_down(store: FileStore, monkeypatc
 
     async def scenario() -> None:
         reader = await store.open(await put(store, noise(MIB)), None)
-        monkeypatch.setattr(OpenFile, "read", fail)
+        monkeypatch.setattr(OpenFile, "read_into", fail)
         with pytest.raises(StoreDown, match="Store fast is down: Input/output error"):
             await all_of(reader)
         reader.close()
@@ -319,7 +318,7 @@ def test_a_disk_that_fails_while_it_is_read_is_down(store: FileStore, monkeypatc
 
 def test_a_long_write_is_made_durable_now_and_then(store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
     syncs: list[int] = []
-    monkeypatch.setattr(file_module, "_SYNCED", 8 * MIB)
+    monkeypatch.setattr(filling, "SYNCED", 8 * MIB)
     monkeypatch.setattr(OpenFile, "sync", lambda _: syncs.append(1))
     play(store, put(store, noise(40 * MIB)))
     assert len(syncs) == 6
