@@ -74,7 +74,12 @@ class Way:
         first = target = self.rules.target(url)
         for _ in range(MOST_REDIRECTS + 1):
             given = headers if target.origin == first.origin else _without_secrets(headers)
-            response = await self._ask(target, given)
+            try:
+                response = await self._ask(target, given)
+            except AddressRefused as error:
+                if target is first:
+                    raise
+                raise AddressRefused(f"{first} leads on to what is not asked. {error}") from None
             if response.status not in _LEADS_ON:
                 return _judged(response, target)
             response.close()

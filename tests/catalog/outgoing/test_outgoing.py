@@ -248,6 +248,18 @@ def test_where_an_address_leads_is_judged_as_the_first_one_was(web: BrokenWeb, l
     assert len(web.asked) == 1
 
 
+def test_a_name_to_which_an_address_leads_is_judged_too(web: BrokenWeb) -> None:
+    async def scene() -> None:
+        names = PlayedNames(first_example=[["127.0.0.1"]], inside_example=[["10.0.0.1"]])
+        web.redirect("/on", web.url("/image", host="inside.example"))
+        outgoing = way(web, names=names)
+        with pytest.raises(AddressRefused, match=r"first.example:\d+/on leads on .*inside.example leads there"):
+            await outgoing.open(web.url("/on", host="first.example"))
+        await outgoing.close()
+
+    asyncio.run(scene())
+
+
 def test_a_token_goes_to_the_host_it_is_for_alone(web: BrokenWeb) -> None:
     async def scene(headers: Mapping[str, str]) -> None:
         names = PlayedNames(other_example=[["127.0.0.1"]])
