@@ -149,7 +149,7 @@ format: $(STAMPS)/dev ## let ruff mend what it can
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-show: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients $(STAMPS)/openapi $(STAMPS)/keystone $(STAMPS)/tempest $(STAMPS)/nova $(STAMPS)/gophercloud $(STAMPS)/machines ## every claim with its figure and its bound
+show: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients $(STAMPS)/openapi $(STAMPS)/keystone $(STAMPS)/swift $(STAMPS)/tempest $(STAMPS)/nova $(STAMPS)/gophercloud $(STAMPS)/machines ## every claim with its figure and its bound
 	$(VENV)/bin/python -m bench.show
 
 show-main-job: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients ## a disk image in, its next version for almost nothing, both back out
@@ -170,7 +170,7 @@ show-images-api: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients $(STAMPS)/open
 show-openstack: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients $(STAMPS)/keystone $(STAMPS)/tempest $(STAMPS)/nova $(STAMPS)/gophercloud ## in an OpenStack cloud: Keystone, and the clients with it
 	$(VENV)/bin/python -m bench.show openstack
 
-show-locations: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/keystone $(STAMPS)/tempest ## images in several places, imports, and jobs that survive
+show-locations: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/keystone $(STAMPS)/tempest $(STAMPS)/swift ## images in several places, imports, and jobs that survive
 	$(VENV)/bin/python -m bench.show locations
 
 bench: $(STAMPS)/dev $(STAMPS)/system ## the benchmarks, with their share of this machine's limit
