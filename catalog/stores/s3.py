@@ -94,7 +94,7 @@ class S3Copies:
         key = self._key(url)
         found = await self._asked(obstore.head_async(self._objects, key), self._patience)
         if size is not None and found["size"] != size:
-            raise CopyLost(f"The store {self.info.name} has {found['size']} bytes at {url}, and not {size}.")
+            raise CopyLost(f"Store {self.info.name} has {found['size']} bytes at {url}, and not {size}.")
         return _Reader(found["size"], partial(self._fetch, key, found["size"], found["e_tag"]), self._memory)
 
     async def write(self, url: str, source: CopyReader) -> None:
@@ -138,7 +138,7 @@ class S3Copies:
 
     def _key(self, url: str) -> str:
         if not self.owns(url):
-            raise CopyLost(f"{url} is nothing that the store {self.info.name} has.")
+            raise CopyLost(f"{url} is nothing that store {self.info.name} has.")
         return url.removeprefix(self._root.removesuffix(self._prefix))
 
     async def _fetch(self, key: str, size: int, tag: str | None, start: int, stop: int) -> Sequence[memoryview]:
@@ -155,7 +155,7 @@ class S3Copies:
         asked = obstore.get_async(self._objects, key, options={"range": (start, stop)})
         answer = await self._asked(asked, self._patience)
         if (answer.meta["size"], answer.meta["e_tag"]) != (size, tag):
-            raise CopyLost(f"The store {self.info.name} has another object now at {key}.")
+            raise CopyLost(f"Store {self.info.name} has another object now at {key}.")
         parts: list[memoryview] = []
         stream = aiter(answer.stream(min_chunk_size=_CHUNK))
         while (chunk := await self._asked(anext(stream, None), self._patience)) is not None:
@@ -214,7 +214,7 @@ class S3Copies:
         except FileNotFoundError:
             # A bucket that is gone says the same, and then no copy is lost.
             await self.check()
-            raise CopyLost(f"The store {self.info.name} does not have this copy any more.") from None
+            raise CopyLost(f"Store {self.info.name} does not have this copy any more.") from None
         except (PermissionDeniedError, UnauthenticatedError) as error:
             raise self._refusal(403, error_code(str(error).encode())) from None
         except (BaseError, OSError) as error:
@@ -225,7 +225,7 @@ class S3Copies:
     def _refusal(self, status: int, code: str) -> StoreDown | StoreFull:
         """What a failed answer is: `code` is S3's own word for it."""
         if code in _FULL or status in {413, 507}:
-            return StoreFull(f"The store {self.info.name} has no room for it ({code or status}).")
+            return StoreFull(f"Store {self.info.name} is full ({code or status}); nothing of the copy was kept.")
         if code == "NoSuchBucket" or (status == 404 and not code):
             return self._down("its bucket is not there: make it, or correct `bucket`")
         if code in _REFUSED or status in {401, 403}:
@@ -238,7 +238,7 @@ class S3Copies:
         return self._down("it cannot be reached, or broke off")
 
     def _down(self, reason: str) -> StoreDown:
-        return StoreDown(f"The store {self.info.name} cannot be used now: {reason}.")
+        return StoreDown(f"Store {self.info.name} is down: {reason}.")
 
 
 class _Reader:

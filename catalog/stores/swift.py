@@ -83,7 +83,7 @@ class SwiftCopies:
         if not found.isdigit():
             raise self.down("it does not say how long an object is")
         if size is not None and int(found) != size:
-            raise CopyLost(f"The store {self.info.name} has {found} bytes at {url}, and not {size}.")
+            raise CopyLost(f"Store {self.info.name} has {found} bytes at {url}, and not {size}.")
         return _Reader(self, path, int(found), etag)
 
     async def write(self, url: str, source: CopyReader) -> None:
@@ -125,17 +125,19 @@ class SwiftCopies:
 
     def down(self, reason: str) -> StoreDown:
         """What to raise when the store cannot be used."""
-        return StoreDown(f"The store {self.info.name} cannot be used now: {reason}.")
+        return StoreDown(f"Store {self.info.name} is down: {reason}.")
 
     async def gone(self) -> CopyLost:
         """What to raise for an object that is not there; StoreDown where the whole container is not."""
         await self.check()
-        return CopyLost(f"The store {self.info.name} does not have this copy any more.")
+        return CopyLost(f"Store {self.info.name} does not have this copy any more.")
 
     def refusal(self, status: int) -> StoreDown | StoreFull:
         """What a failed answer is."""
         if status in {413, FULL}:
-            return StoreFull(f"The store {self.info.name} has no room for it, or its quota is used up ({status}).")
+            return StoreFull(
+                f"Store {self.info.name} is full, or its quota is used up ({status}); nothing of the copy was kept."
+            )
         if status in {401, 403}:
             return self.down(
                 f"its credentials are refused ({status}): they must be right, and allow to read, write, list and "
@@ -145,7 +147,7 @@ class SwiftCopies:
 
     def _path(self, url: str) -> str:
         if not self.owns(url):
-            raise CopyLost(f"{url} is nothing that the store {self.info.name} has.")
+            raise CopyLost(f"{url} is nothing that store {self.info.name} has.")
         return f"{self._container}/{url.removeprefix(self._root)}"
 
     def _segment(self, name: str, number: int) -> str:
@@ -277,7 +279,7 @@ class _Reader:
                 raise self._store.refusal(answer.status)
             told = (answer.headers.get("Etag"), answer.headers.get("Content-Range"))
             if told != (self._etag, f"bytes {start}-{stop - 1}/{self.size}"):
-                raise CopyLost(f"The store {self._store.info.name} has another object now in the place of this copy.")
+                raise CopyLost(f"Store {self._store.info.name} has another object now in the place of this copy.")
             left = stop - start
             async with aclosing(answer.pieces()) as pieces:
                 async for piece in pieces:

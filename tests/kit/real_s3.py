@@ -19,6 +19,8 @@ from urllib.parse import quote
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tests.kit.authority import Certificate
+
 WEED: Final = Path(sys.executable).parent / "weed"
 ACCESS_KEY: Final = "drystone-access"
 SECRET_KEY: Final = "drystone-secret"
@@ -32,15 +34,16 @@ GRPC: Final = 10_000
 class S3Server:
     """Serves on free ports of loopback from `root` until left; what is kept there outlives `kill` and `start`.
 
-    It takes three seconds to start. `endpoint` is its S3 address, ACCESS_KEY and SECRET_KEY let in. There is one
-    bucket, `images`; more come by `bucket`. `root/weed.log` stays. Several may run at once.
+    It takes three seconds to start. With `tls` its S3 is https. `endpoint` is its S3 address, ACCESS_KEY and SECRET_KEY
+    let in. There is one bucket, `images`; more come by `bucket`. `root/weed.log` stays. Several may run at once.
     """
 
-    def __init__(self, root: Path, *, bucket: str = "images") -> None:
+    def __init__(self, root: Path, *, bucket: str = "images", tls: Certificate | None = None) -> None:
         self._root = root
         self._bucket = bucket
         self._master, self._volume, self._filer, self.port = _free_ports(4)
-        self.endpoint = f"http://127.0.0.1:{self.port}"
+        self._tls = tls
+        self.endpoint = f"{'http' if tls is None else 'https'}://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -75,6 +78,8 @@ class S3Server:
             # Gateways of other kinds, whose ports a second server would not get.
             *("-s3.port.iceberg=0", "-s3.port.lance=0"),
         ]
+        if self._tls is not None:
+            words += [f"-s3.cert.file={self._tls.certificate}", f"-s3.key.file={self._tls.key}"]
         with (self._root / "weed.log").open("ab") as log:
             self._process = subprocess.Popen(
                 words, stdout=log, stderr=log, cwd=self._root, env={**os.environ, "GOMEMLIMIT": "400MiB"}

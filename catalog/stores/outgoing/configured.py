@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import ssl
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -195,6 +196,9 @@ def _told() -> Iterator[None]:
     except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError):
         raise NoAnswer("its certificate cannot be trusted") from None
     except aiohttp.ClientConnectorError as error:
-        raise NoAnswer(f"no connection: {error.os_error.strerror or type(error.os_error).__name__}") from None
+        # By its number, where it has one: asyncio's own words name the address.
+        number = error.os_error.errno
+        reason = os.strerror(number) if number and number > 0 else error.os_error.strerror
+        raise NoAnswer(f"no connection ({reason or type(error.os_error).__name__})") from None
     except (aiohttp.ClientError, OSError, ValueError) as error:
         raise NoAnswer(f"it broke off: {type(error).__name__}") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import time
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,9 @@ from catalog.stores.s3_bucket import Bucket
 from catalog.stores.s3_requests import Keys
 from tests.contracts.stores import IMAGE, MIB, StoreContract, is_there, noise, play, put
 from tests.kit import real_s3
+from tests.kit.authority import Authority
 from tests.kit.copies import BytesCopy, all_of, kept
+from tests.kit.copying_process import killed_after
 from tests.kit.real_s3 import S3Server
 
 if TYPE_CHECKING:
@@ -187,6 +190,49 @@ def test_what_a_killed_writer_left_is_gone_when_its_url_is_removed_or_written_ag
         await store.remove(url)
 
     play(store, scenario())
+
+
+def test_a_writer_that_is_killed_leaves_nothing_to_open_and_nothing_after_remove(server: S3Server) -> None:
+    store = made(server)
+    url = store.place(IMAGE)
+    killed_after("s3", server.endpoint, url, mib=30, of=60)
+
+    async def scenario() -> None:
+        assert not await is_there(store, url)
+        assert len(server.unfinished()) == 1
+        await store.remove(url)
+        assert server.unfinished() == []
+
+    play(store, scenario())
+
+
+def test_a_server_whose_certificate_the_system_does_not_know_is_trusted_by_ca_file(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    room = tmp_path_factory.mktemp("tls")
+    authority = Authority(room)
+    with S3Server(room / "s3", tls=authority.sign()) as server:
+        ca = authority.path.read_text(encoding="ascii")
+        bucket = Bucket("images", server.endpoint, real_s3.REGION, KEYS, ca=ca)
+        tls = ssl.create_default_context(cadata=ca)
+        trusting = S3Copies(StoreInfo("deep", "s3"), bucket, FarMemory(), tls=tls)
+
+        async def scenario() -> None:
+            await trusting.check()
+            data = noise(PARTS)
+            url = await put(trusting, data)
+            assert await kept(trusting, url) == data
+
+        play(trusting, scenario())
+        doubting = made(server)
+
+        async def refused() -> None:
+            with pytest.raises(StoreDown, match="its certificate cannot be trusted"):
+                await doubting.check()
+            with pytest.raises(StoreDown):
+                await doubting.open(doubting.place(IMAGE), 1)
+
+        play(doubting, refused())
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from catalog.stores.swift_login import Keystone, TempAuth, by_credential, by_pas
 from tests.contracts.stores import IMAGE, MIB, StoreContract, is_there, noise, play, put
 from tests.kit import real_keystone, real_swift
 from tests.kit.copies import BytesCopy, all_of, kept
+from tests.kit.copying_process import killed_after
 from tests.kit.real_swift import SwiftServer
 
 if TYPE_CHECKING:
@@ -220,6 +221,21 @@ def test_a_write_goes_on_when_the_server_is_back_soon(server: SwiftServer) -> No
         await store.write(url, BytesCopy(data, before=fail))
         assert await kept(store, url) == data
         await store.remove(url)
+
+    play(store, scenario())
+
+
+@pytest.mark.parametrize("mib", [1, 11])
+def test_a_writer_that_is_killed_leaves_nothing_to_open_and_nothing_after_remove(server: SwiftServer, mib: int) -> None:
+    store = made(server)
+    url = store.place(IMAGE)
+    killed_after("swift", server.auth_url, url, mib=mib, of=20)
+
+    async def scenario() -> None:
+        assert not await is_there(store, url)
+        await store.remove(url)
+        name = url.rpartition("/")[2]
+        assert not [each for each in (*segments(server), *server.objects()) if name in each]
 
     play(store, scenario())
 
