@@ -46,7 +46,8 @@ $(STAMPS)/openapi: .ci/constraints-openapi.txt
 	.openapi/bin/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints-openapi.txt schemathesis
 	@touch $@
 
-# e2fsprogs makes the disk images, zstd reads packs, curl uploads: small, and usually there.
+# e2fsprogs makes the disk images, zstd reads packs, curl uploads: small, and usually there. btrfs-progs, which a test of
+# shared blocks wants, is had where that is easy.
 $(STAMPS)/system:
 	@mkdir -p $(STAMPS)
 	@for tool in mke2fs debugfs zstd curl; do PATH=$$PATH:/usr/sbin:/sbin command -v $$tool >/dev/null || missing=1; done; \
@@ -54,6 +55,8 @@ $(STAMPS)/system:
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    apt-get update -qq && apt-get install -y -qq e2fsprogs zstd curl >/dev/null; \
 	  else echo "please install e2fsprogs, zstd and curl: the tests use them" >&2; exit 1; fi; fi
+	@if ! PATH=$$PATH:/usr/sbin:/sbin command -v mkfs.btrfs >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends btrfs-progs >/dev/null; } || true; fi
 	@touch $@
 
 # The real Glance, which nothing of ours imports: tests are held against what it answered, this records it anew.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -9,15 +10,19 @@ import pytest
 
 from catalog.model.caller import Caller
 from catalog.store_ports import StoreInfo
+from catalog.stores.file import FileStore
+from catalog.stores.file_place import FilePlace
 from catalog.stores.opaque import OpaqueStore
-from catalog.stores.set import StoreSet
+from catalog.stores.set import OUR_BLOCKS, StoreSet
 from httpapi.cli.root import run
 from httpapi.wire.stores import StoreRecord, parse_stores, stores_document
 from tests.kit.memory_store import MemoryStore
 from tests.kit.running_server import RunningServer
+from tests.kit.several_stores import copied
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from catalog.usecases.services import Services
 
@@ -130,3 +135,23 @@ def test_where_no_stores_are_configured_the_verb_says_so(
         assert (told.out, told.err) == ("", "drystone: this service does not tell stores apart\n")
         answer = server.call("POST", "/v2/images", json_body={"name": "debian"})
         assert "OpenStack-image-store-ids" not in answer.headers
+
+
+def test_an_image_in_a_file_of_this_machine_is_cloned_and_not_downloaded(
+    services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "fast").mkdir()
+    store = FileStore(StoreInfo("fast", "file", weight=1), FilePlace(tmp_path / "fast"))
+    services = replace(services, stores=StoreSet([store], blocks=OUR_BLOCKS), show_direct_url=True)
+    with RunningServer(services) as server:
+        monkeypatch.setenv("DRYSTONE_ENDPOINT", f"http://127.0.0.1:{server.port}")
+        image_id = server.new_image()
+        octets = {"Content-Type": "application/octet-stream"}
+        assert server.call("PUT", f"/v2/images/{image_id}/file", b"bytes" * 1000, octets).status == 204
+        server.run(copied(services, image_id, store))
+        out = tmp_path / "out.raw"
+        assert run(["pull", image_id, str(out), "--reflink", "--json"]) == 0
+        told = json.loads(capfd.readouterr().out)
+        assert (told["cloned"] is not None, told["verified"], told["received"]) == (True, True, 0)
+        assert out.read_bytes() == b"bytes" * 1000
+        server.run(store.close())

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
+from blockstore.file_clone import clone
 from catalog.model.errors import CopyLost, StoreDown, StoreFull
 from catalog.store_ports import StoreInfo
 from catalog.stores.file import FileStore
@@ -136,3 +138,36 @@ def test_the_order_is_back_as_soon_as_the_volume_is(store: FileStore, volume: Vo
         await asyncio.gather(watching, return_exceptions=True)
 
     play(store, scenario())
+
+
+@pytest.mark.skipif(shutil.which("mkfs.btrfs") is None, reason="mkfs.btrfs is not installed")
+def test_a_copy_of_a_copy_and_a_quick_clone_share_its_blocks_where_the_file_system_can(tmp_path: Path) -> None:
+    disk, at = tmp_path / "disk", tmp_path / "mnt"
+    with disk.open("wb") as file:
+        file.truncate(256 * MIB)
+    at.mkdir()
+    subprocess.run(["mkfs.btrfs", "--quiet", disk], check=True)
+    subprocess.run(["mount", "-o", "loop", disk, at], check=True)
+    try:
+        (at / "images").mkdir()
+        store = FileStore(StoreInfo("fast", "file"), FilePlace(at / "images", at))
+        data = noise(64 * MIB)
+
+        async def scenario() -> None:
+            source = await store.open(await put(store, data), None)
+            before = os.statvfs(at).f_bfree
+            url = store.place(IMAGE)
+            await store.write(url, source)
+            source.close()
+            assert await kept(store, url) == data
+            own, copy = os.open(store.path(url) or "", os.O_RDONLY), os.open(at / "vm", os.O_RDWR | os.O_CREAT)
+            assert clone(own, copy)
+            os.fsync(copy)
+            os.close(own)
+            os.close(copy)
+            assert (at / "vm").read_bytes() == data
+            assert (before - os.statvfs(at).f_bfree) * os.statvfs(at).f_frsize < 4 * MIB
+
+        play(store, scenario())
+    finally:
+        subprocess.run(["umount", "-l", at], check=True)
