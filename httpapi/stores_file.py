@@ -62,6 +62,22 @@ def load_stores(path: Path | None, outgoing: Outgoing | None = None) -> StoreSet
     return StoreSet(stores, blocks=blocks)
 
 
+def directories_of(path: Path | None) -> Sequence[str]:
+    """The directories of this machine that the file's stores write to: their volumes where those are named.
+
+    As far as they can be read: nothing is said of what is wrong with the file, and no secret is asked for.
+    """
+    if path is None:
+        return ()
+    try:
+        stores = tomllib.loads(read_rules_file("stores_file", path)).get("stores")
+    except (SettingsRefused, tomllib.TOMLDecodeError, RecursionError):
+        return ()
+    tables = stores.values() if isinstance(stores, dict) else ()
+    named = [table.get("mount_point", table.get("directory")) for table in tables if isinstance(table, dict)]
+    return [each for each in dict.fromkeys(named) if isinstance(each, str) and each.startswith("/")]
+
+
 def _all_of(document: Mapping[str, object], outgoing: Outgoing, problems: list[str]) -> tuple[list[Store], StoreInfo]:
     """The stores, as far as they can be made, and what is said of our blocks."""
     problems += [

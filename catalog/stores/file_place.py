@@ -199,8 +199,14 @@ def _below(above: int, name: str, *, make: bool, mode: int, follow: bool) -> int
 
 
 def _must_be_mounted(descriptor: int, mount_point: Path) -> None:
-    if _mount_of(descriptor) not in _mounts_at(os.path.realpath(mount_point)):
+    """A directory that is mounted over itself, as systemd does it for ReadWritePaths, is a mount and no volume."""
+    real = os.path.realpath(mount_point)
+    if _mount_of(descriptor) not in _mounts_at(real) or not _is_another_volume(descriptor, real):
         raise Unusable(f"no volume is mounted at {mount_point}")
+
+
+def _is_another_volume(descriptor: int, path: str) -> bool:
+    return os.fstat(descriptor).st_dev != Path(path).parent.stat().st_dev
 
 
 def _mount_of(descriptor: int) -> int:

@@ -10,8 +10,10 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Final
 
+from httpapi.stores_file import directories_of
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from httpapi.settings import Settings
 
@@ -36,16 +38,24 @@ def unit_for(settings: Settings, *, config: Path | None, flags: Mapping[str, obj
         arguments=" ".join(_quoted(each) for each in arguments),
         manual=resources.files("httpapi").joinpath("README.md"),
         command=" ".join(_quoted(each) for each in (*program, "serve", *arguments)),
-        directory=(
-            f"StateDirectory={_quoted(data.name)}\nStateDirectoryMode=0700"
-            if known_to_systemd
-            else f"ReadWritePaths={_quoted(str(data))}"
-        ),
+        directory="\n".join([_of_data(data, known_to_systemd=known_to_systemd), *_of_stores(settings)]),
         grace=f"{settings.shutdown_grace:g}",
         stop_seconds=int(settings.shutdown_grace) + 1 + _STOP_MARGIN,
         watchdog="# No sign of life for so long: it is killed and started again.\nWatchdogSec=60",
         home="read-only" if homely else "yes",
     )
+
+
+def _of_data(data: Path, *, known_to_systemd: bool) -> str:
+    if known_to_systemd:
+        return f"StateDirectory={_quoted(data.name)}\nStateDirectoryMode=0700"
+    return f"ReadWritePaths={_quoted(str(data))}"
+
+
+def _of_stores(settings: Settings) -> Iterator[str]:
+    """Volumes that may be away when it starts, hence the hyphen."""
+    for each in directories_of(settings.stores_file):
+        yield f"ReadWritePaths={_quoted('-' + each)}"
 
 
 def _template() -> str:

@@ -48,6 +48,22 @@ def test_it_locks_the_server_in(tmp_path: Path) -> None:
     assert "StateDirectory" not in elsewhere
 
 
+def test_it_may_write_where_stores_of_files_are(tmp_path: Path) -> None:
+    stores = tmp_path / "stores.toml"
+    stores.write_text(
+        '[stores.fast]\ntype = "file"\ndirectory = "/mnt/a b/images"\nmount_point = "/mnt/a b"\n'
+        '[stores.shelf]\ntype = "file"\ndirectory = "/srv/images"\n[stores.blocks]\nweight = 3\n'
+        '[stores.deep]\ntype = "s3"\nbucket = "b"\naccess_key_env = "NOT_SET_HERE"\n'
+    )
+    text = unit_for(replace(USUAL, stores_file=stores), config=None, flags={})
+    assert [line for line in text.splitlines() if line.startswith("ReadWritePaths=")] == [
+        'ReadWritePaths="-/mnt/a b"',
+        "ReadWritePaths=-/srv/images",
+    ]
+    stores.write_text("[")
+    assert "ReadWritePaths" not in unit_for(replace(USUAL, stores_file=stores), config=None, flags={})
+
+
 def test_words_are_written_as_systemd_reads_them() -> None:
     data = Path('/srv/100% of "$HOME"')
     unit = service(unit_for(replace(USUAL, data=data), config=None, flags={}))

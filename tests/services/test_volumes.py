@@ -31,15 +31,20 @@ class Volume:
 
     def __init__(self, at: Path) -> None:
         self.at = at
-        self.is_there = False
+        self.mounts = 0
 
     def mount(self) -> None:
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", self.at], check=True)
-        self.is_there = True
+        self.mounts += 1
+
+    def bind(self) -> None:
+        """Mount the directory over itself, as a manager of services may do it."""
+        subprocess.run(["mount", "--bind", self.at, self.at], check=True)
+        self.mounts += 1
 
     def take_away(self) -> None:
         subprocess.run(["umount", "-l", self.at], check=True)
-        self.is_there = False
+        self.mounts -= 1
 
 
 @pytest.fixture
@@ -49,7 +54,7 @@ def volume(tmp_path: Path) -> Iterator[Volume]:
     found = Volume(at)
     found.mount()
     yield found
-    if found.is_there:
+    while found.mounts:
         found.take_away()
 
 
@@ -78,6 +83,20 @@ def test_a_volume_that_is_away_is_down_and_nothing_is_written_beside_it(store: F
             await store.open(url, len(data))
         await store.write(url, BytesCopy(data))
         assert await kept(store, url, len(data)) == data
+
+    play(store, scenario())
+
+
+def test_a_directory_that_is_mounted_over_itself_is_no_volume(store: FileStore, volume: Volume) -> None:
+    async def scenario() -> None:
+        volume.take_away()
+        volume.bind()
+        with pytest.raises(StoreDown, match="no volume is mounted at"):
+            await put(store, b"abc")
+        volume.mount()
+        assert await kept(store, await put(store, b"abc")) == b"abc"
+        volume.take_away()
+        assert list(volume.at.iterdir()) == []
 
     play(store, scenario())
 

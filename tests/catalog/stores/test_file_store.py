@@ -334,6 +334,7 @@ class TestMountPoints:
         monkeypatch.setattr(
             file_place, "_mounts_at", lambda path: {real(os.open(path, os.O_RDONLY))} if path in at else set()
         )
+        monkeypatch.setattr(file_place, "_is_another_volume", lambda _descriptor, _path: True)
         return at
 
     def test_a_volume_that_is_not_mounted_is_down_and_not_written_beside(
