@@ -17,6 +17,7 @@ from blockstore.errors import BlockstoreError
 from catalog.model.quota import NAMES
 from catalog.property_protection import Protection
 from httpapi import tls
+from httpapi.import_methods import import_methods
 from httpapi.keystone_settings import odd_keystone
 from httpapi.lifecycle import check_listen
 from httpapi.outgoing import describe_outgoing, odd_outgoing
@@ -228,6 +229,7 @@ def _quotas(settings: Settings, notes: _Notes) -> str:
 def _stores(settings: Settings, notes: _Notes) -> str:
     try:
         stores = load_stores(settings.stores_file)
+        import_methods(settings, stores)
     except SettingsRefused as refusal:
         notes.problems.append(str(refusal))
         return "not usable yet"

@@ -20,5 +20,9 @@ def import_methods(settings: Settings, stores: Stores) -> tuple[Method, ...]:
     said = settings.import_methods
     if said is not None and Method.COPY_IMAGE in said and not stores.several:
         raise SettingsRefused("import_methods names copy-image, which needs stores to copy to: set stores_file.")
+    if said is not None and Method.GLANCE_DOWNLOAD in said and settings.identity != "keystone":
+        raise SettingsRefused(
+            "import_methods names glance-download, which needs identity keystone: it knows the other services."
+        )
     served = USUAL if said is None else [method for method in Method if method in said]
     return tuple(method for method in served if method is not Method.COPY_IMAGE or stores.several)

@@ -13,6 +13,7 @@ from blockstore.errors import BlockstoreError
 from catalog.model.errors import CatalogError
 from catalog.usecases import deltas, staging, tasks
 from catalog.usecases.image_data import requeue_orphans
+from catalog.usecases.import_tokens import let_go_tokens
 from httpapi.copy_tending import tend_copies_forever
 from httpapi.metrics.instruments import REQUEUED, SWEEPS
 
@@ -32,6 +33,7 @@ async def sweep_once(services: Services) -> None:
         found += await deltas.end_expired(services)
         found += await staging.end_expired(services)
         await tasks.sweep(services)
+        await let_go_tokens(services)
     except (BlockstoreError, CatalogError, OSError) as error:
         SWEEPS.labels("failed").inc()
         _log.warning("What dead processes left could not be swept, next try in %g s: %s", INTERVAL_SECONDS, error)

@@ -41,5 +41,11 @@ class Counted:
         self._reader.close()
 
 
+def report_copied(context: JobContext, done: int, size: int | None) -> None:
+    """So many bytes came from elsewhere, of how many, if that is known."""
+    of = "" if size is None else f" of {_mib(size)}"
+    context.report(done if size else 0, size or 1, f"Copied {_mib(done)}{of} MiB.")
+
+
 def _mib(size: int) -> int:
     return -(-size // _MIB)

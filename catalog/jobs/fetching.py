@@ -7,13 +7,15 @@ it: so a try that finds something staged fetches nothing.
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from blockstore import names
 from catalog.cutting import cutting_of
 from catalog.formats.rules import Said
 from catalog.jobs import steps
-from catalog.jobs.counting import Counted
+from catalog.jobs.counting import Counted, report_copied
+from catalog.jobs.foreign import ForeignSource, check_hash, from_other_service, take_over
 from catalog.model.errors import SourceLost, SourceRefused
 from catalog.model.importing import Method, Plan
 from catalog.model.job import JobFailed
@@ -43,12 +45,14 @@ async def fetched(context: JobContext) -> Found:
     pin_id = names.new_name().hex()
     copies = Plan.of(task).copies
     async with _source(context) as (source, expected):
+        told = source.told if isinstance(source, ForeignSource) else None
         meter = Meter(services, pin_id, expected)
 
         def begin(uow: UnitOfWork, _at: datetime) -> tuple[Said, Cutting]:
             image = import_steps.importing_image(uow, task)
             # What is copied counts already.
             uow.pins.add(_pin(context, image, pin_id, reserved=0 if copies else meter.admit(uow, image)))
+            take_over(services.limits, image, told)
             return Said.of(image), cutting_of(image, services.block_size)
 
         said, cutting = await context.change(begin)
@@ -65,6 +69,11 @@ async def fetched(context: JobContext) -> Found:
 
             def keep(uow: UnitOfWork, at: datetime) -> None:
                 image = import_steps.importing_image(uow, task)
+                if told is not None:
+                    check_hash(told, written.hashes)
+                    take_over(services.limits, image, told)
+                    image.be_changed(at=at)
+                    uow.images.save(image, expect=image.status)
                 staging.keep(uow, image, pin_id, written, hashing=services.hashing, at=at, until=None)
 
             now = services.clock()
@@ -92,6 +101,8 @@ def _source(context: JobContext) -> AbstractAsyncContextManager[tuple[Source, in
     method = Plan.of(context.task).method
     if method["name"] == Method.WEB_DOWNLOAD:
         return _from_web(context, method["uri"])
+    if method["name"] == Method.GLANCE_DOWNLOAD:
+        return from_other_service(context, method)
     return _from_image(context)
 
 
@@ -104,11 +115,7 @@ async def _from_web(context: JobContext, url: str) -> AsyncGenerator[tuple[Sourc
         # It was tried several times, and nothing came.
         raise JobFailed(str(error)) from error
 
-    def report(done: int, size: int | None) -> None:
-        of = "" if size is None else f" of {_mib(size)}"
-        context.report(done if size else 0, size or 1, f"Copied {_mib(done)}{of} MiB.")
-
-    remote.on_progress = report
+    remote.on_progress = partial(report_copied, context)
     try:
         yield remote, remote.size
     except SourceRefused as error:
@@ -157,7 +164,3 @@ class _Pieces:
         room[:taken] = self._left[:taken]
         self._left = self._left[taken:]
         return taken
-
-
-def _mib(size: int) -> int:
-    return -(-size // (1 << 20))

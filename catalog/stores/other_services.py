@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 _LARGEST: Final = 4 << 20
 _IMAGES: Final = "image"
-OLDEST: Final = 48 * 3600.0
-"""Seconds after which a token that nobody let go is removed: no token lives so long."""
 
 
 class KeptTokens:
@@ -51,18 +49,14 @@ class KeptTokens:
         with suppress(FileNotFoundError):
             self._path(task_id).unlink()
 
-    def sweep(self, now: float) -> None:
-        """Remove those of long ago; `now` in seconds since 1970."""
-        for path in self._files():
-            with suppress(FileNotFoundError):
-                if now - path.stat().st_mtime > OLDEST:
-                    path.unlink()
-
-    def _files(self) -> Iterator[Path]:
-        try:
-            yield from sorted(self._directory.iterdir())
-        except FileNotFoundError:
-            return
+    def held(self) -> Mapping[str, float]:
+        """The tasks whose tokens are here, and when each came, in seconds since 1970."""
+        found = {}
+        with suppress(FileNotFoundError):
+            for path in sorted(self._directory.iterdir()):
+                with suppress(FileNotFoundError):
+                    found[path.name] = path.stat().st_mtime
+        return found
 
     def _path(self, task_id: str) -> Path:
         assert "/" not in task_id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -42,9 +43,17 @@ class Asked:
 
 
 async def start(
-    services: Services, caller: Caller, image_id: str, asked: Asked, *, request_id: str | None = None
+    services: Services,
+    caller: Caller,
+    image_id: str,
+    asked: Asked,
+    *,
+    request_id: str | None = None,
+    token: str | None = None,
 ) -> Task:
     """Begin an import into an image: a task that does it. Its method is one that is served.
+
+    `token` is the caller's, with which another service is asked.
 
     Raises NotFound, Forbidden, Conflict (the image's status, its formats, another import, an unknown store), Invalid,
     AddressRefused.
@@ -53,13 +62,32 @@ async def start(
         # Before anybody is told of an address: who may not import, or not now, learns nothing by it.
         await services.database.read(lambda uow: _require(uow, caller, image_id, asked))
         await services.outgoing.check(asked.method["uri"])
+    if asked.method["name"] == Method.GLANCE_DOWNLOAD:
+        _require_askable(asked.method["glance_image_id"])
     by = Requester(caller.user, request_id)
-    task = await services.database.write(lambda uow: _begin(services, uow, caller, image_id, asked, by))
+    task = await services.database.write(lambda uow: _begin(services, uow, caller, image_id, asked, by, token))
     services.bell.ring()
     return task
 
 
-def _begin(services: Services, uow: UnitOfWork, caller: Caller, image_id: str, asked: Asked, by: Requester) -> Task:
+def _require_askable(image_id: str) -> None:
+    try:
+        uuid.UUID(image_id)
+    except ValueError:
+        raise Invalid(
+            f"The glance_image_id {image_id[:80]!r} cannot be: that image id does not look like a UUID."
+        ) from None
+
+
+def _begin(
+    services: Services,
+    uow: UnitOfWork,
+    caller: Caller,
+    image_id: str,
+    asked: Asked,
+    by: Requester,
+    token: str | None,
+) -> Task:
     image = _require(uow, caller, image_id, asked)
     staged = uow.staged.of_image(image.id)
     if image.status is Status.UPLOADING and staged is None:
@@ -77,6 +105,8 @@ def _begin(services: Services, uow: UnitOfWork, caller: Caller, image_id: str, a
     if staged is not None:
         uow.pins.give_to_job(staged.id, task.id)
     enqueue(uow, task)
+    if token is not None and services.other_services is not None and asked.method["name"] == Method.GLANCE_DOWNLOAD:
+        services.other_services.tokens.keep(task.id, token)
     return task
 
 

@@ -59,7 +59,8 @@ class ImportsHandlers:
         said = parse_import(document, request.headers.get(STORE_HEADER))
         asked = Asked(said.method, said.stores, said.all_stores, said.all_must_succeed)
         image_id, request_id = request.match_info["image_id"], request[REQUEST_ID]
-        await imports.start(self.services, request[CALLER], image_id, asked, request_id=request_id)
+        token = request.headers.get("X-Auth-Token")
+        await imports.start(self.services, request[CALLER], image_id, asked, request_id=request_id, token=token)
         return web.Response(status=202)
 
     def _ways(self) -> str:

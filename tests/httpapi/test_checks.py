@@ -106,3 +106,7 @@ def test_a_start_is_refused_over_the_first_problem_and_says_that_there_are_more(
     checked = look(good, listen=Listen("192.0.2.1", 1), tls_key=tmp_path / "key")
     with pytest.raises(SettingsRefused, match=r"no identity.*`drystone config check` names 2 problems"):
         checked.refuse()
+
+
+def test_other_services_are_asked_where_keystone_knows_them_alone(good: Settings) -> None:
+    assert "needs identity keystone" in problem(good, import_methods=frozenset({"glance-download"}))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urljoin
@@ -15,6 +14,7 @@ from catalog.model.errors import AddressRefused, SourceRefused
 from catalog.stores.outgoing.names import JudgedNames
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Mapping
 
     from catalog.stores.outgoing.names import Names
@@ -131,7 +131,7 @@ class Way:
                     use_dns_cache=False,
                     force_close=True,
                     limit=0,
-                    ssl=self._tls or ssl.create_default_context(),
+                    ssl=self._tls or True,
                 ),
                 timeout=aiohttp.ClientTimeout(
                     total=None, connect=self._waits.connect, sock_read=self._waits.silence, ceil_threshold=60

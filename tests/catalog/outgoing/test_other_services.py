@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import stat
 from typing import TYPE_CHECKING, Any
@@ -10,24 +9,19 @@ import pytest
 
 from catalog.model.errors import AddressRefused, SourceChanged, SourceLost, SourceRefused
 from catalog.model.foreign_image import ForeignImage, NotTaken
-from catalog.stores.other_services import OLDEST, KeptTokens, OtherServices
-from catalog.stores.outgoing.outgoing import Outgoing
-from catalog.stores.outgoing.rules import Rules
+from catalog.stores.other_services import KeptTokens
 from tests.kit.broken_web import BrokenWeb, Served
+from tests.kit.other_cloud import CATALOG, FILE, IMAGE, RECORD, other_cloud, serve_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-IMAGE = "36d4b546-64a2-4bb9-bdd0-ba676aa48f2c"
+    from catalog.stores.other_services import OtherServices
+
 TASK = "c7edec8e-24b5-416a-9d42-b3e773bab62c"
 DATA = os.urandom(1 << 20)
-RECORD: dict[str, Any] = {
-    "id": IMAGE,
-    "status": "active",
-    "disk_format": "raw",
-    "container_format": "bare",
-    "size": len(DATA),
+TOLD: dict[str, Any] = {
     "os_hash_algo": "sha512",
     "os_hash_value": "ab" * 64,
     "hw_cpu_cores": "5",
@@ -36,29 +30,19 @@ RECORD: dict[str, Any] = {
     "speed": "88mph",
     "owner": "somebody",
 }
+WHOLE: dict[str, Any] = {"status": "active", "disk_format": "raw", "container_format": "bare", "size": 5, **TOLD}
 
 
 @pytest.fixture
 def web() -> Iterator[BrokenWeb]:
-    """Keystone and the other service in one."""
     with BrokenWeb() as running:
-        endpoints = [
-            {"interface": "public", "region": "West", "region_id": "West", "url": running.url("/glance/")},
-            {"interface": "internal", "region": "West", "region_id": "West", "url": "http://10.0.0.1:1"},
-        ]
-        catalog = [{"type": "volume", "endpoints": endpoints[1:]}, {"type": "image", "endpoints": endpoints}]
-        running.files["/v3/auth/catalog"] = Served(json.dumps({"catalog": catalog}).encode())
-        running.files[f"/glance/v2/images/{IMAGE}"] = Served(json.dumps(RECORD).encode())
-        # As the reference answers: no version of the bytes.
-        running.files[f"/glance/v2/images/{IMAGE}/file"] = Served(DATA, etag=None)
+        serve_image(running, DATA, **TOLD)
         yield running
 
 
 @pytest.fixture
 def services(web: BrokenWeb, tmp_path: Path) -> OtherServices:
-    rules = Rules(ports=frozenset({web.port}))
-    tokens = KeptTokens(tmp_path / "tokens")
-    found = OtherServices(web.url("/v3"), lambda: Outgoing(rules, pauses=(0.01, 0.01)), tokens)
+    found = other_cloud(web, tmp_path)
     found.tokens.keep(TASK, "the-token")
     return found
 
@@ -90,7 +74,7 @@ def test_an_image_of_another_region_comes_with_what_is_told_of_it(web: BrokenWeb
 
 
 def test_what_breaks_off_there_goes_on_though_no_version_is_named(web: BrokenWeb, services: OtherServices) -> None:
-    file = web.files[f"/glance/v2/images/{IMAGE}/file"]
+    file = web.files[FILE]
     file.drops = [1000, 1]
     assert asyncio.run(fetched(services)) == DATA
     file.ranges, file.drops = False, [1000, 5000]
@@ -110,7 +94,7 @@ def test_an_unknown_region_or_interface_is_refused(services: OtherServices, regi
         asyncio.run(fetched(services, region=region, interface=interface))
 
 
-@pytest.mark.parametrize("path", ["/v3/auth/catalog", f"/glance/v2/images/{IMAGE}", f"/glance/v2/images/{IMAGE}/file"])
+@pytest.mark.parametrize("path", [CATALOG, RECORD, FILE])
 def test_a_token_that_has_ended_is_an_error_that_says_so(web: BrokenWeb, services: OtherServices, path: str) -> None:
     web.files[path].status = 401
     with pytest.raises(SourceRefused, match=r"token .* is not valid any more: ask again") as refused:
@@ -123,49 +107,48 @@ def test_a_token_that_has_ended_is_an_error_that_says_so(web: BrokenWeb, service
 
 
 def test_an_image_that_is_not_there_or_has_no_bytes_is_refused(web: BrokenWeb, services: OtherServices) -> None:
-    path = f"/glance/v2/images/{IMAGE}"
-    web.files[path].data = json.dumps(RECORD | {"status": "queued"}).encode()
+    serve_image(web, DATA, status="queued")
     with pytest.raises(SourceRefused, match="'queued' at the other service"):
         asyncio.run(fetched(services))
-    web.files[path].data = b"<html>"
+    web.files[RECORD].data = b"<html>"
     with pytest.raises(SourceLost, match="no JSON"):
         asyncio.run(fetched(services))
-    web.files[path].status = 404
+    web.files[RECORD].status = 404
     with pytest.raises(SourceRefused, match="answers 404"):
         asyncio.run(fetched(services))
-    web.files["/v3/auth/catalog"].data = b'{"catalog": [1, {"type": "image", "endpoints": 5}]}'
+    web.files[CATALOG].data = b'{"catalog": [1, {"type": "image", "endpoints": 5}]}'
     with pytest.raises(SourceRefused, match="no image service"):
         asyncio.run(fetched(services))
 
 
 def test_other_bytes_than_are_told_are_noticed(web: BrokenWeb, services: OtherServices) -> None:
-    web.files[f"/glance/v2/images/{IMAGE}/file"].data = DATA[1:]
+    web.files[FILE].data = DATA[1:]
     with pytest.raises(SourceLost, match=f"tells {len(DATA)} bytes of the image and sends {len(DATA) - 1}"):
         asyncio.run(fetched(services))
 
 
 def test_where_the_other_service_leads_on_to_is_judged(web: BrokenWeb, services: OtherServices) -> None:
-    web.redirect(f"/glance/v2/images/{IMAGE}/file", f"http://10.0.0.1:{web.port}/")
+    web.redirect(FILE, f"http://10.0.0.1:{web.port}/")
     with pytest.raises(AddressRefused, match="private address"):
         asyncio.run(fetched(services))
 
 
 def test_tokens_are_for_nobody_else_and_do_not_stay(tmp_path: Path) -> None:
     tokens = KeptTokens(tmp_path / "tokens")
-    tokens.sweep(0)
+    assert not tokens.held()
     assert tokens.of(TASK) is None
     tokens.keep(TASK, "secret")
     path = tmp_path / "tokens" / TASK
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-    tokens.sweep(path.stat().st_mtime + OLDEST)
     assert tokens.of(TASK) == "secret"
-    tokens.sweep(path.stat().st_mtime + OLDEST + 1)
-    assert tokens.of(TASK) is None
+    assert tokens.held() == {TASK: path.stat().st_mtime}
+    tokens.forget(TASK)
+    assert not tokens.held()
 
 
 @pytest.mark.parametrize(
-    "record", [None, [], {}, RECORD | {"status": "deactivated"}, RECORD | {"disk_format": None}, RECORD | {"status": 5}]
+    "record", [None, [], {}, WHOLE | {"status": "deactivated"}, WHOLE | {"disk_format": None}, WHOLE | {"status": 5}]
 )
 def test_a_record_that_cannot_be_used_is_refused(record: object) -> None:
     with pytest.raises(NotTaken):
@@ -173,7 +156,7 @@ def test_a_record_that_cannot_be_used_is_refused(record: object) -> None:
 
 
 def test_a_record_with_odd_parts_is_taken_without_them() -> None:
-    odd = RECORD | {"size": True, "os_hash_value": "x", "hw_list": ["a"], "os_type": None}
+    odd = WHOLE | {"size": True, "os_hash_value": "x", "hw_list": ["a"], "os_type": None}
     taken = ForeignImage.of(odd)
     assert (taken.size, taken.hash) == (None, None)
     assert set(taken.properties) == {"hw_cpu_cores", "trait:STORAGE_DISK_SSD", "os_distro"}
