@@ -52,7 +52,7 @@ def failover(room: Room) -> Generator[Figure, None, None]:
     with places(room.work, image.stat().st_size, swift=with_swift) as kept:
         for number, place in enumerate(kept):
             file = stores_file(room.work / f"stores-{number}.toml", kept, place.name)
-            settings = {"stores_file": file, "import_methods": "glance-direct,copy-image"}
+            settings = {"stores_file": file}
             with Server(room.work / "data", settings=settings) as server:
                 if number == 0:
                     yield _imported(server, image, kept)
@@ -70,7 +70,7 @@ def _imported(server: Server, image: Path, kept: Sequence[KeptPlace]) -> Figure:
 
 
 def _killed(server: Server, image: str, place: KeptPlace, want: str, work: Path) -> Generator[Figure, None, None]:
-    yield holds(f"{place.name} is the heaviest: it is read from there", _is_read_from(server, image, place))
+    yield holds(f"{place.name} is the heaviest: it is read from there", is_read_from(server, image, place))
     for name in ("curl", "drystone pull"):
         target = work / "back.raw"
         target.unlink(missing_ok=True)
@@ -86,7 +86,7 @@ def _killed(server: Server, image: str, place: KeptPlace, want: str, work: Path)
         detail = (f"killed when {at >> 20} of {size >> 20} MiB had come; exit code {done.returncode}", *_said(done))
         yield holds(f"{place.name} killed in a download by {name}: every byte is right", right, detail)
         yield holds(f"{name} notices nothing", done.returncode == 0 and not done.stderr, _said(done))
-        yield holds(f"{place.name} is down: it is read elsewhere", not _is_read_from(server, image, place))
+        yield holds(f"{place.name} is down: it is read elsewhere", not is_read_from(server, image, place))
         place.back()
         yield at_most(
             f"{place.name} is back: seconds until it is read from again",
@@ -117,7 +117,7 @@ def _kill_in_the_middle(
     return at, ended[0]
 
 
-def _is_read_from(server: Server, image: str, place: KeptPlace) -> bool:
+def is_read_from(server: Server, image: str, place: KeptPlace) -> bool:
     """Whether a download that has begun is being read from there."""
     before = place.taken(server)
     with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)) as connection:
@@ -135,7 +135,7 @@ def _is_read_from(server: Server, image: str, place: KeptPlace) -> bool:
 
 def _until_read_from(server: Server, image: str, place: KeptPlace) -> float:
     began = time.monotonic()
-    while not _is_read_from(server, image, place):
+    while not is_read_from(server, image, place):
         if time.monotonic() - began > 3 * BACK_WITHIN:
             break
         time.sleep(0.25)
