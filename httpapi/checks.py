@@ -25,7 +25,7 @@ from httpapi.policy_file import policy_of
 from httpapi.protection_file import describe, protection_of
 from httpapi.quota_file import load_quotas, shown_quota
 from httpapi.settings import SettingsRefused
-from httpapi.stores_file import load_stores
+from httpapi.stores_file import beside_data, load_stores, odd_stores
 from httpapi.wire.hosts import is_loopback
 
 if TYPE_CHECKING:
@@ -235,6 +235,8 @@ def _stores(settings: Settings, notes: _Notes) -> str:
         return "not usable yet"
     if not stores.several:
         return "our own blocks alone"
+    notes.problems += beside_data(stores, settings.data)
+    notes.warnings += odd_stores(stores)
     told = (f"{info.name} ({info.kind}{', the default' * info.default})" for info in stores.infos())
     return f"by weight: {', '.join(told)}"
 

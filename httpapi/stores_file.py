@@ -11,10 +11,12 @@ It is read at start. What one type of store needs is said in `store_kinds.py`; w
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from dataclasses import replace
 from itertools import permutations
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from catalog.model.errors import StoreReadOnly
@@ -29,9 +31,8 @@ from httpapi.store_kinds import KINDS, WAY_OUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
-    from catalog.store_ports import Store
+    from catalog.store_ports import Store, Stores
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
 _HEAVIEST: Final = 1_000_000
@@ -60,6 +61,25 @@ def load_stores(path: Path | None, outgoing: Outgoing | None = None) -> StoreSet
     if not any(store.info.default for store in stores):
         blocks = replace(blocks, default=True)
     return StoreSet(stores, blocks=blocks)
+
+
+def beside_data(stores: Stores, data: Path) -> Iterator[str]:
+    """A sentence for each store of files that shares the data directory, where only ours belongs."""
+    root = Path(os.path.normpath(data.absolute()))
+    for info in (each for each in stores.infos() if each.kind == "file"):
+        directory = Path(str(info.properties["data_dir"]))
+        if directory.is_relative_to(root) or root.is_relative_to(directory):
+            yield f"[stores.{info.name}] keeps its files in {directory}, the data directory is {root}: keep them apart."
+
+
+def odd_stores(stores: Stores) -> Iterator[str]:
+    """A warning for each store that may not be what was meant. Nothing is looked at: a dead disk would hang."""
+    for info in stores.infos():
+        if info.kind == "file" and info.volatile and "mount_point" not in info.properties:
+            yield (
+                f"[stores.{info.name}] is volatile and has no mount_point: when its volume is not mounted, the "
+                "directory below would be taken for an empty store."
+            )
 
 
 def directories_of(path: Path | None) -> Sequence[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from httpapi.bootstrap import identity_of
-from httpapi.checks import check
+from httpapi.checks import Checked, check
 from httpapi.setting_values import Secret
 from httpapi.settings import SettingsRefused, load
 from httpapi.store_kinds import KINDS, Kind, secret
@@ -196,3 +196,21 @@ def test_a_store_of_urls_may_be_bounded_by_a_prefix(tmp_path: Path) -> None:
     assert store.info == info
     assert stores.of_url("https://mirror.example/other") is None
     assert "decimal" in refusal(tmp_path, '[stores.web]\ntype = "http"\nurl_prefix = "http://0x7f.1/"\n')
+
+
+def looked_at(tmp_path: Path, text: str) -> Checked:
+    variables = {"DRYSTONE_DATA": "/srv/drystone", "DRYSTONE_STORES_FILE": str(file(tmp_path, text))}
+    return check(load(environment=variables), identity_of)
+
+
+@pytest.mark.parametrize("directory", ["/srv/drystone", "/srv/drystone/packs", "/srv", "/srv/x/../drystone/images"])
+def test_files_are_not_kept_where_our_data_is(tmp_path: Path, directory: str) -> None:
+    problems = looked_at(tmp_path, f'[stores.a]\ntype = "file"\ndirectory = "{directory}"\n').problems
+    assert [each for each in problems if each.startswith("[stores.a] keeps its files in /srv")]
+
+
+def test_a_volatile_store_without_a_mount_point_is_warned_of(tmp_path: Path) -> None:
+    text = '[stores.a]\ntype = "file"\ndirectory = "/mnt/a/images"\nvolatile = true\n'
+    [warning] = looked_at(tmp_path, text).warnings
+    assert warning.startswith("[stores.a] is volatile and has no mount_point")
+    assert looked_at(tmp_path, text + 'mount_point = "/mnt/a"\n').warnings == ()
