@@ -12,7 +12,7 @@ from obstore.store import S3Store
 from catalog.stores.outgoing.configured import CONNECT_SECONDS
 
 if TYPE_CHECKING:
-    from obstore.store import ClientConfig
+    from obstore.store import ClientConfig, S3Credential
 
     from catalog.stores.s3_requests import Keys
 
@@ -46,22 +46,34 @@ class Bucket:
 
 
 def opened(bucket: Bucket, patience: float) -> S3Store:
-    """Obstore's client: each request has the time that its caller gives it, what may be asked again is, a few times."""
-    plain = urlsplit(bucket.endpoint).scheme == "http"
+    """Obstore's client: each request has the time that its caller gives it, what may be asked again is, a few times.
+
+    obstore reads AWS's variables and those of proxies from the environment. Only what the operator says of this store
+    counts, so each that could lead astray is said here.
+    """
+    keys, endpoint = bucket.keys, bucket.url if bucket.virtual_hosted else bucket.endpoint.rstrip("/")
+
+    def credential() -> S3Credential:
+        return {"access_key_id": keys.access, "secret_access_key": keys.secret, "token": None, "expires_at": None}
+
     options: ClientConfig = {
-        "allow_http": plain,
+        "allow_http": urlsplit(bucket.endpoint).scheme == "http",
         "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
         "timeout": timedelta(hours=1),
+        # A proxy for nobody, in the place of the environment's for all.
+        "proxy_url": "http://127.0.0.1:9",
+        "proxy_excludes": "*,0.0.0.0/0,::/0",
     }
     if bucket.ca is not None:
         options["root_certificate"] = bucket.ca
     return S3Store(
         bucket.name,
-        endpoint=bucket.url if bucket.virtual_hosted else bucket.endpoint.rstrip("/"),
+        endpoint=endpoint,
+        aws_endpoint_url_s3=endpoint,
         region=bucket.region,
-        access_key_id=bucket.keys.access,
-        secret_access_key=bucket.keys.secret,
+        skip_signature=False,
         virtual_hosted_style_request=bucket.virtual_hosted,
+        credential_provider=credential,
         client_options=options,
         retry_config={
             "max_retries": _RETRIES,

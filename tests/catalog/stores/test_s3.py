@@ -192,6 +192,28 @@ def test_what_a_killed_writer_left_is_gone_when_its_url_is_removed_or_written_ag
     play(store, scenario())
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_nothing_in_the_environment_leads_elsewhere(
+    server: S3Server, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    nowhere = "http://127.0.0.1:1"
+    for name in ("AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, nowhere)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_ROLE_ARN"):
+        monkeypatch.setenv(name, "another's")
+    for name in ("AWS_SKIP_SIGNATURE", "AWS_VIRTUAL_HOSTED_STYLE_REQUEST"):
+        monkeypatch.setenv(name, "true")
+    store = made(server.endpoint.replace("127.0.0.1", host))
+
+    async def scenario() -> None:
+        await store.check()
+        url = await put(store, noise(PARTS))
+        assert await kept(store, url) == noise(PARTS)
+        await store.remove(url)
+
+    play(store, scenario())
+
+
 def test_a_writer_that_is_killed_leaves_nothing_to_open_and_nothing_after_remove(server: S3Server) -> None:
     store = made(server)
     url = store.place(IMAGE)
