@@ -31,6 +31,16 @@ def may_see_locations(caller: Caller, image: Image) -> bool:
     return allows(caller, "get_image_location", image)
 
 
+def may_set_locations(caller: Caller, image: Image) -> bool:
+    """Whether the caller may say where the image lies, too."""
+    return allows(caller, "set_image_location", image)
+
+
+def may_add_location(caller: Caller, image: Image) -> bool:
+    """Whether the caller may make the image of what lies somewhere, by the route for that."""
+    return allows(caller, "add_image_location", image)
+
+
 def may_delete_location(caller: Caller, image: Image) -> bool:
     """Whether the caller may take a place from the image."""
     return allows(caller, "delete_image_location", image)

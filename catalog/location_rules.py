@@ -11,6 +11,8 @@ _OF_STORES: Final[Mapping[str, str]] = {"stores_info_detail": "rule:service_api"
 
 _OF_IMAGES: Final[Mapping[str, str]] = {
     "get_image_location": "rule:owners_reader",
+    "set_image_location": "rule:owners_member",
+    "add_image_location": "rule:service_api or (role:member and project_id:%(owner)s)",
     "delete_image_location": "rule:context_is_admin",
     "fetch_image_location": "rule:service_api",
     "download_from_store": "rule:context_is_admin or (role:member and rule:shown)",

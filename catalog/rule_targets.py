@@ -42,7 +42,7 @@ DEFAULT: Final = "default"
 
 NOT_SERVED: Final = frozenset(
     {
-        "set_image_location", "add_image_location", "manage_image_cache",
+        "manage_image_cache",
         "cache_image", "cache_list", "cache_delete", "list_cached_nodes", "add_task",
         "modify_task", "default",
     }

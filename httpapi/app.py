@@ -35,7 +35,8 @@ def build_app(
     app.on_response_prepare.append(stamp)
     if isinstance(identity, Distant):
         app.on_cleanup.append(_leaving(identity))
-    add_routes(app, tables(services, body_timeout=body_timeout, probes=probes), identity, services.rules)
+    found = tables(services, body_timeout=body_timeout, probes=probes)
+    add_routes(app, found, identity, services.rules, stores=services.stores.several)
     return app
 
 

@@ -28,7 +28,7 @@ from httpapi.handlers.tags import TagsHandlers
 from httpapi.handlers.tasks import TasksHandlers
 from httpapi.health import Health
 from httpapi.metrics.scrape import Scrape
-from httpapi.wire.versions import advertised
+from httpapi.wire.versions import STORES, advertised
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,7 +92,7 @@ def tables(services: Services, *, body_timeout: float, probes: ProbeHandlers | N
             f"{V2}/images": {"GET": images.list, "POST": images.create},
             f"{V2}/images/{{image_id}}": {"GET": images.show, "PATCH": images.patch, "DELETE": images.delete},
             f"{V2}/images/{{image_id}}/file": {"GET": data.get, "HEAD": data.head, "PUT": data.put},
-            f"{V2}/images/{{image_id}}/locations": {"GET": locations.list},
+            f"{V2}/images/{{image_id}}/locations": {"GET": locations.list, "POST": locations.add},
             f"{V2}/stores/{{store}}/{{image_id}}": {"DELETE": locations.delete_from_store},
             f"{V2}/images/{{image_id}}/members": {"GET": members.list, "POST": members.add},
             f"{V2}/images/{{image_id}}/members/{{member_id}}": {
@@ -135,9 +135,14 @@ def tables(services: Services, *, body_timeout: float, probes: ProbeHandlers | N
     return found
 
 
-def add_routes(app: web.Application, found: RouteTables, identity: Identity, rules: Rules | None) -> None:
-    """Put both tables into the application, with 405 for their other verbs and 404 for all other paths."""
-    app[versions.MINORS] = advertised(_below_v2(found.identified))
+def add_routes(
+    app: web.Application, found: RouteTables, identity: Identity, rules: Rules | None, *, stores: bool
+) -> None:
+    """Put both tables into the application, with 405 for their other verbs and 404 for all other paths.
+
+    `stores`: whether some are configured.
+    """
+    app[versions.MINORS] = advertised({*_below_v2(found.identified), *((STORES,) if stores else ())})
     for path, verbs in found.open.items():
         _add(app, path, verbs)
     for path, verbs in found.identified.items():

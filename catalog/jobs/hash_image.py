@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from catalog.block_ports import Reader
     from catalog.jobs.context import JobContext
     from catalog.jobs.steps import Effect
     from catalog.ports import UnitOfWork
+    from catalog.store_ports import CopyReader
 
 _MIB: Final = 1 << 20
 
@@ -39,7 +39,7 @@ async def hash_image(context: JobContext) -> Effect:
     # The algorithm that the upload announced, whatever the setting is now.
     algorithm = image.os_hash_algo or services.hashing
     try:
-        found = await _hashes(context, reader, tuple(dict.fromkeys((algorithm, CHECKSUM))))
+        found = await hashes_of(context, reader, tuple(dict.fromkeys((algorithm, CHECKSUM))))
     finally:
         reader.close()
 
@@ -54,7 +54,7 @@ async def hash_image(context: JobContext) -> Effect:
     return effect
 
 
-async def _hashes(context: JobContext, reader: Reader, algorithms: Sequence[str]) -> Mapping[str, str]:
+async def hashes_of(context: JobContext, reader: CopyReader, algorithms: Sequence[str]) -> Mapping[str, str]:
     """The hex digests of all the reader's bytes; the reader reads a few pieces ahead meanwhile, no more."""
     digests = {name: hashlib.new(name, usedforsecurity=False) for name in algorithms}
     done = 0

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Final
 from catalog.jobs.coalesce_chain import coalesce_chain
 from catalog.jobs.hash_image import hash_image
 from catalog.jobs.import_image import import_image
+from catalog.jobs.location_import import location_import
 from catalog.jobs.put_back import put_back
 from catalog.model.importing import IMPORT
 from catalog.model.job import Retries
-from catalog.model.task import COALESCE, HASH, PUT_BACK
+from catalog.model.task import COALESCE, HASH, LOCATION_IMPORT, PUT_BACK
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -38,4 +39,5 @@ KINDS: Final[Mapping[str, Kind]] = {
     COALESCE: Kind(coalesce_chain),
     PUT_BACK: Kind(put_back, Retries(tries=6, first=2.0)),
     IMPORT: Kind(import_image),
+    LOCATION_IMPORT: Kind(location_import, Retries(tries=4)),
 }

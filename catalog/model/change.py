@@ -40,11 +40,15 @@ class Act(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One act on one attribute; `value` means nothing when it is removed. A property set to None is none afterwards."""
+    """One act on one attribute, or `at` a place in it; a property set to None is none afterwards.
+
+    `value` means nothing when it is removed.
+    """
 
     act: Act
     name: str
     value: object = None
+    at: str | None = None
 
 
 def apply(image: Image, change: Change) -> None:

@@ -196,30 +196,31 @@ class Image:
         self._move(Status.ACTIVE, at)
         self._take(contents)
 
+    def be_registered(self, hashes: Mapping[str, str], *, at: datetime) -> None:
+        """What lies at its locations are its bytes: queued or importing → active. Invalid while formats are unset."""
+        if self.disk_format is None or self.container_format is None:
+            raise Invalid("Properties disk_format, container_format must be set prior to saving data.")
+        self._move(Status.ACTIVE, at)
+        for name, value in hashes.items():
+            setattr(self, name, value)
+
     def be_hashed(self, *, checksum: str, algorithm: str, value: str, at: datetime) -> None:
         """The hashes of the bytes become known after the upload."""
         self.checksum, self.os_hash_algo, self.os_hash_value = checksum, algorithm, value
         self.be_changed(at=at)
 
     def exchange(self, manifest: str, location: Location) -> bool:
-        """Put `location`, which has the same bytes, where `manifest` is named; False if it is named nowhere.
-
-        Nothing that clients see changes, the time of the last change neither.
-        """
-        found = any(each.manifest == manifest for each in self.locations)
-        self.locations = tuple(location if each.manifest == manifest else each for each in self.locations)
-        return found
+        """Put `location`, which has the same bytes, where `manifest` is named; False if it is named nowhere."""
+        named = [each for each in self.locations if each.manifest == manifest]
+        return bool(named) and self.replace_location(named[0], location)
 
     def change_location(self, url: str, before: str, after: str) -> bool:
-        """The status of a location goes from one to another; False if the image has none such in that status.
-
-        Nothing that clients see of the image changes, the time of the last change neither.
-        """
+        """The status of a location goes from one to another; False if the image has none such in that status."""
         found = [each for each in self.locations if each.url == url and each.status == before]
         return bool(found) and self.replace_location(found[0], replace(found[0], status=after))
 
     def replace_location(self, before: Location, after: Location) -> bool:
-        """One location, as it is, gives way to another one with the same bytes, at its place; else False."""
+        """A location, as it is, gives way to another one with the same bytes: nothing that clients see; else False."""
         found = before in self.locations
         self.locations = tuple(after if each == before else each for each in self.locations)
         return found

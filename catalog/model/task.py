@@ -23,6 +23,9 @@ HASH: Final = "hash"
 COALESCE: Final = "coalesce"
 """The type of the tasks that give an image a whole manifest instead of a chain."""
 
+LOCATION_IMPORT: Final = "location_import"
+"""The type of the tasks that make an image of what lies at a URL."""
+
 PUT_BACK: Final = "put_back"
 """The type of the service's own tasks that copy an image into a store again that has lost its copy."""
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from catalog.model.location import Location
     from catalog.store_ports import Store
 
+OPAQUE: Final = "opaque"
+"""The kind of store whose copies are kept and shown, and never read by us."""
 LOOK_SECONDS: Final = 0.25
 """How often somebody looks whether a pause is about to end."""
 CHECK_SECONDS: Final = 30.0
@@ -163,7 +165,7 @@ class StoreSet:
 
     def _is_read(self, name: str) -> bool:
         info = self._infos.get(name)
-        return info is not None and info.kind != "opaque"
+        return info is not None and info.kind != OPAQUE
 
     def _aside_until(self, location: Location) -> float | None:
         return self._health.aside_until(self._place(location))

@@ -15,7 +15,7 @@ from catalog.model.known_properties import RESERVED_PREFIX, property_value
 from catalog.model.new_image import NewImage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
 READ_ONLY: Final = frozenset(
     {
@@ -48,15 +48,11 @@ def new_image(attributes: Mapping[str, object]) -> NewImage:
     return NewImage(**base, properties=properties)
 
 
-def typed_changes(changes: Sequence[Change]) -> tuple[Change, ...]:
-    """The same changes with values of their attributes' types.
+def typed_change(change: Change) -> Change:
+    """The same change with a value of its attribute's type.
 
     Raises ReadOnlyAttribute, ReservedAttribute or Invalid, naming the attribute.
     """
-    return tuple(_typed(each) for each in changes)
-
-
-def _typed(change: Change) -> Change:
     if change.name in ONLY_AT_CREATION:
         raise ReadOnlyAttribute(f"Attribute '{change.name}' is read-only: it is set when an image is created.")
     check_settable(change.name)

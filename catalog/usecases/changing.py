@@ -14,9 +14,19 @@ from catalog.cutting import PROPERTY, check_cutting
 from catalog.model.change import apply
 from catalog.model.errors import Forbidden
 from catalog.model.image import Visibility
+from catalog.model.task import Requester
 from catalog.usecases.access import load_modifiable
-from catalog.usecases.attributes import typed_changes
+from catalog.usecases.attributes import typed_change
 from catalog.usecases.images import check_may_show
+from catalog.usecases.location_changes import (
+    LOCATIONS,
+    Changing,
+    LocationChange,
+    apply_to_locations,
+    look_at_places,
+    read_change,
+)
+from catalog.usecases.locations import let_go_blocks
 from catalog.usecases.protected import is_hidden, permitted
 
 if TYPE_CHECKING:
@@ -29,21 +39,30 @@ if TYPE_CHECKING:
     from catalog.usecases.services import Services
 
 
-async def change(services: Services, caller: Caller, image_id: str, changes: Sequence[Change]) -> Image:
-    """Make these changes, each on what the one before left; gives the image.
+async def change(
+    services: Services, caller: Caller, image_id: str, changes: Sequence[Change], *, request_id: str | None = None
+) -> Image:
+    """Make these changes, each on what the one before left; gives the image. Tasks that follow bear `request_id`.
 
-    Raises Invalid, NotFound, Forbidden, Conflict (a property is not there, or is), LimitExceeded. Then nothing changed.
+    Raises Invalid, NotFound, Forbidden, Conflict (a property is not there, or is), LimitExceeded, QuotaExceeded. Then
+    nothing changed.
     """
     services.limits.check_changes(len(changes))
-    asked = typed_changes(changes)
+    asked = [read_change(services, each) if each.name == LOCATIONS else typed_change(each) for each in changes]
     rights = services.protection.rights(caller)
+    places = Changing(services, caller, Requester(caller.user, request_id))
+    if of_places := [each for each in asked if isinstance(each, LocationChange)]:
+        places.found = await look_at_places(services, caller, image_id, of_places)
 
     def make(uow: UnitOfWork, image: Image) -> None:
         before = image.owner
         for each in asked:
+            if isinstance(each, LocationChange):
+                apply_to_locations(uow, places, image, each)
+                continue
             _check_may(caller, image, each)
             apply(image, permitted(rights, image, each))
-        if any(each.name == PROPERTY for each in asked):
+        if any(each.name == PROPERTY for each in changes):
             check_cutting(image.properties)
         if image.owner != before:
             _hand_over(uow, image)
@@ -51,10 +70,19 @@ async def change(services: Services, caller: Caller, image_id: str, changes: Seq
     if not asked:
         return await services.database.read(lambda uow: load_modifiable(uow, caller, image_id))
     # Whether that made a difference to a property that the caller may not read, the time would tell.
-    blindly = any(is_hidden(rights, each.name) for each in asked)
-    return await services.database.write(
-        lambda uow: changed(services, uow, load_modifiable(uow, caller, image_id), partial(make, uow), always=blindly)
-    )
+    blindly = any(is_hidden(rights, each.name) for each in changes)
+
+    def write(uow: UnitOfWork) -> Image:
+        places.gone.clear()
+        image = load_modifiable(uow, caller, image_id)
+        after = changed(services, uow, image, partial(make, uow), always=blindly)
+        let_go_blocks(uow, places.gone, at=after.updated_at)
+        return after
+
+    image = await services.database.write(write)
+    if of_places:
+        services.bell.ring()
+    return image
 
 
 def changed(
@@ -71,7 +99,10 @@ def changed(
         return image
     services.limits.check_changed_image(before, image)
     image.be_changed(at=services.clock())
-    uow.images.change(before, image)
+    if image.locations == before.locations:
+        uow.images.change(before, image)
+    else:
+        uow.images.save(image, expect=before.status)
     return image
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from catalog.model.errors import Invalid, StoreReadOnly
 from catalog.model.location import OUR_STORE
+from catalog.stores.set import OPAQUE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +35,7 @@ def target_of(services: Services, name: str | None) -> Store | None:
     store = services.stores.get(chosen)
     if store is None:
         raise Invalid(f"There is no store {chosen[:80]!r}; it is one of {_all(services)}.")
-    if store.info.read_only or store.info.kind == "opaque":
+    if store.info.read_only or store.info.kind == OPAQUE:
         raise StoreReadOnly(f"Store {chosen} takes no images; choose another one.")
     return store
 

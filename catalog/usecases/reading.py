@@ -7,7 +7,7 @@ a copy was put back elsewhere, a location was removed.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from blockstore.errors import BlockstoreError, Missing
 from catalog.model.errors import (
@@ -18,6 +18,7 @@ from catalog.model.errors import (
 )
 from catalog.model.location import LOST
 from catalog.stores.failover import FailoverReader, OpenPlace, open_first
+from catalog.stores.set import OPAQUE
 from catalog.usecases.bases import in_another_store, our_chain, our_manifest
 from catalog.usecases.lost_copies import mark_lost
 
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     from catalog.usecases.services import Services
 
 log = logging.getLogger(__name__)
-
-OPAQUE: Final = "opaque"
-"""The kind of store whose copies are never read by us."""
 
 
 async def open_image(

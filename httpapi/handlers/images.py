@@ -18,6 +18,7 @@ from httpapi.body import read_json, refuse_body
 from httpapi.caller import CALLER
 from httpapi.handlers.image_record import document_of
 from httpapi.proxies import base_url
+from httpapi.request_id import REQUEST_ID
 from httpapi.wire.images import list_links
 from httpapi.wire.imports import IMPORT_METHODS
 from httpapi.wire.json_body import parse_json, parse_object
@@ -82,8 +83,9 @@ class ImagesHandlers:
         """The image as it is then; all that is asked for is done, or nothing."""
         dialect = dialect_of(request.content_type)
         document = parse_json(await read_json(request, idle_seconds=self.body_timeout))
-        changes = [Change(Act(each.act), each.name, each.value) for each in parse_patch(document, dialect)]
-        image = await changing.change(self.services, request[CALLER], request.match_info["image_id"], changes)
+        changes = [Change(Act(each.act), each.name, each.value, each.at) for each in parse_patch(document, dialect)]
+        image_id, request_id = request.match_info["image_id"], request[REQUEST_ID]
+        image = await changing.change(self.services, request[CALLER], image_id, changes, request_id=request_id)
         return _json(self._written(request, image), status=200)
 
     async def delete(self, request: web.Request) -> web.Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from httpapi.openapi.operation import OF_AN_IMAGE, WRITES, Answer, Operation, json_of
+from httpapi.openapi.operation import OF_AN_IMAGE, READS_JSON, WRITES, Answer, Body, Operation, json_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +16,22 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
             summary="Where an image lies, for services that use it in place",
             answers={200: Answer("in the order in which it is read", json_of("Locations"))},
             errors=OF_AN_IMAGE,
+        ),
+        "POST": Operation(
+            name="add-location",
+            summary="Has an image made of what lies at a URL",
+            body=Body(content=json_of("NewLocation")),
+            answers={202: Answer("there is a task that does it")},
+            errors=(
+                *OF_AN_IMAGE,
+                *WRITES,
+                *READS_JSON,
+                "invalid",
+                "address-refused",
+                "conflict",
+                "limit-exceeded",
+                "quota-exceeded",
+            ),
         ),
     },
     "/v2/stores/{store}/{image_id}": {

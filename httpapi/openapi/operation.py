@@ -96,7 +96,7 @@ OF_AN_IMAGE = ("not-found", "forbidden")
 WRITES = ("catalog-full",)
 """Of a route that changes the catalog."""
 
-COPIES = ("store-down", "copy-lost")
+COPIES = ("store-down", "copy-lost", "copy-wrong")
 """Of a route that reads copies of images in stores."""
 
 STORE = ("store-unavailable", "pack-poisoned", "lease-lost", "missing", "damaged", "geometry-broken")

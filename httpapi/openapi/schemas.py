@@ -166,6 +166,21 @@ _OURS: Final[Mapping[str, Schema]] = {
         "properties": {"status": one_of(*MemberStatus)},
         "required": ["status"],
     },
+    "NewLocation": {
+        "type": "object",
+        "required": ["url"],
+        "additionalProperties": False,
+        "properties": {
+            "url": {"type": "string", "minLength": 1, "maxLength": 255},
+            "validation_data": {
+                "anyOf": [
+                    {"type": "null"},
+                    {"type": "object", "maxProperties": 0},
+                    exactly({"os_hash_algo": TEXT, "os_hash_value": TEXT}),
+                ]
+            },
+        },
+    },
     "Locations": {
         "type": "array",
         "items": exactly({"url": TEXT, "metadata": {"type": "object", "additionalProperties": TEXT}}),

@@ -204,7 +204,7 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
             name="coalesce-image",
             summary="Has the image made independent of what it was built on; ours",
             answers={202: Answer("the task that does it", json_of("Task"))},
-            errors=(*OF_AN_IMAGE, *WRITES, "conflict"),
+            errors=(*OF_AN_IMAGE, *WRITES, "conflict", "no-blocks"),
             gives={"id": "$response.body#/id"},
         )
     },

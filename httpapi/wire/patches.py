@@ -38,11 +38,12 @@ _BAD_ESCAPE: Final = re.compile(r"~(?![01])")
 
 @dataclass(frozen=True, slots=True)
 class PatchOperation:
-    """One operation: `act` is `add` (something new), `put` (new or not), `replace` or `remove`."""
+    """One operation: `act` is `add` (something new), `put` (new or not), `replace` or `remove`; `at` what is inside."""
 
     act: str
     name: str
     value: object = None
+    at: str | None = None
 
 
 def dialect_of(media_type: str) -> Dialect:
@@ -82,13 +83,14 @@ def _operation(number: int, raw: object, dialect: Dialect) -> PatchOperation:
     kind, pointer = _as_rfc(number, raw) if dialect is Dialect.RFC_6902 else _as_draft(number, raw)
     if not isinstance(pointer, str):
         raise BadRequest(f"Operation {number} has no path; it is a text such as '/name'.")
-    name = _attribute(number, kind, pointer)
+    name, *inside = _attribute(number, kind, pointer)
+    at = inside[0] if inside else None
     if kind == "remove":
-        return PatchOperation(kind, name)
+        return PatchOperation(kind, name, at=at)
     if "value" not in raw:
         raise BadRequest(f"Operation {number} has no value; {kind} needs one.")
     act = "put" if kind == "add" and dialect is Dialect.RFC_6902 else kind
-    return PatchOperation(act, name, raw["value"])
+    return PatchOperation(act, name, raw["value"], at)
 
 
 def _as_rfc(number: int, raw: Mapping[str, object]) -> tuple[str, object]:
@@ -105,8 +107,8 @@ def _as_draft(number: int, raw: Mapping[str, object]) -> tuple[str, object]:
     return kinds[0], raw[kinds[0]]
 
 
-def _attribute(number: int, kind: str, pointer: str) -> str:
-    """The attribute that a JSON pointer (RFC 6901) names; of an attribute's inside only a location has a name."""
+def _attribute(number: int, kind: str, pointer: str) -> list[str]:
+    """The attribute that a JSON pointer (RFC 6901) names; of an attribute's inside only a location has a name, too."""
     if not pointer.startswith("/"):
         raise BadRequest(f"The path {pointer[:80]!r} of operation {number} does not begin with '/'.")
     if _BAD_ESCAPE.search(pointer):
@@ -117,4 +119,4 @@ def _attribute(number: int, kind: str, pointer: str) -> str:
             f"The path {pointer[:80]!r} of operation {number} leads nowhere here; an attribute is '/name', "
             "with '~1' for a slash in its name and '~0' for a tilde."
         )
-    return tokens[0]
+    return tokens

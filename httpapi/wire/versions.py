@@ -21,23 +21,32 @@ _MEMBERS = frozenset(
 )  # fmt: skip
 _UPLOADS = frozenset({f"GET {_IMAGE}/file", f"PUT {_IMAGE}/file"})
 
+STORES: Final = "several stores"
+"""Stands among the routes of a service that has stores configured."""
+
 CAME_WITH: Final[Mapping[int, frozenset[str]]] = {
     0: frozenset({"GET /images", "POST /images", f"GET {_IMAGE}", f"DELETE {_IMAGE}"}) | _UPLOADS,
     1: frozenset({f"PATCH {_IMAGE}"}) | _MEMBERS,
     2: frozenset({"GET /tasks", "POST /tasks", "GET /tasks/{id}", "GET /metadefs/namespaces"}),
     3: frozenset({f"POST {_IMAGE}/actions/deactivate", f"POST {_IMAGE}/actions/reactivate"}),
+    4: frozenset({f"PATCH {_IMAGE}"}),  # and its locations, where they are told
     5: _MEMBERS,  # visibility community, and shared for what has members
     # The ways of import that there are, perhaps none, are told by /info/import alone.
     6: frozenset({"GET /info/import", f"PUT {_IMAGE}/stage", f"POST {_IMAGE}/import"}),
     7: frozenset(),  # os_hidden, os_hash_algo and os_hash_value: attributes that every image here has
+    8: frozenset({STORES, "GET /info/stores"}),
+    9: frozenset({f"PATCH {_IMAGE}"}),  # and validation_data in these
+    10: frozenset({STORES, "DELETE /stores/{store}/{image_id}"}),
+    11: frozenset({STORES, f"POST {_IMAGE}/import"}),
     12: frozenset({f"GET {_IMAGE}/tasks"}),
     13: frozenset({"GET /info/usage"}),
+    15: frozenset({STORES, "GET /info/stores/detail"}),
     17: frozenset({f"GET {_IMAGE}/locations", f"POST {_IMAGE}/locations"}),
 }
 """Each minor number that could be told, with the routes below `/v2` that came with it.
 
-Those that are missing came with what no route tells: locations in a PATCH (4, 9), several stores (8, 10, 11, 15), the
-cache (14, 16, 18), which there is none of.
+Those that are missing came with the cache (14, 16, 18), which there is none of. What stores brought is told where some
+are configured, as in the reference; what locations in a PATCH brought everywhere, as there, whatever the setting says.
 """
 
 

@@ -22,7 +22,7 @@ from catalog.model.errors import (
 )
 from catalog.model.image import Status, Visibility
 from catalog.usecases import changing, images
-from catalog.usecases.attributes import ONLY_AT_CREATION, READ_ONLY, RESERVED, typed_changes
+from catalog.usecases.attributes import ONLY_AT_CREATION, READ_ONLY, RESERVED, typed_change
 from tests.catalog.cast import ADMIN, ANNA, BORIS, RAW, READER, bytes_of, one_of_each_visibility, put
 from tests.catalog.changes import made, put_, removed, replaced
 
@@ -102,14 +102,14 @@ def test_what_changes_nothing_leaves_the_time_of_the_last_change(services: Servi
 def test_what_the_service_says_of_an_image_is_read_only(key: str) -> None:
     for act in Act:
         with pytest.raises(ReadOnlyAttribute, match=f"'{key}' is read-only"):
-            typed_changes([put_("name", "new"), Change(act, key, "x")])
+            typed_change(Change(act, key, "x"))
 
 
 @pytest.mark.parametrize("key", [*sorted(RESERVED), "os_glance_import_task"])
 def test_reserved_names_are_refused_in_every_act(key: str) -> None:
     for act in Act:
         with pytest.raises(ReservedAttribute, match=f"'{key}' is reserved"):
-            typed_changes([put_("name", "new"), Change(act, key, "x")])
+            typed_change(Change(act, key, "x"))
 
 
 def test_a_base_attribute_is_always_there(services: Services) -> None:

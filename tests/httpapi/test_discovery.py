@@ -27,8 +27,8 @@ def test_the_root_offers_a_choice_and_the_version_roots_give_the_same_list(serve
 
 def test_the_list_tells_the_versions_whose_routes_are_all_served(server: RunningServer) -> None:
     told = {each["id"] for each in server.call("GET", "/versions").json["versions"]}
-    assert told >= {"v2.0", "v2.1", "v2.2", "v2.3", "v2.5", "v2.6", "v2.7", "v2.12", "v2.13"}
-    assert not told & {"v2.14", "v2.16", "v2.17", "v2.18"}
+    assert told >= {f"v2.{minor}" for minor in (0, 1, 2, 3, 4, 5, 6, 7, 9, 12, 13, 17)}
+    assert not told & {f"v2.{minor}" for minor in (8, 10, 11, 14, 15, 16, 18)}
 
 
 def test_an_unknown_version_is_answered_with_the_list(server: RunningServer) -> None:

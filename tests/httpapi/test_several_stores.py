@@ -210,3 +210,51 @@ async def find(server: RunningServer, image_id: str) -> Image:
 
 def listed(server: RunningServer) -> dict[str, dict[str, object]]:
     return {each["id"]: each for each in server.call("GET", "/v2/images").json["images"]}
+
+
+PATCH = {"Content-Type": "application/openstack-images-v2.1-json-patch"}
+DRAFT = {"Content-Type": "application/openstack-images-v2.0-json-patch"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "op"), [(PATCH, {"op": "add", "path": "/locations/-"}), (DRAFT, {"add": "/locations/-"})]
+)
+def test_a_patch_makes_an_image_of_what_lies_somewhere(
+    services: Services, headers: dict[str, str], op: dict[str, str]
+) -> None:
+    web = MemoryStore("web", read_only=True)
+    web.copies["memory://web/theirs"] = DATA
+    with RunningServer(shown(with_stores(services, web))) as server:
+        path = f"/v2/images/{server.new_image()}"
+        value = {"url": "memory://web/theirs", "metadata": {"shelf": "1"}}
+        answer = server.call("PATCH", path, headers=headers, json_body=[{**op, "value": value}])
+        assert (answer.status, answer.json["status"], answer.json["size"]) == (200, "active", len(DATA))
+        assert answer.json["locations"] == [{"url": value["url"], "metadata": {"shelf": "1", "store": "web"}}]
+        assert server.call("GET", f"{path}/file").body == DATA
+        again = server.call("PATCH", path, headers=headers, json_body=[{**op, "value": value}])
+        assert (again.status, again.code) == (400, "invalid")
+    with RunningServer(with_stores(services, web)) as server:
+        path = f"/v2/images/{server.new_image()}"
+        hidden = server.call("PATCH", path, headers=headers, json_body=[{**op, "value": value}])
+        assert (hidden.status, hidden.code) == (403, "reserved-attribute")
+
+
+def test_where_stores_are_configured_the_versions_tell_what_they_brought(server: RunningServer) -> None:
+    told = {each["id"] for each in server.call("GET", "/versions").json["versions"]}
+    assert told >= {"v2.8", "v2.10", "v2.11", "v2.15"}
+
+
+def test_a_post_of_a_location_is_answered_with_202_and_a_task(services: Services) -> None:
+    web = MemoryStore("web", read_only=True, kind="http")
+    web.copies["memory://web/theirs"] = DATA
+    with RunningServer(with_stores(services, web)) as server:
+        path = f"/v2/images/{server.new_image()}"
+        for bad in ({}, {"url": "memory://web/theirs", "more": 1}, {"url": "memory://web/nothing"}):
+            assert server.call("POST", f"{path}/locations", json_body=bad).status == 400
+        answer = server.call("POST", f"{path}/locations", json_body={"url": "memory://web/theirs"})
+        assert (answer.status, answer.body) == (202, b"")
+        assert server.call("GET", path).json["status"] == "importing"
+        [task] = server.call("GET", f"{path}/tasks").json["tasks"]
+        assert (task["type"], task["input"]["loc_url"]) == ("location_import", "memory://web/theirs")
+        again = server.call("POST", f"{path}/locations", json_body={"url": "memory://web/theirs"})
+        assert (again.status, again.code) == (409, "conflict")

@@ -16,7 +16,9 @@ from catalog.model.caller import Caller
 from catalog.model.image import Status, Visibility
 from catalog.model.new_image import NewImage
 from catalog.model.task import NOBODY, image_task
+from catalog.store_ports import StoreInfo
 from catalog.stores.blocks import StoredBlocks
+from catalog.stores.opaque import OpaqueStore
 from catalog.stores.set import StoreSet
 from catalog.usecases import delta_begin, image_data, images, members
 from catalog.usecases.services import Services
@@ -115,7 +117,7 @@ async def world(root: Path) -> AsyncIterator[World]:
         StoredBlocks(store),
         block_size=BLOCK,
         keep_deleted=3600.0,
-        stores=StoreSet([MemoryStore("fast")]),
+        stores=StoreSet([MemoryStore("fast"), OpaqueStore(StoreInfo("ceph", "opaque"), ["rbd"])]),
         show_locations=True,
     )
     app = build_app(services, Named(), body_timeout=20)
