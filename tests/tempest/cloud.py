@@ -1,14 +1,20 @@
-"""The cloud that tempest asks: the real Keystone, and this service behind it, a process of its own."""
+"""The cloud that tempest asks: the real Keystone, and this service behind it, a process of its own, with three stores.
+
+Images for it to fetch are on a web server on loopback.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import random
 import urllib.request
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from bench.show.server import Server
+from tests.kit.broken_web import BrokenWeb, Served
+from tests.kit.disk_files import disk_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,6 +23,8 @@ if TYPE_CHECKING:
     from tests.kit.real_keystone import Keystone, Login
 
 WORKERS: Final = 2
+OTHER: Final = "image_remote"
+"""What Keystone's catalog calls the second process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,21 +45,57 @@ PROFILES: Final = (Profile("enforced", "enforce"), Profile("not-enforced", "off"
 
 
 @contextlib.contextmanager
-def served(keystone: Keystone, profile: Profile, room: Path) -> Iterator[Server]:
+def web() -> Iterator[BrokenWeb]:
+    """A web server with images to fetch, which does nothing wrong."""
+    with BrokenWeb() as running:
+        running.files["/image.raw"] = Served(random.Random(8).randbytes(1 << 20))
+        running.files["/image.qcow2"] = Served(disk_file("plain.qcow2"))
+        yield running
+
+
+@contextlib.contextmanager
+def served(keystone: Keystone, profile: Profile, room: Path, images: BrokenWeb) -> Iterator[Server]:
     """The service, with the image endpoint of Keystone's catalog leading to it, and a metadata definition.
+
+    A second process on the same data is there for what was staged at one to be imported at another.
 
     Tempest looks for a type of resources that some definition is of: in a cloud definitions were loaded.
     """
+    stores = room / "stores.toml"
+    stores.write_text(_stores(room), encoding="utf-8")
     settings = {
+        "stores_file": stores,
+        "import_methods": "glance-direct,web-download,copy-image,glance-download",
+        "outgoing_ports": f"80,443,{images.port}",
+        "outgoing_networks": "127.0.0.0/8",
         "identity": "keystone",
         "keystone_auth_url": keystone.url,
         "keystone_password": keystone.service.password,
         "formats": profile.formats,
     }
-    with Server(room / "data", settings=settings) as server:
+    with Server(room / "data", settings=settings) as server, Server(room / "data", settings=settings) as other:
         keystone.endpoint(server.url)
+        keystone.endpoint(other.url, service=OTHER, name="drystone-too")
         _define(server.url, keystone.token(keystone.admin))
         yield server
+
+
+def _stores(room: Path) -> str:
+    """Heavier ones come first by their names, too: tempest compares with both orders."""
+    for name in ("fast", "slow"):
+        (room / name).mkdir()
+    return f"""[stores.blocks]
+weight = 30
+default = true
+[stores.fast]
+type = "file"
+directory = "{room}/fast"
+weight = 20
+[stores.slow]
+type = "file"
+directory = "{room}/slow"
+weight = 10
+"""
 
 
 def _define(url: str, token: str) -> None:
@@ -89,7 +133,7 @@ def _account(login: Login, role: str) -> dict[str, object]:
     }
 
 
-def configuration(keystone: Keystone, profile: Profile, room: Path) -> str:
+def configuration(keystone: Keystone, profile: Profile, room: Path, images: BrokenWeb) -> str:
     """tempest.conf; what is off there because we do not serve it has its reason in README.md."""
     return f"""[DEFAULT]
 log_file = {room}/tempest.log
@@ -113,16 +157,17 @@ horizon = false
 [enforce_scope]
 glance = true
 [image]
-# No test that runs asks for it.
-http_image = http://127.0.0.1:1/none
+http_image = {images.url("/image.raw")}
+http_qcow2_image = {images.url("/image.qcow2")}
+alternate_image_endpoint = {OTHER}
 image_caching_enabled = false
 [image-feature-enabled]
 api_v2 = true
 os_glance_reserved = true
-import_image = false
+import_image = true
 manage_locations = false
 http_store_enabled = false
-store_weight_enabled = false
+store_weight_enabled = true
 image_conversion = false
 image_format_enforcement = {str(profile.enforces).lower()}
 """

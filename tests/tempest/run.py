@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Final
 
 from bench.show.server import environment
 from tests.kit.real_keystone import Keystone
-from tests.tempest.cloud import PROFILES, WORKERS, accounts, configuration, served
+from tests.tempest.cloud import PROFILES, WORKERS, accounts, configuration, served, web
 from tests.tempest.ends import counts, faults, read, switched_off
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from tests.kit.broken_web import BrokenWeb
     from tests.tempest.cloud import Profile
 
 HERE: Final = Path(__file__).parent
@@ -49,21 +50,21 @@ def runs(room: Path) -> Iterator[Run]:
     """All profiles, one after the other, with one Keystone for them all."""
     home = room / "keystone"
     home.mkdir(parents=True)
-    with Keystone(home) as keystone:
+    with Keystone(home) as keystone, web() as images:
         known = accounts(keystone)
         for profile in PROFILES:
             own = room / profile.name
             own.mkdir()
             (own / "accounts.yaml").write_text(known, encoding="utf-8")
-            yield _run(keystone, profile, own)
+            yield _run(keystone, profile, own, images)
 
 
-def _run(keystone: Keystone, profile: Profile, room: Path) -> Run:
+def _run(keystone: Keystone, profile: Profile, room: Path, images: BrokenWeb) -> Run:
     results, settings = room / "results.jsonl", room / "tempest.conf"
-    settings.write_text(configuration(keystone, profile, room), encoding="utf-8")
+    settings.write_text(configuration(keystone, profile, room, images), encoding="utf-8")
     command: list[str | Path] = [PYTHON, "-P", "-W", "ignore", HERE / "programs" / "run_tests.py"]
     command += [settings, results, str(WORKERS)]
-    with served(keystone, profile, room) as server:
+    with served(keystone, profile, room, images) as server:
         begun = time.monotonic()
         ended = subprocess.run(
             command, cwd=room, env=environment({}), capture_output=True, text=True, check=False, timeout=_LONGEST_RUN
