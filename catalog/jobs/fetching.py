@@ -52,7 +52,7 @@ async def fetched(context: JobContext) -> Found:
             image = import_steps.importing_image(uow, task)
             # What is copied counts already.
             uow.pins.add(_pin(context, image, pin_id, reserved=0 if copies else meter.admit(uow, image)))
-            take_over(services.limits, image, told)
+            take_over(services, image, told)
             return Said.of(image), cutting_of(image, services.block_size)
 
         said, cutting = await context.change(begin)
@@ -71,7 +71,7 @@ async def fetched(context: JobContext) -> Found:
                 image = import_steps.importing_image(uow, task)
                 if told is not None:
                     check_hash(told, written.hashes)
-                    take_over(services.limits, image, told)
+                    take_over(services, image, told)
                     image.be_changed(at=at)
                     uow.images.save(image, expect=image.status)
                 staging.keep(uow, image, pin_id, written, hashing=services.hashing, at=at, until=None)

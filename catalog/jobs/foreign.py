@@ -11,17 +11,19 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from catalog.jobs.counting import report_copied
-from catalog.model.errors import SourceLost, SourceRefused
+from catalog.model.caller import Caller
+from catalog.model.errors import SourceRefused
 from catalog.model.job import JobFailed
+from catalog.property_protection import Operation
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
     from catalog.jobs.context import JobContext
-    from catalog.limits import Limits
     from catalog.model.foreign_image import ForeignImage
     from catalog.model.image import Image
     from catalog.stores.outgoing.outgoing import Remote
+    from catalog.usecases.services import Services
 
 
 class ForeignSource:
@@ -60,17 +62,22 @@ async def from_other_service(
         raise JobFailed(str(error)) from error
 
 
-def take_over(limits: Limits, image: Image, told: ForeignImage | None) -> None:
-    """Give an image what another service tells of it. Raises Invalid or LimitExceeded for what it may not have."""
+def take_over(services: Services, image: Image, told: ForeignImage | None) -> None:
+    """Give an image what another service tells of it, of its properties those that any member of a project may create.
+
+    Raises Invalid or LimitExceeded for what it may not have.
+    """
     if told is None:
         return
     before = image.copy()
     image.disk_format, image.container_format = told.disk_format, told.container_format
-    image.properties.update(told.properties)
-    limits.check_changed_image(before, image)
+    rights = services.protection.rights(Caller("", image.owner or "", frozenset({"member", "reader"})))
+    may = {name: text for name, text in told.properties.items() if rights.may(Operation.CREATE, name)}
+    image.properties.update(may)
+    services.limits.check_changed_image(before, image)
 
 
 def check_hash(told: ForeignImage, hashes: Mapping[str, str]) -> None:
-    """Raise SourceLost if other bytes came than were told of."""
+    """Raise JobFailed if other bytes came than were told of."""
     if told.hash is not None and hashes.get(told.hash[0], told.hash[1]) != told.hash[1]:
-        raise SourceLost(f"The bytes that came have another {told.hash[0]} than the other service tells of its image.")
+        raise JobFailed(f"The bytes that came have another {told.hash[0]} than the other service tells of its image.")

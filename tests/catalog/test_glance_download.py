@@ -15,6 +15,7 @@ from catalog.model.errors import Invalid
 from catalog.model.image import Status
 from catalog.model.importing import Method
 from catalog.model.task import TaskStatus
+from catalog.property_protection import parse_protection
 from catalog.usecases import images, imports
 from catalog.usecases.import_tokens import let_go_tokens
 from catalog.usecases.imports import Asked
@@ -148,5 +149,18 @@ def test_a_token_whose_task_was_never_made_goes_after_a_while(near: Services, el
         assert set(elsewhere.tokens.held()) == {"never-made", task.id}
         await let_go_tokens(replace(near, clock=lambda: moment + timedelta(seconds=61)))
         assert set(elsewhere.tokens.held()) == {task.id}
+
+    asyncio.run(scene())
+
+
+def test_properties_that_not_every_member_may_create_stay_there(near: Services) -> None:
+    acts = ("create", "read", "update", "delete")
+    sections = {"hw_.*": "admin", ".*": "member"}
+    text = "".join(f"[{name}]\n" + "".join(f"{act} = {role}\n" for act in acts) for name, role in sections.items())
+
+    async def scene() -> None:
+        image = await images.create(near, ANNA, RAW)
+        await ended(replace(near, protection=parse_protection(text)), image)
+        assert (await now(near, image)).properties == {"os_distro": "rhel"}
 
     asyncio.run(scene())
