@@ -103,14 +103,14 @@ $(STAMPS)/gophercloud:
 	  else echo "please install golang-go and golang-github-gophercloud-gophercloud-dev: without them one check is short" >&2; exit 1; fi; fi
 	@touch $@
 
-# Foreign programs of virtual machines, for the checks of increments. What is missing is told, there and by its check.
+# Foreign programs of virtual machines, for the checks that use some. What is missing is told, there and by its check.
 $(STAMPS)/machines: bench/tools.py
 	@mkdir -p $(STAMPS)
 	@packages="$$($(PYTHON) -m bench.tools)"; \
 	if [ -n "$$packages" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$packages >/dev/null; \
 	  packages="$$($(PYTHON) -m bench.tools)"; fi; \
-	if [ -n "$$packages" ]; then echo "please install $$packages: without them checks of increments are short" >&2; else touch $@; fi
+	if [ -n "$$packages" ]; then echo "please install $$packages: without them checks that use machines are short" >&2; else touch $@; fi
 
 serve: $(STAMPS)/runtime ## install what is needed and serve DATA (./data) on LISTEN (127.0.0.1:9292)
 	exec $(VENV)/bin/drystone serve --data "$(DATA)" --listen "$(LISTEN)"
@@ -173,7 +173,7 @@ show-images-api: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients $(STAMPS)/open
 show-openstack: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients $(STAMPS)/keystone $(STAMPS)/tempest $(STAMPS)/nova $(STAMPS)/gophercloud ## in an OpenStack cloud: Keystone, and the clients with it
 	$(VENV)/bin/python -m bench.show openstack
 
-show-locations: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/keystone $(STAMPS)/tempest $(STAMPS)/swift ## images in several places, imports, and jobs that survive
+show-locations: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/keystone $(STAMPS)/tempest $(STAMPS)/swift $(STAMPS)/machines ## images in several places, imports, and jobs that survive
 	$(VENV)/bin/python -m bench.show locations
 
 bench: $(STAMPS)/dev $(STAMPS)/system ## the benchmarks, with their share of this machine's limit

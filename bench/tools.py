@@ -14,6 +14,7 @@ PACKAGES = {
     "qemu-img": "qemu-utils",
     "qemu-io": "qemu-utils",
     "qemu-storage-daemon": "qemu-system-common",
+    "qemu-system-x86_64": "qemu-system-x86",
     "nbdinfo": "libnbd-bin",
     "nbdcopy": "libnbd-bin",
     "losetup": "mount",

@@ -6,7 +6,7 @@ import hashlib
 import time
 from typing import TYPE_CHECKING, Final
 
-from bench import volume
+from bench import boot, tools, volume
 from bench.images import MIB, compressible_image
 from bench.kept_places import OnVolume, stores_file
 from bench.show import client
@@ -32,11 +32,12 @@ _LONG, _SHORT = 1024 * MIB, 64 * MIB
     "An ephemeral volume is lost with its copy: still served; the copy is put back by itself.",
 )
 def users_example(room: Room) -> Generator[Figure, None, None]:
-    if why := volume.missing():
-        yield holds("a volume can be made here", False, (why,))
+    if why := volume.missing() or tools.missing(*boot.NEEDED):
+        yield holds("a volume can be made here, and a machine booted", False, (why,))
         return
     disk = room.work / "disk"
     compressible_image(disk, _SHORT if room.short else _LONG, seed=32)
+    boot.make_bootable(disk, seed=32)
     size = disk.stat().st_size
     with Volume(room.work / "volume.img", room.work / "fast", 2 * size + 64 * MIB) as lost:
         fast = OnVolume(lost)
@@ -55,6 +56,7 @@ def _example(server: Server, fast: OnVolume, disk: Path, work: Path) -> Generato
     yield holds("it is read from the volume", is_read_from(server, image, fast))
     fast.volume.unmount()
     yield _served("the volume is unmounted: it is served all the same", server, image, disk, work)
+    yield _boots("and a machine boots from it", server, image, disk)
     yield holds("and nothing is written beside the volume", not any(fast.volume.mount_point.iterdir()))
     fast.volume.wipe()
     fast.volume.mount()
@@ -69,6 +71,7 @@ def _example(server: Server, fast: OnVolume, disk: Path, work: Path) -> Generato
     yield at_most("put back, and read from there again, after", time.monotonic() - mounted, PUT_BACK_WITHIN, "s")
     yield holds("one copy lies there, no more", fast.copies() == 1, (f"{fast.copies()} files",))
     yield _served("every byte is right", server, image, disk, work)
+    yield _boots("a machine boots from the volume's copy", server, image, disk)
     tasks = client.call(f"{server.url}/v2/tasks?type=put_back")["tasks"]
     done = bool(tasks) and all(task["status"] == "success" for task in tasks)
     yield holds("by the service's own tasks", done, (f"put_back: {', '.join(task['status'] for task in tasks)}",))
@@ -80,6 +83,15 @@ def _served(what: str, server: Server, image: str, disk: Path, work: Path) -> Fi
     same = _hash(back) == _hash(disk)
     back.unlink()
     return holds(what, same)
+
+
+def _boots(what: str, server: Server, image: str, disk: Path) -> Figure:
+    """Over HTTP, as QEMU reads it; what it says is what a boot from the disk itself says."""
+    try:
+        said = boot.boot(f"{server.url}/v2/images/{image}/file")
+    except boot.DidNotBoot as error:
+        return holds(what, False, (str(error),))
+    return holds(what, said == boot.boot(str(disk)), (said,))
 
 
 def _stores(told: str) -> list[str]:
