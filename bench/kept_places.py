@@ -108,6 +108,10 @@ class InS3:
     def copies(self) -> int:
         return len(self._server.objects())
 
+    def unfinished(self) -> int:
+        """How many uploads were begun and neither ended nor given up."""
+        return len(self._server.unfinished())
+
     def taken(self, server: Server) -> int:  # noqa: ARG002 - its own connections tell
         return self._proxy.down
 

@@ -16,7 +16,7 @@ from bench.show.registry import Figure, Room, at_most, check, holds, told
 from bench.show.server import Server, environment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
     from pathlib import Path
 
 AGAIN_WITHIN = 30.0
@@ -32,12 +32,13 @@ _TRIES_IN_SHORT = 2
 class Worker:
     """`drystone worker` on a data directory, in a process of its own."""
 
-    def __init__(self, data: Path, name: str) -> None:
+    def __init__(self, data: Path, name: str, settings: Mapping[str, object] | None = None) -> None:
         self.name = name
         self._log = data.parent / f"{name}.log"
         with self._log.open("wb") as log:
             command = [*drystone(), "worker", "--data", str(data)]
-            self._process = subprocess.Popen(command, cwd=ROOT, env=environment({}), stdout=log, stderr=log)
+            variables = environment({f"DRYSTONE_{key.upper()}": str(value) for key, value in (settings or {}).items()})
+            self._process = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=log, stderr=log)
 
     def __enter__(self) -> Self:
         _until(lambda: "works on the jobs of" in self.log(), 30, f"{self.name} takes no jobs")
