@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-FLIPS = 120
+FLIPS = 40
 
 
 def test_a_flipped_bit_of_the_index_gives_the_right_bytes_or_says_to_make_it_again(tmp_path: Path) -> None:
