@@ -15,7 +15,7 @@ ROOM ?= $(shell if grep -q '^[^ ]* /dev/shm [^ ]* rw' /proc/mounts && ! grep -q 
 # Compiled once, not anew by each of the thousand processes that tests start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help serve test test-unit test-crashes test-serial test-clients lint format show show-main-job show-bound show-increments show-collection show-images-api show-openstack show-locations test-glance test-tempest test-nova-cinder test-gophercloud bench clients keystone openapi swift wheel clean
+.PHONY: help serve test test-unit test-crashes test-serial test-clients test-models lint format show show-main-job show-bound show-increments show-collection show-images-api show-openstack show-locations test-glance test-tempest test-nova-cinder test-gophercloud bench clients keystone openapi swift wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -118,7 +118,7 @@ serve: $(STAMPS)/runtime ## install what is needed and serve DATA (./data) on LI
 test: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients $(STAMPS)/keystone $(STAMPS)/swift test-unit test-crashes test-serial test-clients ## all tests, in the order of their speed
 
 test-unit: $(STAMPS)/dev $(STAMPS)/system ## unit, contract and property tests
-	TMPDIR=$(ROOM) $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadgroup -m 'not serial and not clients' --ignore tests/crashes
+	TMPDIR=$(ROOM) $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadgroup -m 'not serial and not clients and not long' --ignore tests/crashes
 
 test-crashes: $(STAMPS)/dev ## a crash at every step
 	TMPDIR=$(ROOM) $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadgroup -m 'not serial' tests/crashes
@@ -128,6 +128,9 @@ test-serial: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/keystone $(STAMPS)/swift #
 
 test-clients: $(STAMPS)/dev $(STAMPS)/clients $(STAMPS)/keystone ## the stock clients against a real server, and that with the real Keystone
 	$(VENV)/bin/python -m pytest -m clients
+
+test-models: $(STAMPS)/dev ## the collection's protocol in every state that it can reach; some of them are in `make test`
+	$(VENV)/bin/python -m pytest -n $(WORKERS) -m long
 
 test-glance: $(STAMPS)/dev $(STAMPS)/glance ## play tests/clients/glance on a real Glance, record its answers, compare ours
 	$(VENV)/bin/python -m tests.clients.glance.record

@@ -4,6 +4,9 @@ A state is parts: what all share, and one part for each actor. An actor's steps 
 nothing else. So they are worked out once for each combination of those, in whatever readable way a model is written,
 and done in all states that differ elsewhere: those of one distance from the start are one array (`states.py`).
 
+Told how wide, an exploration goes as deep and not wider: of the states of one distance all that it comes to are judged,
+and it goes on from some, which a seed chooses. What it finds broken is broken; what it finds safe is so where it was.
+
 Actors of one kind whom nothing tells apart are interchangeable: of states that differ in who is who, one is explored.
 This is sound because every step and every rule treats them alike: exchanged parts lead to exchanged runs.
 """
@@ -26,7 +29,9 @@ if TYPE_CHECKING:
 
 Parts: TypeAlias = tuple[Any, ...]
 MOST: Final = 4_000_000
-"""States of one model: beyond it, it is too large to be explored at every change."""
+"""States of one model: beyond it, it is too large to be explored."""
+SEED: Final = 1
+"""Of what is chosen where not all is explored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +179,9 @@ class _Exploration:
         self.start = fields.pack(model.start, range(len(model.start)))
         self.layers: list[Array] = []
 
-    def run(self, most: int) -> Explored:
+    def run(self, most: int, widest: int | None) -> Explored:
         seen = Seen()
+        rng = np.random.default_rng(SEED)
         layer = seen.new(self._settled(self.start))
         while len(layer):
             self.layers.append(layer)
@@ -184,6 +190,8 @@ class _Exploration:
                 if found is not None:
                     last, broken = found
                     return Explored(seen.count, broken, tuple(self._trace(last)))
+            if widest is not None and len(layer) > widest:
+                layer = rng.choice(layer, widest, replace=False)
             reached = np.concatenate([mover.after(layer)[0] for mover in self.movers])
             layer = seen.new(self.fields.settled(reached))
             if seen.count > most:
@@ -222,13 +230,16 @@ def _in_parts(fields: Fields, rule: Rule) -> Callable[[int], str | None]:
     return lambda key: rule.broken(*fields.unpack(key, rule.sees))
 
 
-def explore(model: Model, most: int = MOST) -> Explored:
-    """All that `model` can come to, or the shortest way to a broken rule. AssertionError beyond `most` states."""
+def explore(model: Model, most: int = MOST, *, widest: int | None = None) -> Explored:
+    """All that `model` can come to, or the shortest way to a broken rule. AssertionError beyond `most` states.
+
+    With `widest`, of each distance from the start no more states than that are gone on from, always the same.
+    """
     # Nothing that is made has cycles: Python's collector would walk over all parts and steps, again and again.
     was_on = gc.isenabled()
     gc.disable()
     try:
-        return _Exploration(model).run(most)
+        return _Exploration(model).run(most, widest)
     finally:
         if was_on:
             gc.enable()

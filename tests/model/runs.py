@@ -1,4 +1,4 @@
-"""What is explored at every change, and which protection each run shows to be needed. The README says why these."""
+"""What is explored, and which protection each run shows to be needed. The README says why these."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ RUNS: Final[Mapping[str, Leases | Packs | Snapshots | Manifests | Readers]] = {
     "manifests-register": Manifests(writers=1, coalescers=1, collectors=1, manifests=4, images=2, register=True),
     "readers": Readers(),
 }
-"""By name; each is explored to its end."""
+"""By name; each is explored to its end by `make test-models`."""
+
+WIDEST: Final = 2500
+"""States of one depth that are gone on from at every change: so many that any one protection is missed all the same."""
 
 _NEEDED: Final[Mapping[str, Sequence[str]]] = {
     "leases-writers": (

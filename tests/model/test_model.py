@@ -7,14 +7,14 @@ import pytest
 
 from tests.model.explore import explore
 from tests.model.protections import protections, without
-from tests.model.runs import NEEDED, NOT_NEEDED, RUNS
+from tests.model.runs import NEEDED, NOT_NEEDED, RUNS, WIDEST
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_the_protocol_is_safe_in_every_state_that_it_can_reach(run: str) -> None:
-    found = explore(RUNS[run])
+def test_the_protocol_is_safe_as_deep_as_it_goes_in_some_states_of_each_depth(run: str) -> None:
+    found = explore(RUNS[run], widest=WIDEST)
     assert found.broken is None, "\n".join((*found.trace, str(found.broken)))
 
 
@@ -25,6 +25,20 @@ def test_without_any_one_protection_it_breaks(run: str, off: str) -> None:
     print(*found.trace, found.broken, sep="\n")
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("run", RUNS)
+def test_the_protocol_is_safe_in_every_state_that_it_can_reach(run: str) -> None:
+    found = explore(RUNS[run])
+    assert found.broken is None, "\n".join((*found.trace, str(found.broken)))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("run", "off"), NEEDED)
+def test_some_states_of_each_depth_are_enough_to_miss_any_one_protection(run: str, off: str) -> None:
+    assert explore(without(RUNS[run], off), widest=WIDEST).broken is not None
+
+
+@pytest.mark.long
 @pytest.mark.parametrize(("run", "off"), NOT_NEEDED)
 def test_what_the_readme_calls_a_second_line_is_one(run: str, off: str) -> None:
     assert explore(without(RUNS[run], off)).broken is None
