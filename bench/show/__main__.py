@@ -4,6 +4,7 @@
     python -m bench.show                       as `make show`
     python -m bench.show main-job --only kill  one check; --list names them, --short runs the short forms
     python -m bench.show collection --only storm --part 2/5
+    python -m bench.show bound --skip workers  all of an issue but one
 
 Exit code 1 if a figure is short of its bound or a check fails.
 """
@@ -32,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("issue", nargs="?", help="all issues if left out")
     parser.add_argument("--only", action="append", metavar="NAME", help="one check; may be repeated")
+    parser.add_argument("--skip", action="append", metavar="NAME", help="all but this one; may be repeated")
     parser.add_argument("--list", action="store_true", help="name the checks and stop")
     parser.add_argument("--short", action="store_true", help="the short forms, for CI; checks without one are left out")
     part = "of checks that can be run in parts (flips, storm, listing) the K-th of N; the bounds are a part's"
@@ -39,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--work", type=Path, default=WORK, help="where images and data directories are made")
     wanted = parser.parse_args(arguments)
     load()
-    checks = chosen(wanted.issue, wanted.only)
+    checks = chosen(wanted.issue, wanted.only, wanted.skip)
     if not checks:
         known = ", ".join(f"{issue} {name}" for issue, name in CHECKS)
         print(f"No such check. There are: {known}.", file=sys.stderr)
@@ -57,8 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if False in verdicts.values() else 0
 
 
-def chosen(issue: str | None, names: Sequence[str] | None) -> list[Check]:
-    return [check for check in CHECKS.values() if issue in {None, check.issue} and (not names or check.name in names)]
+def chosen(issue: str | None, names: Sequence[str] | None, but: Sequence[str] | None = None) -> list[Check]:
+    checks = [check for check in CHECKS.values() if issue in {None, check.issue} and check.name not in (but or ())]
+    return [check for check in checks if not names or check.name in names]
 
 
 def perform(check: Check, work: Path, *, brief: bool, part: Part = Part()) -> bool | None:  # noqa: B008 - frozen

@@ -99,6 +99,15 @@ def test_an_unknown_name_is_a_usage_error_that_names_the_known(capsys: pytest.Ca
 
 
 @pytest.mark.usefixtures("checks")
+def test_some_can_be_named_or_passed_over() -> None:
+    for name in ("one", "two", "three"):
+        register(name)
+    assert [each.name for each in chosen("step", ["one", "three"])] == ["one", "three"]
+    assert [each.name for each in chosen("step", None, ["two"])] == ["one", "three"]
+    assert [each.name for each in chosen(None, ["one", "two"], ["two"])] == ["one"]
+
+
+@pytest.mark.usefixtures("checks")
 def test_two_checks_of_one_name_are_refused() -> None:
     register("good")
     with pytest.raises(ValueError, match="two checks of step are called good"):

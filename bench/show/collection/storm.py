@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 CLIENTS: Final = 2
 KEEPERS: Final = (("gc", "repair"), ("compact", "repair"), ("scrub", "repair"))
 """What each of them does by turns. Of two collections at once one is refused, which is counted as cut off."""
-_LONG, _SHORT = (600.0, 100), (110.0, 20)  # seconds; how often each operation must have come to its end
+_LONG, _SHORT = (600.0, 100), (75.0, 20)  # seconds; how often each operation must have come to its end
 _AT_MOST: Final = 2  # times as long, where a busy machine has not done all of it so often
 _DISK: Final = 2 * MIB
 _SETTINGS: Final = {"jobs": 1, "body_timeout": 30}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 KINDS: Final = ("sdk", "sdk", "sdk", "sdk", "glance", "glance", "glance", "openstack")
 _SECONDS: Final = 600
-_SHORT_SECONDS: Final = 120
+_SHORT_SECONDS: Final = 90
 _CACHED_PERCENT: Final = 95
 _PROGRAM: Final = ROOT / "tests" / "clients" / "programs" / "rounds.py"
 _REQUESTS: Final = re.compile(r'^drystone_requests_total\{.*status="(\w+)"\} (\S+)$', re.MULTILINE)
