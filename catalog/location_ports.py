@@ -69,7 +69,7 @@ class Places(Protocol):
         ...
 
     def lost(self, after: str, most: int) -> Sequence[tuple[str, Location, int | None]]:
-        """The same of copies in all stores that were found lost."""
+        """The same of copies in all stores that were found lost, or wrong."""
         ...
 
     def is_named(self, url: str) -> bool:

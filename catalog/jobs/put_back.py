@@ -13,7 +13,7 @@ from catalog.jobs.steps import Done
 from catalog.jobs.subjects import with_bytes
 from catalog.model.errors import CopyLost
 from catalog.model.job import JobCancelled
-from catalog.model.location import ACTIVE
+from catalog.model.location import ACTIVE, WRONG
 from catalog.usecases import lost_copies
 from catalog.usecases.copying import copy_into, let_go_copies, settle
 from catalog.usecases.reading import open_image
@@ -35,7 +35,7 @@ async def put_back(context: JobContext) -> Effect:
     lost = next(lost_copies.can_be_put_back(services, image), None)
     if lost is None:
         return lambda _uow, _at: Done("No copy is lost that can be put back now.", {"image_id": image_id})
-    if await is_there(context, lost, image.size):
+    if lost.status != WRONG and await is_there(context, lost, image.size):
         await lost_copies.found_again(services, image_id, lost)
         return lambda uow, at: _done(context, uow, image_id, lost, at)
     _, reader = await open_image(services, lambda uow: with_bytes(uow, image_id))

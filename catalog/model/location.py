@@ -17,6 +17,9 @@ ACTIVE: Final = "active"
 LOST: Final = "lost"
 """The status of a location whose store is there and whose copy is not; it is not read until it was put back."""
 
+WRONG: Final = "wrong"
+"""The status of a location whose copy is there and holds other bytes: never read again, until it was put back."""
+
 
 @dataclass(frozen=True, slots=True)
 class Location:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Text, cast, func, select
 
-from catalog.model.location import LOST, Location
+from catalog.model.location import ACTIVE, Location
 from catalog.sql.tables import image_locations, images, kept_images
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ class SqlPlaces:
         return self._page(image_locations.c.store == store, after, most)
 
     def lost(self, after: str, most: int) -> Sequence[tuple[str, Location, int | None]]:
-        """The same of lost ones."""
-        return self._page(image_locations.c.status == LOST, after, most)
+        """The same of those that are not read."""
+        return self._page(image_locations.c.status != ACTIVE, after, most)
 
     def is_named(self, url: str) -> bool:
         """By a location, or in what is kept of a deleted image."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from blockstore import clock
 from catalog.model.errors import CatalogError, CopyLost
+from catalog.model.location import WRONG
 from catalog.usecases.lost_copies import found_again, have_put_back, mark_lost
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from catalog.model.location import Location
     from catalog.ports import UnitOfWork
+    from catalog.store_ports import Store
     from catalog.usecases.services import Services
 
 log = logging.getLogger(__name__)
@@ -60,18 +62,29 @@ class CopyWatch:
         if store is None or services.stores.is_aside(location.store):
             return False
         try:
-            (await store.open(location.url, size)).close()
-        except CopyLost:
-            if location.is_active:
-                return await mark_lost(services, image_id, location)
-            await services.database.write(lambda uow: _ask_for(services, uow, image_id))
-            services.bell.ring()
-            return False
+            is_there = await _is_there(store, location, size)
         except (CatalogError, OSError) as error:
             services.stores.failed(location)
             log.warning("store %s cannot be asked for its copies: %s", location.store, error)
             return False
-        return not location.is_active and await found_again(services, image_id, location)
+        if is_there:
+            return not location.is_active and await found_again(services, image_id, location)
+        if location.is_active:
+            return await mark_lost(services, image_id, location)
+        await services.database.write(lambda uow: _ask_for(services, uow, image_id))
+        services.bell.ring()
+        return False
+
+
+async def _is_there(store: Store, location: Location, size: int | None) -> bool:
+    """Whether the copy can be read; that a wrong one is there is no news. Raises StoreDown."""
+    if location.status == WRONG:
+        return False
+    try:
+        (await store.open(location.url, size)).close()
+    except CopyLost:
+        return False
+    return True
 
 
 def _page(uow: UnitOfWork, name: str, after: str) -> Sequence[tuple[str, Location, int | None]]:

@@ -1,7 +1,8 @@
 """Copies that were lost with their volume: found, marked, and put back when there is a place for them again.
 
 A copy is lost when its store is there and the copy is not, or is of another size; a store that is down has lost
-nothing. An image whose only location is lost stays as it is, and that is told.
+nothing. An image whose only location is lost stays as it is, and that is told. A copy that is there with other bytes is
+wrong: as lost as the others, but that it is there again is no news.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from catalog.jobs import steps
-from catalog.model.location import ACTIVE, LOST
+from catalog.model.location import ACTIVE, LOST, WRONG
 from catalog.model.task import PUT_BACK, own_task
 
 if TYPE_CHECKING:
@@ -25,20 +26,21 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-async def mark_lost(services: Services, image_id: str, location: Location) -> bool:
-    """Record that this copy is lost, and have it put back; False when the image does not have it (any more)."""
-    marked = await services.database.write(lambda uow: _mark(services, uow, image_id, location.url))
+async def mark_lost(services: Services, image_id: str, location: Location, *, wrong: bool = False) -> bool:
+    """Record that this copy is lost, or wrong, and have it put back; False when the image has it no more."""
+    status = WRONG if wrong else LOST
+    marked = await services.database.write(lambda uow: _mark(services, uow, image_id, location.url, status))
     if marked is None:
         return False
     services.on_place(location.store, "lost")
-    log.error("the copy of image %s in store %s is lost%s", image_id, location.store, _what_then(marked))
+    log.error("the copy of image %s in store %s is %s%s", image_id, location.store, status, _what_then(marked))
     services.bell.ring()
     return True
 
 
-def _mark(services: Services, uow: UnitOfWork, image_id: str, url: str) -> Image | None:
+def _mark(services: Services, uow: UnitOfWork, image_id: str, url: str, status: str) -> Image | None:
     image = uow.images.get(image_id)
-    if image is None or not image.change_location(url, ACTIVE, LOST):
+    if image is None or not image.change_location(url, ACTIVE, status):
         return None
     uow.images.save(image, expect=image.status)
     have_put_back(services, uow, image, at=services.clock())
@@ -60,7 +62,7 @@ def can_be_put_back(services: Services, image: Image) -> Iterator[Location]:
     for location in image.locations:
         store = services.stores.get(location.store)
         takes = store is not None and not store.info.read_only and not services.stores.is_aside(location.store)
-        if takes and location.status == LOST:
+        if takes and not location.is_active:
             yield location
 
 

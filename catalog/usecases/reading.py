@@ -13,10 +13,10 @@ from blockstore.errors import BlockstoreError, Missing
 from catalog.model.errors import (
     CatalogError,
     CopyLost,
+    CopyWrong,
     NotReadable,
     StoreDown,
 )
-from catalog.model.location import LOST
 from catalog.stores.failover import FailoverReader, OpenPlace, open_first
 from catalog.stores.set import OPAQUE
 from catalog.usecases.bases import in_another_store, our_chain, our_manifest
@@ -115,7 +115,7 @@ class ImageWays:
         elif isinstance(error, CopyLost):
             self._gone.add(location.url)
             try:
-                await mark_lost(self._services, self.image.id, location)
+                await mark_lost(self._services, self.image.id, location, wrong=isinstance(error, CopyWrong))
             except (CatalogError, BlockstoreError) as failure:
                 log.warning("that image %s is lost in %s is not recorded: %s", self.image.id, location.store, failure)
         else:
@@ -141,7 +141,7 @@ def _no_place(services: Services, image: Image) -> CatalogError:
     """Why an image that has bytes cannot be read from anywhere."""
     if any(location.manifest is not None for location in image.locations):
         return in_another_store(image, services.blocks.store)
-    lost = [location.store for location in image.locations if location.status == LOST]
+    lost = [location.store for location in image.locations if not location.is_active]
     if lost:
         return CopyLost(f"The copies of image {image.id} in {', '.join(lost)} are lost, and it lies nowhere else.")
     known = [services.stores.info(location.store) for location in image.locations]

@@ -11,7 +11,7 @@ from blockstore.errors import Damaged, StoreUnavailable
 from catalog import policy
 from catalog.model.errors import CopyLost, Forbidden, Invalid, NoBlocks, NotFound, NotReadable, StoreDown
 from catalog.model.image import Status
-from catalog.model.location import LOST, Location
+from catalog.model.location import LOST, WRONG, Location
 from catalog.store_ports import StoreInfo
 from catalog.stores.opaque import OpaqueStore
 from catalog.stores.set import StoreSet
@@ -324,6 +324,6 @@ def test_a_copy_with_other_bytes_is_never_served_and_counts_as_lost(services: Se
         assert download.reader.location.store == "heavy"
         assert await rest_of(download) == DATA
         shown = await images.show(there, ANNA, image.id)
-        assert [place.status for place in shown.locations if place.store == "heavy"] == [LOST]
+        assert [place.status for place in shown.locations if place.store == "heavy"] == [WRONG]
 
     asyncio.run(scene())

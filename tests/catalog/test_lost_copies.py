@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from catalog.jobs.running import Pace
 from catalog.jobs.worker import Worker
-from catalog.model.location import ACTIVE, LOST
+from catalog.model.location import ACTIVE, LOST, WRONG
 from catalog.model.task import PUT_BACK, TaskQuery, TaskStatus
 from catalog.usecases import images
 from catalog.usecases.copy_sweep import doom_left_behind, remove_doomed
@@ -81,6 +81,24 @@ def test_a_copy_that_a_read_found_lost_is_put_back(services: Services) -> None:
         await remove_doomed(there)
         assert fast.copies == {now.locations[1].url: DATA}
         assert await loose(there) == ([], [])
+
+    asyncio.run(scene())
+
+
+def test_a_copy_with_other_bytes_is_not_taken_for_found_again_but_written_anew(services: Services) -> None:
+    async def scene() -> None:
+        there = with_stores(services, fast := MemoryStore("fast", weight=1))
+        image = await stored(there, fast)
+        rotten = image.locations[1].url
+        fast.copies[rotten] = DATA[:-1] + b"\x00"
+        assert await bytes_of(there, image) == DATA
+        await CopyWatch(there, Ticks()).look()
+        assert await states(there, image) == {"blocks": ACTIVE, "fast": WRONG}
+        await worked_off(there)
+        assert await states(there, image) == {"blocks": ACTIVE, "fast": ACTIVE}
+        await remove_doomed(there)
+        assert list(fast.copies.values()) == [DATA]
+        assert rotten not in fast.copies
 
     asyncio.run(scene())
 
