@@ -17,6 +17,7 @@ from catalog.jobs import steps
 from catalog.jobs.counting import Counted, report_copied
 from catalog.jobs.foreign import ForeignSource, check_hash, from_other_service, take_over
 from catalog.model.errors import SourceLost, SourceRefused
+from catalog.model.image import CHECKSUM
 from catalog.model.importing import Method, Plan
 from catalog.model.job import JobFailed
 from catalog.model.pin import Pin, UploadKind
@@ -25,15 +26,15 @@ from catalog.usecases.metering import Meter
 from catalog.usecases.reading import open_image
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
     from contextlib import AbstractAsyncContextManager
     from datetime import datetime
 
     from catalog.jobs.context import JobContext
     from catalog.model.image import Image
-    from catalog.ports import Source, UnitOfWork
+    from catalog.ports import Source, UnitOfWork, Written
     from catalog.usecases.import_steps import Found
-    from chunker.cutting import Cutting
+    from catalog.usecases.services import Services
 
 
 async def fetched(context: JobContext) -> Found:
@@ -48,24 +49,26 @@ async def fetched(context: JobContext) -> Found:
         told = source.told if isinstance(source, ForeignSource) else None
         meter = Meter(services, pin_id, expected)
 
-        def begin(uow: UnitOfWork, _at: datetime) -> tuple[Said, Cutting]:
+        def begin(uow: UnitOfWork, _at: datetime) -> Image:
             image = import_steps.importing_image(uow, task)
             # What is copied counts already.
             uow.pins.add(_pin(context, image, pin_id, reserved=0 if copies else meter.admit(uow, image)))
             take_over(services, image, told)
-            return Said.of(image), cutting_of(image, services.block_size)
+            return image
 
-        said, cutting = await context.change(begin)
+        image = await context.change(begin)
+        known = _known_hashes(image) if copies else {}
         try:
             async with meter.metered(source) as coming:
-                watched = None if copies else format_checks.watched(services, said, coming)
+                watched = None if copies else format_checks.watched(services, Said.of(image), coming)
                 written = await services.blocks.write(
                     pin_id,
                     watched or coming,
                     expected=expected,
-                    cutting=cutting,
-                    hashes=() if copies else staging.hashes_of(services),
+                    cutting=cutting_of(image, services.block_size),
+                    hashes=tuple(known) if copies else staging.hashes_of(services),
                 )
+            _require_same(services, image, written, known)
 
             def keep(uow: UnitOfWork, at: datetime) -> None:
                 image = import_steps.importing_image(uow, task)
@@ -82,6 +85,21 @@ async def fetched(context: JobContext) -> Found:
             uploads.forget(services, pin_id)
     services.on_upload(written)
     return await services.database.read(lambda uow: import_steps.look(uow, task))
+
+
+def _known_hashes(image: Image) -> Mapping[str, str]:
+    """What the bytes of an image that has some must be, as far as anybody knows: one is enough."""
+    if image.os_hash_algo is not None and image.os_hash_value is not None:
+        return {image.os_hash_algo: image.os_hash_value}
+    return {} if image.checksum is None else {CHECKSUM: image.checksum}
+
+
+def _require_same(services: Services, image: Image, written: Written, known: Mapping[str, str]) -> None:
+    """Our blocks are what other copies are checked by: never of a rotten one. Raises JobFailed, and lets them go."""
+    if all(written.hashes[name] == value for name, value in known.items()):
+        return
+    uploads.drop_written(services, written)
+    raise JobFailed(f"What image {image.id} was read from holds other bytes than its hash says: nothing was copied.")
 
 
 def _pin(context: JobContext, image: Image, pin_id: str, *, reserved: int) -> Pin:

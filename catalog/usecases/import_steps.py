@@ -155,12 +155,12 @@ def release(uow: UnitOfWork, task: Task, at: datetime) -> None:
 
 
 def _lost_with(image: Image, plan: Plan) -> Sequence[Location]:
-    """The locations that go when an import ends badly."""
+    """The locations that go when an import ends badly: never the last ones that the image is read from."""
     if image.status is Status.IMPORTING:
         return image.locations
     new = [each for each in image.locations if each.store in plan.stores]
-    takes_back = plan.copies and plan.all_must_succeed and len(new) < len(image.locations)
-    return new if takes_back else ()
+    stays = any(each.is_active for each in image.locations if each not in new)
+    return new if plan.copies and plan.all_must_succeed and stays else ()
 
 
 def _pins_of(uow: UnitOfWork, task: Task) -> Sequence[Pin]:

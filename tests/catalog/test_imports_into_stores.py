@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from catalog.jobs import steps
-from catalog.model.errors import Conflict, Forbidden, Invalid
+from catalog.model.errors import Conflict, Forbidden, Invalid, StoreFull
 from catalog.model.image import Status
 from catalog.model.importing import FAILED, IMPORT, LEFT, LOCK, Method
 from catalog.model.task import TaskStatus
 from catalog.usecases import images, imports, tasks
 from catalog.usecases.imports import Asked
+from catalog.usecases.lost_copies import mark_lost
 from tests.catalog.cast import ADMIN, ANNA, RAW, bytes_of, put
 from tests.catalog.import_scenes import DATA, DIRECT, imported, left, now, staged, told, working
 from tests.catalog.jobs.scenes import over, seen
@@ -241,6 +242,51 @@ def test_an_image_can_be_copied_into_our_blocks(services: Services) -> None:
         assert stores_of(after) == ["blocks", "far"]
         assert (after.os_hash_value, after.checksum) == (image.os_hash_value, image.checksum)
         assert await left(several, image) == []
+
+    asyncio.run(scene())
+
+
+def test_a_rotten_copy_does_not_become_the_blocks_that_others_are_checked_by(
+    services: Services, blocks: MemoryBlocks
+) -> None:
+    near, far = MemoryStore("near", weight=1), MemoryStore("far", default=True)
+    several = with_stores(services, near, far)
+    into_blocks = replace(COPY, all_stores=False, stores=("blocks",))
+
+    async def scene() -> None:
+        image = await put(several, await images.create(several, ANNA, RAW), DATA)
+        await copied(several, image, replace(into_blocks, stores=("near",)))
+        [rotten] = near.copies
+        near.copies[rotten] = DATA[:-1] + b"?"
+        task = await copied(several, image, into_blocks)
+        assert (task.status, task.attempts) == (TaskStatus.FAILURE, 1)
+        assert "other bytes than its hash says" in task.message
+        assert stores_of(await now(several, image)) == ["far", "near"]
+        assert (await left(several, image), blocks.manifests) == ([], {})
+        near.copies[rotten] = DATA
+        assert (await copied(several, image, into_blocks)).status is TaskStatus.SUCCESS
+
+    asyncio.run(scene())
+
+
+def test_a_bad_end_keeps_a_new_copy_that_is_the_last_one_to_be_read(services: Services) -> None:
+    near, far = MemoryStore("near"), MemoryStore("far", default=True)
+    several = with_stores(services, near, far, MemoryStore("alp"))
+
+    async def scene() -> None:
+        image = await put(several, await images.create(several, ANNA, RAW), DATA)
+
+        async def lost_meanwhile(url: str, source: object) -> None:
+            far.lose()
+            await mark_lost(several, image.id, image.locations[0])
+            raise StoreFull("Store near is full.")
+
+        near.write = lost_meanwhile  # type: ignore[method-assign]  # in the middle
+        task = await copied(several, image, replace(COPY, all_stores=False, stores=("alp", "near")))
+        assert task.status is TaskStatus.FAILURE
+        after = await now(several, image)
+        assert stores_of(after) == ["alp", "far"]
+        assert await bytes_of(several, after) == DATA
 
     asyncio.run(scene())
 
