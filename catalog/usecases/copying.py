@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from blockstore.errors import BlockstoreError
@@ -18,7 +19,7 @@ from catalog.model.location import Location
 from catalog.model.loose import LooseCopy, LooseState
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable
     from datetime import datetime
 
     from catalog.ports import UnitOfWork
@@ -35,8 +36,8 @@ async def copy_into(
 
     `holder` is the id of the upload, in `services.running`, or of the job that writes, and `process` its process: while
     they live the copy stays. What this holder began for this image in this store before, and did not settle, is given
-    up. Raises what the store's `write` does and what reading raises, Conflict for a store that takes no copies; then
-    nothing is left that the sweep does not remove.
+    up. Raises what the store's `write` does and what reading raises, Conflict for a store that takes no copies, Gone
+    when somebody gave the copy up meanwhile; then nothing is left that the sweep does not remove.
     """
     to = _writable(services, store)
     location = Location(url=to.place(image_id), store=store)
@@ -53,11 +54,14 @@ async def copy_into(
         await to.write(location.url, reader)
     except StoreDown:
         services.stores.failed(location)
-        await to_its_end(_drop(services, copy))
+        await to_its_end(_doom(services, copy))
         raise
     except BaseException:
-        await to_its_end(_drop(services, copy))
+        await to_its_end(_doom(services, copy))
         raise
+    if not await services.database.read(lambda uow: any(each.url == copy.url for each in uow.loose.writing())):
+        await to_its_end(_doom(services, copy))
+        raise _given_up(store)
     return location
 
 
@@ -65,13 +69,13 @@ def settle(uow: UnitOfWork, copies: Iterable[Location]) -> None:
     """These copies are an image's from this transaction on. Raises Gone when one was given up meanwhile."""
     for copy in copies:
         if not uow.loose.settle(copy.url):
-            raise Gone(f"The copy in store {copy.store} was given up before it was an image's; begin again.")
+            raise _given_up(copy.store)
 
 
 async def drop(services: Services, copies: Collection[Location]) -> None:
     """Give up copies that will not be settled; what cannot be recorded now is found by the sweep."""
     for copy in copies:
-        await to_its_end(_drop(services, copy))
+        await to_its_end(_give_up_by(services, copy.store, partial(doom_unsettled, urls={copy.url})))
 
 
 def let_go_copies(uow: UnitOfWork, image_id: str, locations: Iterable[Location], *, at: datetime) -> None:
@@ -102,11 +106,23 @@ def _same_work(one: LooseCopy, other: LooseCopy) -> bool:
     return (one.holder, one.store, one.image_id) == (other.holder, other.store, other.image_id)
 
 
-async def _drop(services: Services, copy: Location | LooseCopy) -> None:
+async def _doom(services: Services, copy: LooseCopy) -> None:
+    """Give up what was never told to whoever could settle it.
+
+    Also when it was given up before: it may have been removed, and forgotten, while it was still being written.
+    """
+    await _give_up_by(services, copy.store, lambda uow: _give_up(uow, [copy]))
+
+
+async def _give_up_by(services: Services, store: str, step: Callable[[UnitOfWork], None]) -> None:
     try:
-        await services.database.write(lambda uow: doom_unsettled(uow, {copy.url}))
+        await services.database.write(step)
     except (CatalogError, BlockstoreError) as error:
-        log.warning("a copy in store %s is given up by the next sweep: %s", copy.store, error)
+        log.warning("a copy in store %s is given up by the next sweep: %s", store, error)
+
+
+def _given_up(store: str) -> Gone:
+    return Gone(f"The copy in store {store} was given up before it was an image's; begin again.")
 
 
 def _writable(services: Services, name: str) -> Store:

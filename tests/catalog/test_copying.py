@@ -13,7 +13,7 @@ from catalog.model.location import LOST
 from catalog.model.loose import LooseCopy, LooseState
 from catalog.usecases import image_data, images
 from catalog.usecases.copy_sweep import doom_left_behind, remove_doomed
-from catalog.usecases.copying import copy_into, drop, settle
+from catalog.usecases.copying import copy_into, doom_unsettled, drop, settle
 from catalog.usecases.deleted_images import undelete
 from catalog.usecases.expiry import expire_deleted
 from tests.catalog.cast import ANNA, RAW, bytes_of, put, stream
@@ -156,6 +156,33 @@ def test_what_dead_writers_left_is_given_up_and_what_living_ones_write_is_not(
         there.running.discard("mine")
         assert await doom_left_behind(there) == 1
         assert await doom_left_behind(there) == 0
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("ends_well", [True, False])
+def test_a_copy_that_was_given_up_and_removed_while_it_was_written_is_removed_again(
+    services: Services, *, ends_well: bool
+) -> None:
+    async def scene() -> None:
+        there = with_stores(services, fast := MemoryStore("fast"))
+        write = fast.write
+
+        async def swept_meanwhile(url: str, source: object) -> None:
+            # Its image was deleted, or its job went to another worker.
+            await there.database.write(lambda uow: doom_unsettled(uow, {url}))
+            assert await remove_doomed(there) == 1
+            await write(url, source)  # type: ignore[arg-type]  # the same
+            if not ends_well:
+                raise StoreFull("Store fast is full.")
+
+        fast.write = swept_meanwhile  # type: ignore[method-assign]  # in the middle
+        with pytest.raises(Gone if ends_well else StoreFull):
+            await begun(there, fast)
+        assert len(fast.copies) == 1
+        assert await remove_doomed(there) == 1
+        assert not fast.copies
+        assert await loose(there) == ([], [])
 
     asyncio.run(scene())
 
