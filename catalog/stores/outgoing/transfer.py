@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 import aiohttp
 
+from blockstore import clock
 from catalog.model.errors import LimitExceeded, SourceChanged, SourceLost
 from catalog.stores.outgoing.answers import Version, read_answer
-from catalog.stores.outgoing.way import Broken
+from catalog.stores.outgoing.way import SLOWEST, Broken
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,6 +60,8 @@ class Transfer:
         self._failed = 0
         self._response: aiohttp.ClientResponse | None = None
         self._skip = 0
+        # Since the last look at its pace.
+        self._waited, self._came = 0.0, 0
         # Of this answer: the offset at which it ends, None where that is not known.
         self._until: int | None = None
 
@@ -74,10 +77,12 @@ class Transfer:
     async def next(self) -> bytes:
         """The next bytes, b"" at the end. Raises as `begin` does."""
         while self._stop is None or self.at < self._stop:
+            began = clock.monotonic()
             response = await self._connected()
             if response is None:
                 break
             piece = await self._piece(response)
+            self._kept_pace(clock.monotonic() - began, len(piece or b""))
             if piece is None:
                 continue
             if self._skip:
@@ -189,6 +194,19 @@ class Transfer:
 
     def _changed(self) -> NoReturn:
         raise SourceChanged("The file changed while it was fetched: fetch it anew.")
+
+    def _kept_pace(self, waited: float, came: int) -> None:
+        """So many bytes came after so long; only waiting counts, not what is done with them. Raises SourceLost."""
+        self._waited += waited
+        self._came += came
+        if self._waited < self._way.waits.pace:
+            return
+        if self._came < SLOWEST * self._waited:
+            self.close()
+            raise SourceLost(
+                f"The file was given up after {self.at} bytes: the server sends less than {SLOWEST >> 10} KiB/s."
+            )
+        self._waited, self._came = 0.0, 0
 
     def _bounded(self, size: int | None) -> None:
         if size is not None and self._part.limit is not None and size > self._part.limit:

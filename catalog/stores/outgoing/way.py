@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from catalog.stores.outgoing.urls import Target
 
 MOST_REDIRECTS: Final = 5
+SLOWEST: Final = 16 << 10
+"""Bytes a second. Who gives one now and then is never silent, and would keep a worker for ever."""
 _LEADS_ON: Final = frozenset({301, 302, 303, 307, 308})
 # What a server says when the same question may be answered later.
 _LATER: Final = frozenset({408, 425, 429})
@@ -35,10 +37,14 @@ class Broken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """Seconds: for a connection (name and TLS included), and without a byte of an answer."""
+    """Seconds: for a connection (name and TLS included), without a byte of an answer, between two looks at its pace.
+
+    A source that keeps us waiting for more than `pace` seconds in all must have given SLOWEST bytes for each of them.
+    """
 
     connect: float = 10.0
     silence: float = 60.0
+    pace: float = 300.0
 
 
 class Way:
@@ -49,8 +55,8 @@ class Way:
 
     def __init__(self, rules: Rules, names: Names, waits: Waits, tls: ssl.SSLContext | None) -> None:
         self.rules = rules
+        self.waits = waits
         self._names = names
-        self._waits = waits
         self._tls = tls
         self._session: aiohttp.ClientSession | None = None
 
@@ -59,7 +65,7 @@ class Way:
         if target.address is not None:
             return
         try:
-            async with asyncio.timeout(self._waits.connect):
+            async with asyncio.timeout(self.waits.connect):
                 addresses = await self._names.addresses(target.host)
         except OSError:
             return
@@ -114,7 +120,7 @@ class Way:
         )
         try:
             # All until the headers are there: each of aiohttp's own times begins anew with every byte.
-            async with asyncio.timeout(self._waits.connect + self._waits.silence):
+            async with asyncio.timeout(self.waits.connect + self.waits.silence):
                 return await self._opened().get(url, headers=headers, allow_redirects=False)
         except TimeoutError:
             raise Broken(f"{target} does not answer in time") from None
@@ -134,7 +140,7 @@ class Way:
                     ssl=self._tls or True,
                 ),
                 timeout=aiohttp.ClientTimeout(
-                    total=None, connect=self._waits.connect, sock_read=self._waits.silence, ceil_threshold=60
+                    total=None, connect=self.waits.connect, sock_read=self.waits.silence, ceil_threshold=60
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,

@@ -64,6 +64,21 @@ def fetch(web: BrokenWeb, path: str = "/image", *, limit: int | None = None, sil
     return asyncio.run(scene())
 
 
+def test_a_server_that_gives_a_byte_now_and_then_is_given_up(web: BrokenWeb) -> None:
+    web.files["/image"] = Served(DATA, drops=[1] * 10_000)
+
+    async def scene() -> None:
+        rules = Rules(ports=frozenset({web.port}), networks=LOOPBACK)
+        outgoing = Outgoing(rules, pauses=QUICK, waits=Waits(5.0, 5.0, pace=0.3))
+        try:
+            with pytest.raises(SourceLost, match="less than 16 KiB/s"):
+                await asyncio.wait_for(whole(outgoing, web.url("/image")), 20)
+        finally:
+            await outgoing.close()
+
+    asyncio.run(scene())
+
+
 def test_a_file_comes_whole_and_tells_what_it_is(web: BrokenWeb) -> None:
     async def scene() -> None:
         outgoing = way(web)
