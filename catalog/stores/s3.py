@@ -24,6 +24,7 @@ from catalog.stores.outgoing.configured import ConfiguredClient, NoAnswer
 from catalog.stores.read_ahead import read_ahead
 from catalog.stores.s3_bucket import opened
 from catalog.stores.s3_requests import BucketRequests, error_code
+from catalog.stores.source_pieces import pieces_of
 
 if TYPE_CHECKING:
     import ssl
@@ -167,10 +168,11 @@ class S3Copies:
     async def _send(self, key: str, part: int, source: CopyReader) -> None:
         limit = self._patience + min(part, source.size) / SLOWEST
         writer = obstore.open_writer_async(self._objects, key, buffer_size=part, max_concurrency=AT_ONCE)
-        async for piece in source.read(0, source.size):
-            if len(piece):
-                # A copy: obstore keeps what it is given until the part was sent, longer than the piece is valid.
-                await self._asked(writer.write(bytes(piece)), limit)
+        async with pieces_of(source, 0, source.size) as pieces:
+            async for piece in pieces:
+                if len(piece):
+                    # A copy: obstore keeps what it is given until the part was sent, longer than the piece is valid.
+                    await self._asked(writer.write(bytes(piece)), limit)
         # A server may put parts together only now.
         await to_its_end(self._asked(writer.close(), AT_ONCE * limit))
         kept = (await self._asked(obstore.head_async(self._objects, key), self._patience))["size"]

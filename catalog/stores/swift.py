@@ -20,12 +20,13 @@ from urllib.parse import quote
 from catalog.blocking import to_its_end
 from catalog.model.errors import CatalogError, CopyLost, StoreDown, StoreFull
 from catalog.stores.outgoing.configured import NoAnswer, Silent
+from catalog.stores.source_pieces import pieces_of
 from catalog.stores.swift_account import FULL, PAUSE, TRIES, SwiftAccount, may_pass
 from catalog.stores.swift_login import LoginRefused
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+    from collections.abc import AsyncGenerator, Mapping
 
     from catalog.store_ports import CopyReader, StoreInfo
     from catalog.stores.outgoing.configured import Reply
@@ -187,7 +188,8 @@ class SwiftCopies:
             hashing = _Hashing(source, start, stop)
             told = {"Content-Length": str(stop - start), "Content-Type": "application/octet-stream"}
             try:
-                reply = await self.account.put(path, told, hashing.pieces(), seconds=2 * self._patience)
+                async with aclosing(hashing.pieces()) as body:
+                    reply = await self.account.put(path, told, body, seconds=2 * self._patience)
             except LoginRefused as error:
                 raise self.down(str(error)) from None
             except NoAnswer as error:
@@ -234,12 +236,13 @@ class _Hashing:
     def md5(self) -> str:
         return self._hash.hexdigest()
 
-    async def pieces(self) -> AsyncIterator[bytes]:
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
         """The bytes; each piece is hashed on a thread, while nothing else is read."""
-        async for piece in self._source.read(self._start, self._stop):
-            sent = bytes(piece)
-            await to_its_end(asyncio.to_thread(self._hash.update, sent))
-            yield sent
+        async with pieces_of(self._source, self._start, self._stop) as pieces:
+            async for piece in pieces:
+                sent = bytes(piece)
+                await to_its_end(asyncio.to_thread(self._hash.update, sent))
+                yield sent
 
 
 class _Reader:

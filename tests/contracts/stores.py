@@ -257,11 +257,12 @@ class StoreContract(ReadingContract):
         async def scenario() -> None:
             data = noise(2 * MIB)
             for number in range(12):
-                url = store.place(IMAGE)
-                writing = asyncio.create_task(store.write(url, BytesCopy(data)))
+                url, source = store.place(IMAGE), BytesCopy(data)
+                writing = asyncio.create_task(store.write(url, source))
                 await asyncio.sleep(0.002 * number)
                 writing.cancel()
                 [outcome] = await asyncio.gather(writing, return_exceptions=True)
+                assert not source.reading, "what the source holds is given back when the write ends"
                 assert outcome is None or isinstance(outcome, asyncio.CancelledError)
                 if outcome is None:
                     assert await kept(store, url) == data

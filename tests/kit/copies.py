@@ -15,7 +15,7 @@ PIECE = 1 << 20
 class BytesCopy:
     """These bytes, in pieces; `before` is awaited before each, with its position: it may wait for ever, or raise.
 
-    A piece is overwritten when the next one is asked for, as its contract allows.
+    A piece is overwritten when the next one is asked for, as its contract allows. `reading`: how many reads are open.
     """
 
     def __init__(
@@ -25,18 +25,23 @@ class BytesCopy:
         self._piece = piece
         self._before = before
         self.closed = False
+        self.reading = 0
 
     @property
     def size(self) -> int:
         return len(self._data)
 
     async def read(self, start: int, stop: int) -> AsyncIterator[bytes | memoryview]:
-        for at in range(start, stop, self._piece):
-            if self._before is not None:
-                await self._before(at)
-            piece = bytearray(self._data[at : min(at + self._piece, stop)])
-            yield memoryview(piece)
-            piece[:] = b"\xee" * len(piece)
+        self.reading += 1
+        try:
+            for at in range(start, stop, self._piece):
+                if self._before is not None:
+                    await self._before(at)
+                piece = bytearray(self._data[at : min(at + self._piece, stop)])
+                yield memoryview(piece)
+                piece[:] = b"\xee" * len(piece)
+        finally:
+            self.reading -= 1
 
     def close(self) -> None:
         self.closed = True

@@ -117,7 +117,7 @@ def test_a_server_that_fails_in_mid_read_is_down_and_read_on_when_it_is_back(ser
     store = made(server, patience=2.0)
 
     async def scenario() -> None:
-        data = noise(60 * MIB)
+        data = noise(40 * MIB)
         url = await put(store, data)
         reader = await store.open(url, len(data))
         taken, began = bytearray(), 0.0
@@ -150,8 +150,10 @@ def test_a_server_that_fails_in_mid_write_has_nothing_to_open_and_nothing_is_lef
 
         url = store.place(IMAGE)
         began = time.monotonic()
+        source = BytesCopy(noise(40 * MIB), before=fail)
         with pytest.raises(StoreDown):
-            await store.write(url, BytesCopy(noise(60 * MIB), before=fail))
+            await store.write(url, source)
+        assert not source.reading
         assert time.monotonic() - began < 30
         (server.start if how == "killed" else server.thaw)()
         assert not await is_there(store, url)

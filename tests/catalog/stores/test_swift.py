@@ -132,10 +132,10 @@ def test_segments_that_no_listing_shows_yet_are_removed(server: SwiftServer) -> 
 
 @pytest.mark.parametrize("how", ["killed", "silent"])
 def test_a_server_that_fails_in_mid_read_is_down_and_read_on_when_it_is_back(server: SwiftServer, how: str) -> None:
-    store = made(server, patience=2.0)
+    store = made(server, patience=2.0, segment_size=8 * MIB)
 
     async def scenario() -> None:
-        data = noise(40 * MIB)
+        data = noise(24 * MIB)
         url = await put(store, data)
         reader = await store.open(url, len(data))
         taken, began = bytearray(), 0.0
@@ -191,8 +191,10 @@ def test_a_server_that_fails_in_mid_write_has_nothing_to_open_and_nothing_is_lef
 
         url = store.place(IMAGE)
         began = time.monotonic()
+        source = BytesCopy(noise(20 * MIB), before=fail)
         with pytest.raises(StoreDown):
-            await store.write(url, BytesCopy(noise(20 * MIB), before=fail))
+            await store.write(url, source)
+        assert not source.reading
         assert time.monotonic() - began < 25
         (server.start if how == "killed" else server.thaw)()
         assert not await is_there(store, url)
