@@ -67,6 +67,8 @@ async def find_place(services: Services, named: NamedPlace, size: int | None) ->
         if "@" in urlsplit(named.url).netloc:
             raise Invalid("Invalid location: its URL holds credentials; the service would show them.")
         return FoundPlace(location, None)
+    if _is_of_the_web(named.url):
+        await services.outgoing.check(named.url)
     try:
         reader = await store.open(named.url, size)
     except (CopyLost, StoreDown) as error:
@@ -116,6 +118,9 @@ def _store_of(services: Services, named: NamedPlace) -> Store:
     chosen = services.stores.get(named.metadata.get(_STORE, ""))
     store = chosen if chosen is not None and chosen.owns(named.url) else services.stores.of_url(named.url)
     if store is None:
+        if _is_of_the_web(named.url):
+            # In no form that any store takes, perhaps: then the rule is what helps.
+            services.outgoing.refuse(named.url)
         raise Invalid(f"Invalid location: no store of this service has URLs like {named.url[:80]!r}.")
     if not (store.info.read_only or store.info.kind == OPAQUE):
         raise Invalid(
@@ -123,6 +128,10 @@ def _store_of(services: Services, named: NamedPlace) -> Store:
             " there, import it with the method copy-image."
         )
     return store
+
+
+def _is_of_the_web(url: str) -> bool:
+    return url.lower().startswith(("http:", "https:"))
 
 
 def _texts(what: str, value: object, names: tuple[str, ...] = ()) -> Mapping[str, str]:
