@@ -19,7 +19,7 @@ from catalog.stores.set import OPAQUE
 from catalog.usecases import quotas
 from catalog.usecases.access import load_modifiable
 from catalog.usecases.locations import take_away
-from catalog.usecases.registering import FoundPlace, NamedPlace, find_place, new_hashes, read_place
+from catalog.usecases.registering import FoundPlace, NamedPlace, check_may_name, find_place, new_hashes, read_place
 from catalog.usecases.shown_places import readable, shown
 
 if TYPE_CHECKING:
@@ -93,7 +93,10 @@ async def look_at_places(
     named = {place.url: place for each in changes for place in each.places}
     if len(named) > MOST:
         raise _too_many()
-    return {url: await find_place(services, place, size) for url, place in named.items() if url not in known}
+    new = {url: place for url, place in named.items() if url not in known}
+    for place in new.values():
+        check_may_name(services, caller, place)
+    return {url: await find_place(services, place, size) for url, place in new.items()}
 
 
 def apply_to_locations(uow: UnitOfWork, changing: Changing, image: Image, change: LocationChange) -> None:

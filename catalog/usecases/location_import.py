@@ -23,7 +23,7 @@ from catalog.model.task import HASH, LOCATION_IMPORT, Requester, image_task
 from catalog.usecases import quotas
 from catalog.usecases.access import load_visible
 from catalog.usecases.location_changes import can_be_read
-from catalog.usecases.registering import LONGEST_URL, NamedPlace, find_place
+from catalog.usecases.registering import LONGEST_URL, NamedPlace, find_place, is_service
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -130,7 +130,7 @@ def _waiting(uow: UnitOfWork, task: Task) -> Image | None:
 
 def _check_store(services: Services, caller: Caller, url: str) -> None:
     """Users name URLs of the web alone; services those of any store that others look after."""
-    if caller.is_admin or "service" in caller.roles | caller.service_roles:
+    if is_service(caller):
         return
     store = services.stores.of_url(url)
     if store is None or store.info.kind != "http":

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from catalog.limits import can_be_stored
-from catalog.model.errors import Conflict, CopyLost, Invalid, StoreDown
+from catalog.model.errors import Conflict, CopyLost, Forbidden, Invalid, StoreDown
 from catalog.model.location import Location
 from catalog.stores.set import OPAQUE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from catalog.model.caller import Caller
     from catalog.model.image import Image
     from catalog.store_ports import Store
     from catalog.usecases.services import Services
@@ -56,6 +57,20 @@ def read_place(value: object) -> NamedPlace:
     if not isinstance(url, str) or not 0 < len(url) <= LONGEST_URL:
         raise Invalid(f"A location's url is a text of 1 to {LONGEST_URL} characters.")
     return NamedPlace(url, _texts("metadata", metadata), _texts("validation_data", hashes, _HASHES))
+
+
+def check_may_name(services: Services, caller: Caller, named: NamedPlace) -> None:
+    """Refuse an opaque URL of a user's: Forbidden. An admin may name one, and another service.
+
+    It says which volume others are to open, with rights of their own: whoever could name any would read anybody's.
+    """
+    if _store_of(services, named).info.kind == OPAQUE and not is_service(caller):
+        raise Forbidden("What only other services read, they name themselves: you may name URLs that this one reads.")
+
+
+def is_service(caller: Caller) -> bool:
+    """Whether the caller is another service, or an admin."""
+    return caller.is_admin or "service" in caller.roles | caller.service_roles
 
 
 async def find_place(services: Services, named: NamedPlace, size: int | None) -> FoundPlace:

@@ -143,7 +143,7 @@ def test_what_is_no_place_of_bytes_is_refused(there: Services, value: object, sa
     async def scene() -> None:
         made = await images.create(there, ANNA, RAW)
         with pytest.raises(Invalid, match=says):
-            await changed(there, made, add(value))
+            await changed(there, made, add(value), caller=ADMIN)
         assert (await images.show(there, ANNA, made.id)).status is Status.QUEUED
 
     asyncio.run(scene())
@@ -152,7 +152,9 @@ def test_what_is_no_place_of_bytes_is_refused(there: Services, value: object, sa
 def test_what_only_others_read_is_kept_and_shown(there: Services) -> None:
     async def scene() -> None:
         made = await images.create(there, ANNA, RAW)
-        image = await changed(there, made, add(place("rbd://fsid/pool/image/snap")))
+        with pytest.raises(Forbidden, match="they name themselves"):
+            await changed(there, made, add(place("rbd://fsid/pool/image/snap")))
+        image = await changed(there, made, add(place("rbd://fsid/pool/image/snap")), caller=ADMIN)
         assert (image.status, image.size) == (Status.ACTIVE, None)
         assert await urls(there, image) == ["rbd://fsid/pool/image/snap"]
         assert not await there.database.read(lambda uow: uow.tasks.of_image(image.id, 5))
@@ -169,12 +171,12 @@ def test_locations_are_added_at_their_position_and_not_twice(there: Services) ->
             with pytest.raises(Invalid, match="already"):
                 await changed(there, image, add(again))
         with pytest.raises(Invalid, match="position for adding"):
-            await changed(there, image, add(place("rbd://a/b"), "x"))
+            await changed(there, image, add(place("rbd://a/b"), "x"), caller=ADMIN)
         with pytest.raises(Invalid, match="Invalid location"):
             await changed(there, image, add(place(f"{URL}/short")))
         eight = [add(place(f"rbd://pool/{number}")) for number in range(8)]
         with pytest.raises(LimitExceeded, match="10 locations"):
-            await changed(there, image, *eight)
+            await changed(there, image, *eight, caller=ADMIN)
         assert len(await urls(there, image)) == 3
 
     asyncio.run(scene())
@@ -227,7 +229,7 @@ def test_replacing_changes_order_and_metadata_alone(there: Services) -> None:
         assert [(each.url, each.metadata) for each in image.locations] == [(f"{URL}/2", {"shelf": "1"}), (URL, {})]
         for other in ([place()], [place(), place()], [place(), place("rbd://a/b")]):
             with pytest.raises(Invalid, match="replaced by the same ones"):
-                await changed(there, image, Change(Act.REPLACE, "locations", other))
+                await changed(there, image, Change(Act.REPLACE, "locations", other), caller=ADMIN)
         with pytest.raises(Forbidden, match="empty list"):
             await changed(there, image, Change(Act.REPLACE, "locations", []))
 
