@@ -7,6 +7,7 @@ than when it was opened, is lost: what is served must be what was registered.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NoReturn
+from urllib.parse import unquote
 
 from catalog.model.errors import (
     AddressRefused,
@@ -51,7 +52,7 @@ class HttpStore:
             return True
         prefix = read_url(self._prefix)
         below = target.path.startswith(prefix.path.rstrip("/") + "/")
-        return below and target.origin == prefix.origin and "/../" not in f"{target.path}/"
+        return below and target.origin == prefix.origin and ".." not in unquote(target.path).split("/")
 
     def place(self, image_id: str) -> str:
         """Nothing is written there."""

@@ -83,7 +83,7 @@ def test_nothing_is_written_or_removed(web: BrokenWeb) -> None:
 def test_with_a_prefix_only_what_is_below_it_is_its_own() -> None:
     store = store_at(80, "https://mirror.example/images/")
     assert store.owns("HTTPS://Mirror.example:443/images/a?x=y")
-    others = ["/images", "/imagesx/a", "/other", "/images/../other", "/"]
+    others = ["/images", "/imagesx/a", "/other", "/images/../other", "/images/%2e%2e/other", "/images/..%2Fother", "/"]
     assert not [path for path in others if store.owns(f"https://mirror.example{path}")]
     assert not store.owns("http://mirror.example/images/a")
     assert not store.owns("https://mirror.example:8080/images/a")
