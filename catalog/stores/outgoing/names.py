@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, Protocol
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Final, Protocol
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from catalog.stores.outgoing.rules import Rules
+
+_AT_ONCE: Final = 8
 
 
 class Names(Protocol):
@@ -25,11 +29,19 @@ class Names(Protocol):
 
 
 class SystemNames:
-    """The names that this machine knows: its hosts file, its DNS servers."""
+    """The names that this machine knows: its hosts file, its DNS servers.
+
+    On threads of its own: whoever names hosts whose servers are silent has each thread wait for half a minute, and on
+    the process's common ones downloads would wait behind them.
+    """
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="names")
 
     async def addresses(self, name: str) -> Sequence[str]:
         """As the system's resolver says."""
-        found = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
+        ask = partial(socket.getaddrinfo, name, None, type=socket.SOCK_STREAM)
+        found = await asyncio.get_running_loop().run_in_executor(self._threads, ask)
         return [str(sockaddr[0]) for *_, sockaddr in found]
 
 

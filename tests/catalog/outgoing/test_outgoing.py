@@ -4,12 +4,14 @@ import asyncio
 import hashlib
 import os
 import ssl
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 import pytest
 
 from catalog.model.errors import AddressRefused, LimitExceeded, SourceChanged, SourceLost, SourceRefused
+from catalog.stores.outgoing.names import SystemNames
 from catalog.stores.outgoing.outgoing import Outgoing
 from catalog.stores.outgoing.rules import Rules
 from catalog.stores.outgoing.way import Waits
@@ -62,6 +64,16 @@ def fetch(web: BrokenWeb, path: str = "/image", *, limit: int | None = None, sil
             await outgoing.close()
 
     return asyncio.run(scene())
+
+
+def test_names_are_resolved_on_no_thread_that_others_wait_for() -> None:
+    async def scene() -> None:
+        common = ThreadPoolExecutor()
+        common.shutdown()
+        asyncio.get_running_loop().set_default_executor(common)
+        assert "127.0.0.1" in await SystemNames().addresses("localhost")
+
+    asyncio.run(scene())
 
 
 def test_a_server_that_gives_a_byte_now_and_then_is_given_up(web: BrokenWeb) -> None:
