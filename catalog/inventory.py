@@ -33,6 +33,16 @@ class HeldImage:
     manifest: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class HeldCopies:
+    """What images that are there have in one store beside our blocks: so many copies, in bytes of the images."""
+
+    store: str
+    status: str
+    copies: int
+    bytes: int
+
+
 class Inventory(Protocol):
     """Everything in one transaction; in memory, some hundred bytes each."""
 
@@ -41,6 +51,14 @@ class Inventory(Protocol):
 
         Deleted ones that can be brought back are among them, with the status `deleted`.
         """
+        ...
+
+    def copies(self) -> Sequence[HeldCopies]:
+        """What lies in other stores, by store and status; of deleted images nothing."""
+        ...
+
+    def without_place(self) -> Sequence[str]:
+        """The ids of images that have bytes and no location that may be read."""
         ...
 
     def manifests(self) -> Sequence[Manifest]:

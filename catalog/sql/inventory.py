@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, delete, literal, select
+from sqlalchemy import and_, delete, exists, func, literal, select
 
-from catalog.inventory import HeldImage
+from catalog.inventory import HeldCopies, HeldImage
 from catalog.model.image import Status
-from catalog.model.location import OUR_STORE
+from catalog.model.location import ACTIVE, OUR_STORE
 from catalog.model.manifest import ManifestState
 from catalog.sql.manifests import manifest_of
 from catalog.sql.pins import pin_of
@@ -46,6 +46,21 @@ class SqlInventory:
         places = (kept_locations.c.url, kept_locations.c.manifest)
         rows = select(*columns, *places).select_from(kept_images.outerjoin(kept_locations))
         return self._connection.execute(rows.order_by(kept_images.c.id))
+
+    def copies(self) -> Sequence[HeldCopies]:
+        """By store and status."""
+        key = (image_locations.c.store, image_locations.c.status)
+        size = func.coalesce(func.sum(images.c.size), 0)
+        rows = select(*key, func.count(), size).join(images, images.c.id == image_locations.c.image_id)
+        theirs = rows.where(image_locations.c.manifest.is_(None)).group_by(*key).order_by(*key)
+        return [HeldCopies(*row) for row in self._connection.execute(theirs)]
+
+    def without_place(self) -> Sequence[str]:
+        """By id."""
+        place = image_locations.c.image_id == images.c.id, image_locations.c.status == ACTIVE
+        with_bytes = images.c.status.in_([Status.ACTIVE.value, Status.DEACTIVATED.value])
+        found = select(images.c.id).where(with_bytes, ~exists().where(*place)).order_by(images.c.id)
+        return self._connection.execute(found).scalars().all()
 
     def manifests(self) -> Sequence[Manifest]:
         """All manifests, by name."""

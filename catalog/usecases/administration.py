@@ -17,14 +17,13 @@ from blockstore.collection import files
 from blockstore.collection.alone import only_collection
 from blockstore.coverage import lost_blocks
 from blockstore.errors import DataRefused, Missing
-from blockstore.findings import Finding
 from blockstore.roots import ManifestRoot, PinRoot, Roots
 from catalog.health import HarmedImage, Health, health_of, named
 from catalog.model.deleted import KEEP_DELETED
 from catalog.model.errors import CatalogFull
 from catalog.model.manifest import ManifestState
 from catalog.model.pin import UploadKind
-from catalog.usecases import coalescing, quotas, uploads
+from catalog.usecases import catalog_findings, coalescing, uploads
 from catalog.usecases.expiry import as_if_expired, expire_all
 
 if TYPE_CHECKING:
@@ -38,17 +37,16 @@ if TYPE_CHECKING:
     from blockstore.progress import Progress
     from blockstore.stats import StoreStats
     from blockstore.verify import Wanted
-    from catalog.inventory import HeldImage, Records
+    from catalog.inventory import HeldCopies, Records
     from catalog.model.pin import Pin
     from catalog.ports import UnitOfWork
-
-_CATALOG = "catalog"
-_WITH_DATA = frozenset({"active", "deactivated", "deleted"})
 
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Images by status, the bytes that they have together (`logical`), and what the store needs for them.
+    """Images by status, the bytes that they have together in our blocks (`logical`), and what the store needs for them.
+
+    `copies` are what lies in other stores.
 
     Deleted ones that can be brought back count, too: the store has their blocks. `health` is what was last found out
     about damage, None if nobody has looked.
@@ -58,6 +56,7 @@ class Stats:
     logical: int
     store: StoreStats
     health: Health | None
+    copies: Sequence[HeldCopies] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,17 +126,19 @@ def stats(store: BareStore, records: Records, progress: Progress, *, garbage: bo
     unique = {image.id: image for image in images}
     statuses = Counter(image.status for image in unique.values())
     sizes = {image.id: image.size or 0 for image in images if image.manifest is not None}
-    return Stats(dict(statuses), sum(sizes.values()), counted, health_of(store.root))
+    copies = records.read(lambda uow: uow.inventory.copies())
+    return Stats(dict(statuses), sum(sizes.values()), counted, health_of(store.root), copies)
 
 
 def verify_all(store: BareStore, records: Records, wanted: Wanted, progress: Progress) -> Verification:
     """Verify store and catalog; what they say of each other, too."""
     roots, images = records.read(lambda uow: (roots_of(uow), uow.inventory.images()))
     verified = verify.verify(store, roots, wanted, progress, lambda: records.read(roots_of))
-    for finding in _check_images(images, roots, store.data.store.hex()):
+    for finding in (
+        *catalog_findings.of_images(images, roots, store.data.store.hex()),
+        *records.read(catalog_findings.of_records),
+    ):
         verified.add(finding)
-    for miscount in records.read(quotas.miscounted):
-        verified.add(Finding(_CATALOG, 0, 0, miscount))
     verified.notes += _leftovers(store, roots)
     harmed = images_harmed(store, records, verified.lost) if verified.harmed else []
     return Verification(verified, harmed)
@@ -236,7 +237,7 @@ class CatalogLedger:
 
 def _refuse_lost_catalog(store: BareStore, ledger: CatalogLedger, *, empty_catalog: bool) -> None:
     roots = ledger.roots()
-    if roots.live or roots.retired or empty_catalog:
+    if roots.live or roots.retired or empty_catalog or ledger.records.read(_knows_data):
         return
     # An upload that is about to be the first one's manifest is locked, and no sign of a lost catalog.
     if any(files.unnamed_manifests(store, ledger.roots, ledger.roots)):
@@ -244,6 +245,11 @@ def _refuse_lost_catalog(store: BareStore, ledger: CatalogLedger, *, empty_catal
             f"the catalog in {store.root} knows no image's data, but there are manifests of some: if it was lost, "
             "restore it from a backup first; if it is right, say so with --empty-catalog. Nothing was removed"
         )
+
+
+def _knows_data(uow: UnitOfWork) -> bool:
+    """Whether images have bytes, which may all lie in other stores."""
+    return any(image.status in catalog_findings.WITH_DATA for image in uow.inventory.images())
 
 
 def _give_up(uow: UnitOfWork, is_alive: Callable[[str], bool], at: datetime) -> int:
@@ -259,22 +265,6 @@ def _give_up(uow: UnitOfWork, is_alive: Callable[[str], bool], at: datetime) -> 
     for upload_id, image_id in (ended | {each.id: each.image_id for each in uow.staged.expired(at)}).items():
         count += uploads.abandon(uow, image_id, upload_id, at=at)
     return count
-
-
-def _check_images(images: Sequence[HeldImage], roots: Roots, store: str) -> Iterator[Finding]:
-    """What an image says of its data must be what its manifest's record says."""
-    for image in images:
-        what = f"image {image.id}"
-        if image.manifest is None:
-            continue
-        root = roots.live.get(image.manifest)
-        if root is None:
-            state = "retired" if image.manifest in roots.retired else "not known"
-            yield Finding(_CATALOG, 0, 0, f"{what} has the manifest {image.manifest}, which is {state}")
-        elif image.status in _WITH_DATA and image.size != root.size:
-            yield Finding(_CATALOG, 0, 0, f"{what} has {image.size} bytes, its manifest says {root.size}")
-        if image.url != f"blocks://{store}/{image.manifest}":
-            yield Finding(_CATALOG, 0, 0, f"{what} lies at {image.url}, which is not its manifest in this store")
 
 
 def _leftovers(store: BareStore, roots: Roots) -> Iterator[str]:

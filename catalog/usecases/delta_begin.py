@@ -13,11 +13,11 @@ from catalog.blocking import to_its_end
 from catalog.cutting import cutting_of
 from catalog.model.delta import Delta
 from catalog.model.errors import CatalogError, Conflict, Invalid, LimitExceeded
-from catalog.model.image import Upload, canonical_id
+from catalog.model.image import Status, Upload, canonical_id
 from catalog.model.pin import UploadKind
 from catalog.usecases import quotas, uploads
-from catalog.usecases.access import load_modifiable
-from catalog.usecases.bases import readable_chain
+from catalog.usecases.access import find_visible, load_modifiable
+from catalog.usecases.bases import our_manifests, readable_chain
 from catalog.usecases.opening import opened
 from chunker.cutting import CutKind, Cutting, CuttingRefused
 
@@ -115,6 +115,10 @@ async def _block_size(services: Services, caller: Caller, image: Image, base: st
 def _chain_of(uow: UnitOfWork, caller: Caller, base: str, store: str) -> Sequence[StoredManifest]:
     chain = readable_chain(uow, caller, base, store)
     if not chain:
+        image = find_visible(uow, caller, base)
+        if image is not None and image.status is Status.ACTIVE and policy.may_download(caller, image):
+            # Says where it should lie.
+            our_manifests(uow, image, store)
         raise _no_base(base)
     return chain
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _PIECE: Final = 1 << 20
 _LARGEST_MANIFEST: Final = 1 << 32
+NO_BLOCKS: Final = "no-blocks"
+"""The documented name of the refusal to tell of blocks that the server does not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,9 @@ class DeltaApi:
     api: ImagesApi
 
     async def manifest(self, image_id: str, descriptor: int) -> bytes | None:
-        """Writes the image's flat manifest to an empty open file; its digest. None from a server without such a route.
+        """Writes the image's flat manifest to an empty open file; its digest.
+
+        None from a server without such a route, and of an image that lies in other places than the server's blocks.
 
         The bytes are checked by whoever opens them. NoData while the image has none.
         """
@@ -63,7 +67,7 @@ class DeltaApi:
                     os.pwrite(descriptor, piece, at)
                     at += len(piece)
         except ApiError as failure:
-            if is_no_route(failure):
+            if is_no_route(failure) or failure.code == NO_BLOCKS:
                 return None
             raise
 

@@ -3,7 +3,7 @@
     manifest → compare, window by window, on several threads → fetch what is missing, several requests at once →
     each block checked by BLAKE3 and written → finish
 
-Nothing is written down on the way: whoever goes on compares again. `None` says that the server has no delta sync.
+Nothing is written down on the way: whoever goes on compares again. `None`: there is no delta sync of it.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ async def pull_changes(api: ImagesApi, image_id: str, target: UpdateTarget, repo
             seconds = monotonic() - began
             return PullResult(image, names.size, seconds, verified=True, unchanged=pull.here, received=pull.received)
     if target.can_gain:
-        report.note("the server has no delta sync: the whole image comes")
+        report.note("the server has no delta sync, or not for this image: the whole image comes")
     target.discard()
     return None
 

@@ -120,7 +120,7 @@ class _DeltaPush:
     async def _begin(self, parent: ImageRecord) -> tuple[Begun, ImageNames] | None:
         base = await self._retrying(lambda: fetch_names(self._deltas, parent.id, self._state.base))
         if base is None:
-            self._report.note("the server has no delta sync: the whole image is sent")
+            self._report.note("the server has no delta sync, or not for the parent: the whole image is sent")
             return None
         why = unfit(base, parent, self._want)
         if why is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import tempfile
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -9,12 +11,15 @@ import pytest
 
 from catalog.model.caller import Caller
 from catalog.usecases import images
+from httpapi.client.api import ImagesApi
+from httpapi.client.delta_api import DeltaApi
 from tests.kit.memory_store import MemoryStore
 from tests.kit.running_server import ADMIN, RunningServer
 from tests.kit.several_stores import copied, with_stores
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from catalog.model.image import Image
     from catalog.usecases.services import Services
@@ -258,3 +263,16 @@ def test_a_post_of_a_location_is_answered_with_202_and_a_task(services: Services
         assert (task["type"], task["input"]["loc_url"]) == ("location_import", "memory://web/theirs")
         again = server.call("POST", f"{path}/locations", json_body={"url": "memory://web/theirs"})
         assert (again.status, again.code) == (409, "conflict")
+
+
+def test_a_client_takes_an_image_without_blocks_for_one_without_delta_sync(
+    server: RunningServer, tmp_path: Path
+) -> None:
+    image_id, _ = upload(server, "fast")
+
+    async def ask() -> object:
+        with tempfile.TemporaryFile(dir=tmp_path) as file:
+            async with ImagesApi(f"http://127.0.0.1:{server.port}", stall_seconds=20) as api:
+                return await DeltaApi(api).manifest(image_id, file.fileno())
+
+    assert asyncio.run(ask()) is None

@@ -10,6 +10,7 @@ import click
 from httpapi.cli.admin.host_verb import Chosen, host_verb, opened
 
 if TYPE_CHECKING:
+    from catalog.inventory import HeldCopies
     from catalog.usecases.administration import Stats
     from httpapi.cli.admin.showing import Fact
 
@@ -23,7 +24,8 @@ Examples:
 
 \b
 What the words mean:
-  logical   the sizes of all images together
+  logical   the sizes of all images together that lie in our blocks
+  copies    what images have in other stores, by store; those that are lost apart
   unique    different blocks, as they were before compression
   stored    the same blocks in packs, compressed
   dead      copies in packs that nothing names; garbage: blocks that no image needs
@@ -62,6 +64,10 @@ def _ratios(found: Stats) -> dict[str, float | None]:
     }
 
 
+def _of(copies: HeldCopies) -> str:
+    return f"in {copies.store}" if copies.status == "active" else f"{copies.status} in {copies.store}"
+
+
 def _facts(found: Stats) -> list[Fact]:
     from httpapi.cli.admin.showing import Fact, bytes_fact, time_fact
 
@@ -70,6 +76,8 @@ def _facts(found: Stats) -> list[Fact]:
         Fact("images", sum(found.images.values())),
         *(Fact(f"images {status}", count) for status, count in sorted(found.images.items())),
         bytes_fact("logical bytes", found.logical),
+        *(Fact(f"copies {_of(each)}", each.copies) for each in found.copies),
+        *(bytes_fact(f"bytes {_of(each)}", each.bytes) for each in found.copies),
         Fact("unique blocks", store.unique.blocks),
         bytes_fact("unique bytes", store.unique.raw),
         bytes_fact("stored bytes", store.unique.stored),
