@@ -23,7 +23,7 @@ from catalog.model.task import HASH, LOCATION_IMPORT, Requester, image_task
 from catalog.usecases import quotas
 from catalog.usecases.access import load_visible
 from catalog.usecases.location_changes import can_be_read
-from catalog.usecases.registering import LONGEST_URL, NamedPlace, find_place, is_service
+from catalog.usecases.registering import LONGEST_URL, NamedPlace, find_place, is_service, refuse_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -133,6 +133,8 @@ def _check_store(services: Services, caller: Caller, url: str) -> None:
     if is_service(caller):
         return
     store = services.stores.of_url(url)
+    if store is None:
+        refuse_address(services, url)
     if store is None or store.info.kind != "http":
         raise Forbidden("http store must be enabled to use location API by normal user.")
 

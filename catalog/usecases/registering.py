@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from catalog.limits import can_be_stored
-from catalog.model.errors import Conflict, CopyLost, Forbidden, Invalid, StoreDown
+from catalog.model.errors import AddressRefused, Conflict, CopyLost, Forbidden, Invalid, StoreDown
 from catalog.model.location import Location
 from catalog.stores.set import OPAQUE
 
@@ -82,11 +82,13 @@ async def find_place(services: Services, named: NamedPlace, size: int | None) ->
         if "@" in urlsplit(named.url).netloc:
             raise Invalid("Invalid location: its URL holds credentials; the service would show them.")
         return FoundPlace(location, None)
-    if _is_of_the_web(named.url):
-        await services.outgoing.check(named.url)
     try:
+        # By the rules of this store, which may have a host of its own where others may not ask.
         reader = await store.open(named.url, size)
     except (CopyLost, StoreDown) as error:
+        if isinstance(error.__cause__, AddressRefused):
+            # It says which rule.
+            raise error.__cause__ from None
         raise Invalid(f"Invalid location: {error}") from error
     there = reader.size
     reader.close()
@@ -94,6 +96,12 @@ async def find_place(services: Services, named: NamedPlace, size: int | None) ->
         raise Invalid("Invalid location: nothing is there, not a byte.")
     services.limits.check_size(there)
     return FoundPlace(location, there)
+
+
+def refuse_address(services: Services, url: str) -> None:
+    """Of a URL that no store has: one of the web that breaks a rule by its text is refused by that. AddressRefused."""
+    if _is_of_the_web(url):
+        services.outgoing.refuse(url)
 
 
 def new_hashes(services: Services, image: Image, hashes: Mapping[str, str]) -> Mapping[str, str]:
@@ -133,9 +141,7 @@ def _store_of(services: Services, named: NamedPlace) -> Store:
     chosen = services.stores.get(named.metadata.get(_STORE, ""))
     store = chosen if chosen is not None and chosen.owns(named.url) else services.stores.of_url(named.url)
     if store is None:
-        if _is_of_the_web(named.url):
-            # In no form that any store takes, perhaps: then the rule is what helps.
-            services.outgoing.refuse(named.url)
+        refuse_address(services, named.url)
         raise Invalid(f"Invalid location: no store of this service has URLs like {named.url[:80]!r}.")
     if not (store.info.read_only or store.info.kind == OPAQUE):
         raise Invalid(

@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from catalog.jobs.worker import Worker
-from catalog.model.errors import Conflict, Forbidden, Invalid, NotFound
+from catalog.model.change import Act, Change
+from catalog.model.errors import AddressRefused, Conflict, Forbidden, Invalid, NotFound
 from catalog.model.image import Status
 from catalog.model.importing import LOCK
 from catalog.model.task import HASH, LOCATION_IMPORT, TaskStatus
 from catalog.store_ports import StoreInfo
+from catalog.stores.http import HttpStore
 from catalog.stores.opaque import OpaqueStore
+from catalog.stores.outgoing.outgoing import Outgoing
 from catalog.stores.set import StoreSet
 from catalog.usecases import image_data, images, tasks
+from catalog.usecases.changing import change
 from catalog.usecases.location_import import start
 from tests.catalog.cast import ANNA, BORIS, RAW, READER, bytes_of, stream
 from tests.kit.memory_store import MemoryStore
@@ -182,5 +186,34 @@ def test_only_who_may_adds_a_location_and_only_to_a_queued_image(there: Services
         await image_data.upload(there, ANNA, made.id, stream(DATA), expected=None)
         with pytest.raises(Conflict, match="status is active"):
             await start(there, ANNA, made.id, URL, None)
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://2130706433/image",
+        "http://0x7f000001/image",
+        "http://127.1/image",
+        "http://127.0.0.1/image",
+        "http://[::ffff:127.0.0.1]/image",
+        "http://10.0.0.1:22/image",
+        "http://user:secret@example.org/image",
+    ],
+)
+def test_an_address_that_may_not_be_asked_is_refused_in_words_of_the_rule(services: Services, url: str) -> None:
+    async def scene() -> None:
+        outgoing = Outgoing()
+        web = HttpStore(StoreInfo("web", "http", read_only=True), outgoing)
+        there = replace(services, stores=StoreSet([web]), outgoing=outgoing, show_locations=True)
+        made = await images.create(there, ANNA, RAW)
+        with pytest.raises(AddressRefused):
+            await start(there, ANNA, made.id, url, None)
+        added = Change(Act.PUT, "locations", {"url": url, "metadata": {}}, "-")
+        with pytest.raises(AddressRefused):
+            await change(there, ANNA, made.id, [added])
+        assert await images.show(there, ANNA, made.id) == made
+        await there.stores.close()
 
     asyncio.run(scene())
