@@ -2,6 +2,7 @@
 
 Nobody may read an image for months, and its copy on a volume that is gone is to be put back long before. A lost copy
 may be there again, since its volume is. Page by page, so that nobody waits for it; what is found is recorded at once.
+A store that was down is looked at when it is back: its volume may be another one.
 """
 
 from __future__ import annotations
@@ -46,7 +47,12 @@ class CopyWatch:
 
     async def _go_on(self, name: str) -> int:
         """The next page of a store's copies, or of the lost ones; at the end the next pass is due after a pause."""
-        if self._now() < self._due.get(name, 0.0) or self._services.stores.is_aside(name):
+        if self._services.stores.is_aside(name):
+            # When it is back its volume may be another one: from the beginning, at once.
+            self._after.pop(name, None)
+            self._due.pop(name, None)
+            return 0
+        if self._now() < self._due.get(name, 0.0):
             return 0
         after = self._after.get(name, "")
         page = await self._services.database.read(lambda uow: _page(uow, name, after))

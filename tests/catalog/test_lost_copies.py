@@ -8,6 +8,7 @@ from catalog.jobs.running import Pace
 from catalog.jobs.worker import Worker
 from catalog.model.location import ACTIVE, LOST, WRONG
 from catalog.model.task import PUT_BACK, TaskQuery, TaskStatus
+from catalog.stores.set import StoreSet
 from catalog.usecases import images
 from catalog.usecases.copy_sweep import doom_left_behind, remove_doomed
 from catalog.usecases.copy_watch import PAUSE, CopyWatch
@@ -122,6 +123,26 @@ def test_copies_of_a_volatile_store_are_looked_for_and_put_back_without_any_read
         await worked_off(there)
         assert [(await states(there, image))["fast"] for image in made] == [ACTIVE] * 3
         assert len(fast.copies) == 3
+
+    asyncio.run(scene())
+
+
+def test_a_volatile_store_that_was_away_is_looked_at_as_soon_as_it_is_back(services: Services) -> None:
+    async def scene() -> None:
+        there = with_stores(services, fast := MemoryStore("fast", volatile=True))
+        image = await stored(there, fast)
+        assert isinstance(stores := there.stores, StoreSet)
+        watch = CopyWatch(there, Ticks())
+        assert [await watch.look(), await watch.look()] == [0, 0]
+        fast.down = True
+        await stores.check("fast")
+        assert await watch.look() == 0
+        fast.down = False
+        fast.lose()
+        await stores.check("fast")
+        # By the clock no pass is due.
+        assert await watch.look() == 1
+        assert (await states(there, image))["fast"] == LOST
 
     asyncio.run(scene())
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 PUT_BACK_WITHIN: Final = 60.0
 """Seconds from when the empty volume is mounted until the image is read from there again."""
-NOTICED_WITHIN: Final = 45.0
-"""Every copy in a volatile store is looked at every half minute or so."""
+NOTICED_WITHIN: Final = 20.0
+"""A store that is down is asked every ten seconds at least; when it is back its copies are looked at."""
 _LONG, _SHORT = 1024 * MIB, 64 * MIB
 
 
