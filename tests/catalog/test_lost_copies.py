@@ -131,7 +131,8 @@ def test_a_volatile_store_that_was_away_is_looked_at_as_soon_as_it_is_back(servi
     async def scene() -> None:
         there = with_stores(services, fast := MemoryStore("fast", volatile=True))
         image = await stored(there, fast)
-        assert isinstance(stores := there.stores, StoreSet)
+        stores = there.stores
+        assert isinstance(stores, StoreSet)
         watch = CopyWatch(there, Ticks())
         assert [await watch.look(), await watch.look()] == [0, 0]
         fast.down = True
