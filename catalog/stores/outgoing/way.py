@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urljoin
+from weakref import WeakSet
 
 import aiohttp
 from yarl import URL
@@ -29,6 +31,8 @@ _LEADS_ON: Final = frozenset({301, 302, 303, 307, 308})
 _LATER: Final = frozenset({408, 425, 429})
 # What the stream reader holds when a connection breaks is lost and fetched again: little, at the cost of nothing.
 _READ_AHEAD: Final = 16 << 10
+_LEAVE_TURNS: Final = 25
+_LEAVE_SECONDS: Final = 0.01
 
 
 class Broken(Exception):
@@ -59,6 +63,7 @@ class Way:
         self._names = names
         self._tls = tls
         self._session: aiohttp.ClientSession | None = None
+        self._sockets: WeakSet[socket.socket] = WeakSet()
 
     async def check(self, target: Target) -> None:
         """Judge where a name leads now; one that has no address now is no matter of rules. Raises AddressRefused."""
@@ -97,6 +102,16 @@ class Way:
         if self._session is not None:
             await self._session.close()
             self._session = None
+        # TLS takes leave of the other end, which aiohttp does not wait for; nor do we for long.
+        for _ in range(_LEAVE_TURNS):
+            if all(each.fileno() < 0 for each in self._sockets):
+                break
+            await asyncio.sleep(_LEAVE_SECONDS)
+
+    def _socket(self, info: aiohttp.AddrInfoType) -> socket.socket:
+        made = socket.socket(info[0], info[1], info[2])
+        self._sockets.add(made)
+        return made
 
     def _next(self, target: Target, location: str | None) -> Target:
         if location is None:
@@ -138,6 +153,7 @@ class Way:
                     force_close=True,
                     limit=0,
                     ssl=self._tls or True,
+                    socket_factory=self._socket,
                 ),
                 timeout=aiohttp.ClientTimeout(
                     total=None, connect=self.waits.connect, sock_read=self.waits.silence, ceil_threshold=60
