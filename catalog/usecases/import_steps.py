@@ -124,6 +124,10 @@ def finish(uow: UnitOfWork, task: Task, *, at: datetime) -> Image:
     for location in image.locations:
         if location.manifest is not None and not plan.copies:
             look_below(uow, image.id, location.manifest, at=at)
+            manifest = uow.manifests.get(location.manifest)
+            if manifest is not None and manifest.base is not None:
+                # Its image may have gone since this was staged, when there was none here to be coalesced.
+                let_go(uow, manifest.base, at=at)
     if image.os_hash_value is None or image.checksum is None:
         by = Requester(task.user, task.request_id)
         enqueue(uow, image_task(HASH, image_id=image.id, owner=image.owner, by=by, at=at))

@@ -17,7 +17,7 @@ from catalog.model.new_image import NewImage
 from catalog.model.task import TaskStatus
 from catalog.usecases import images, imports, tasks
 from catalog.usecases.staging import stage
-from tests.catalog.cast import ANNA, BORIS, RAW, READER, bytes_of, stream
+from tests.catalog.cast import ANNA, BORIS, RAW, READER, bytes_of, put, stream
 from tests.catalog.import_scenes import DATA, DIRECT, imported, left, now, staged, told, working
 from tests.catalog.jobs.scenes import over, task_now
 
@@ -45,6 +45,26 @@ def test_an_import_makes_what_was_staged_the_images(services: Services, blocks: 
         assert told(image) == {}
         assert [location.manifest for location in image.locations] == [manifest]
         assert await bytes_of(services, image) == DATA
+        assert await left(services, image) == []
+
+    asyncio.run(scene())
+
+
+def test_a_parent_that_goes_between_stage_and_import_is_not_kept_for_ever(services: Services) -> None:
+    data = bytes(range(1, 251)) * (1 << 12)
+
+    async def scene() -> None:
+        parent = await put(services, await images.create(services, ANNA, RAW), data)
+        image = await staged(services, data + b"more", replace(RAW, parent_image_ref=parent.id))
+        await images.delete(services, ANNA, parent.id)
+        await imported(services, image)
+        async with working(services):
+            for _ in range(500):
+                if await left(services, image) == []:
+                    break
+                await asyncio.sleep(0.01)
+        assert await bytes_of(services, image) == data + b"more"
+        # Nothing is read through the parent's manifest any more, and it is retired.
         assert await left(services, image) == []
 
     asyncio.run(scene())
