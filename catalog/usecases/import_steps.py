@@ -92,7 +92,9 @@ def has_come(
     importing.has_come(image, location.store)
     is_last = set(plan.left(image)) <= {location.store}
     if before is Status.IMPORTING and staged is not None and (is_last or not plan.all_must_succeed):
-        image.be_imported(_contents(staged, location, size), at=at)
+        manifest = uow.manifests.get(staged.manifest)
+        told = uploads.tells_change(uow, image, None if manifest is None else manifest.base)
+        image.be_imported(_contents(staged, location, size, told=told), at=at)
     else:
         image.locations = (*image.locations, location)
         image.be_changed(at=at)
@@ -176,13 +178,13 @@ def _copies_of(uow: UnitOfWork, task: Task) -> Sequence[LooseCopy]:
     return [copy for copy in uow.loose.writing() if copy.holder == task.id]
 
 
-def _contents(staged: Staged, location: Location, virtual_size: int | None) -> Contents:
+def _contents(staged: Staged, location: Location, virtual_size: int | None, *, told: bool) -> Contents:
     return Contents(
         size=staged.size,
         checksum=staged.checksum,
         os_hash_algo=staged.os_hash_algo,
         os_hash_value=staged.os_hash_value,
         locations=(location,),
-        changed_size=staged.changed_size,
+        changed_size=staged.changed_size if told else None,
         virtual_size=virtual_size,
     )

@@ -118,7 +118,7 @@ def keep(
         os_hash_algo=hashing,
         os_hash_value=written.hashes.get(hashing),
         checksum=written.hashes.get(CHECKSUM),
-        changed_size=written.changed_bytes if uploads.tells_change(uow, image, written) else None,
+        changed_size=written.changed_bytes,
     )
     uow.staged.add(staged)
     return staged

@@ -120,7 +120,7 @@ def commit(uow: UnitOfWork, work: Commit, *, at: datetime) -> Image:
     if not pinned and image.is_taking(work.upload_id):
         raise Gone(f"The upload of image {work.image_id} took too long and its data is gone; upload it again.")
     written = work.written
-    told = work.tells_change and tells_change(uow, image, written)
+    told = work.tells_change and tells_change(uow, image, written.base)
     image.become_active(work.upload_id, _contents(work, told=told), at=at)
     settle(uow, work.copies)
     if work.in_blocks:
@@ -237,9 +237,9 @@ def forget_left_behind(services: Services, pin: Pin) -> None:
         forget(services, pin.id)
 
 
-def tells_change(uow: UnitOfWork, image: Image, written: Written) -> bool:
-    """Whether how much was not inherited may be told: the image may have been given away since the upload began."""
-    parent = None if written.base is None or image.parent is None else uow.images.get(image.parent)
+def tells_change(uow: UnitOfWork, image: Image, base: str | None) -> bool:
+    """Whether how much was not inherited of the base, if any, may be told: the image may have been given away since."""
+    parent = None if base is None or image.parent is None else uow.images.get(image.parent)
     return parent is None or policy.reached_by(image.owner, parent)
 
 

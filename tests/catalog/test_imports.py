@@ -10,14 +10,16 @@ import pytest
 
 from catalog.formats.rules import Formats
 from catalog.jobs import steps
+from catalog.model.change import Act, Change
 from catalog.model.errors import Conflict, Forbidden, Invalid, NotFound
 from catalog.model.image import Status
 from catalog.model.importing import IMPORT, LOCK
 from catalog.model.new_image import NewImage
 from catalog.model.task import TaskStatus
 from catalog.usecases import images, imports, tasks
+from catalog.usecases.changing import change
 from catalog.usecases.staging import stage
-from tests.catalog.cast import ANNA, BORIS, RAW, READER, bytes_of, put, stream
+from tests.catalog.cast import ADMIN, ANNA, BORIS, RAW, READER, bytes_of, put, stream
 from tests.catalog.import_scenes import DATA, DIRECT, imported, left, now, staged, told, working
 from tests.catalog.jobs.scenes import over, task_now
 
@@ -66,6 +68,25 @@ def test_a_parent_that_goes_between_stage_and_import_is_not_kept_for_ever(servic
         assert await bytes_of(services, image) == data + b"more"
         # Nothing is read through the parent's manifest any more, and it is retired.
         assert await left(services, image) == []
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize(("owner", "changed"), [("wall", 40_964), ("hedge", None)])
+def test_who_is_given_an_image_between_stage_and_import_learns_nothing_of_its_parent(
+    services: Services, owner: str, changed: int | None
+) -> None:
+    data = bytes(range(1, 251)) * (1 << 12)
+
+    async def scene() -> None:
+        parent = await put(services, await images.create(services, ANNA, RAW), data)
+        image = await staged(services, data + b"more", replace(RAW, parent_image_ref=parent.id))
+        await change(services, ADMIN, image.id, [Change(Act.REPLACE, "owner", owner)])
+        task = await imports.start(services, ADMIN, image.id, DIRECT)
+        async with working(services):
+            await over(services, task)
+        after = await images.show(services, ADMIN, image.id)
+        assert (after.status, after.changed_size) == (Status.ACTIVE, changed)
 
     asyncio.run(scene())
 
