@@ -11,14 +11,14 @@ import asyncio
 import logging
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from blockstore.clock import monotonic
 from blockstore.errors import BlockstoreError
 from catalog.blocking import to_its_end
 from catalog.jobs import steps
 from catalog.jobs.context import JobContext
-from catalog.model.errors import CatalogError
+from catalog.model.errors import CatalogError, CopyLost, StoreDown
 from catalog.model.job import ClaimLost, JobCancelled, JobFailed
 
 if TYPE_CHECKING:
@@ -155,8 +155,10 @@ class RunningJob:
         reason = _sentence(error)
         trace = None if isinstance(error, _TOLD) else error
         log.warning("try %d of job %s failed: %s", self._claim.attempt, self._claim.job_id, reason, exc_info=trace)
+        # Where stores are, the operator alone knows.
+        told = next((text for kind, text in _OF_STORES.items() if isinstance(error, kind)), reason)
         now = self._services.clock()
-        await self._write(lambda uow: steps.fail(uow, self._claim, reason, retries=retries, at=now))
+        await self._write(lambda uow: steps.fail(uow, self._claim, told, retries=retries, at=now))
 
     async def _cancelled(self, reason: str) -> None:
         now = self._services.clock()
@@ -169,6 +171,11 @@ class RunningJob:
 
 
 _TOLD = (CatalogError, BlockstoreError, JobFailed, OSError)
+_LOG: Final = "whoever runs the service finds more in its log, under this task's id."
+_OF_STORES: Final = {
+    StoreDown: f"A store cannot be asked now; {_LOG}",
+    CopyLost: f"A store has lost the image's bytes; {_LOG}",
+}
 
 
 def _sentence(error: BaseException) -> str:

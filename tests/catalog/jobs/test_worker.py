@@ -16,7 +16,7 @@ from catalog.jobs.bell import Bell
 from catalog.jobs.kinds import Kind
 from catalog.jobs.running import Pace, RunningJob
 from catalog.jobs.steps import Done
-from catalog.model.errors import CatalogUnavailable
+from catalog.model.errors import CatalogUnavailable, CopyLost, StoreDown
 from catalog.model.job import Job, JobCancelled, JobFailed, Retries
 from catalog.model.task import KEPT, TaskStatus
 from catalog.usecases import tasks
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from catalog.usecases.services import Services
 
 T = TypeVar("T")
+IN_THE_LOG = "whoever runs the service finds more in its log, under this task's id."
 
 
 def is_due(uow: UnitOfWork, *, at: datetime) -> bool:
@@ -172,6 +173,8 @@ def test_no_more_jobs_run_at_once_than_a_worker_is_told(services: Services) -> N
     [
         (Damaged("manifest 5 is damaged: restore it"), "manifest 5 is damaged: restore it."),
         (OSError(5, "Input/output error"), "the system refused: Input/output error."),
+        (StoreDown("Store fast is down: /mnt/fast is empty."), f"A store cannot be asked now; {IN_THE_LOG}"),
+        (CopyLost("Store fast has no /mnt/fast/a."), f"A store has lost the image's bytes; {IN_THE_LOG}"),
         (ValueError("x"), "a fault of the service (ValueError: x); its log has the trace."),
     ],
 )
