@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from catalog.jobs import steps
-from catalog.model.errors import Conflict, Forbidden, Invalid, StoreFull
+from catalog.model.errors import Conflict, Forbidden, Invalid, StoreDown, StoreFull
 from catalog.model.image import Status
 from catalog.model.importing import FAILED, IMPORT, LEFT, LOCK, Method
 from catalog.model.task import TaskStatus
@@ -140,18 +140,28 @@ def test_an_image_that_no_store_could_keep_is_queued(services: Services) -> None
 
 def test_a_store_that_is_down_is_asked_again_and_the_others_have_theirs_meanwhile(services: Services) -> None:
     near, far = MemoryStore("near"), MemoryStore("far")
-    far.down = True
     several = with_stores(services, near, far)
 
     async def scene() -> None:
+        up, write = asyncio.Event(), far.write
+        asked: list[str] = []
+
+        async def down_at_first(url: str, source: object) -> None:
+            asked.append(url)
+            if len(asked) == 1:
+                raise StoreDown("Store far is down.")
+            await up.wait()
+            await write(url, source)  # type: ignore[arg-type]  # the same
+
+        far.write = down_at_first  # type: ignore[method-assign]  # at the first time
         image = await staged(several)
         task = await imports.start(several, ANNA, image.id, ANYWHERE)
         async with working(several):
-            await seen(several, task, lambda now: now.attempts == 1 and now.status is TaskStatus.PENDING)
+            await seen(several, task, lambda now: now.attempts == 2)
             between = await now(several, image)
             assert (between.status, stores_of(between)) == (Status.ACTIVE, ["blocks", "near"])
             assert told(between) == {LOCK: task.id, LEFT: "far", FAILED: ""}
-            far.down = False
+            up.set()
             assert (await over(several, task)).status is TaskStatus.SUCCESS
         assert len(near.copies) == 1
         image = await now(several, image)
