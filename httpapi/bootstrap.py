@@ -175,6 +175,7 @@ def _open_parts(settings: Settings) -> Iterator[tuple[BlockStore, Services]]:
                 block_size=settings.block_size,
                 formats=Formats(settings.formats),
                 hashes_later=settings.hashes == "background",
+                location_hashes=settings.location_hashes,
                 delta_expiry=settings.delta_expiry,
                 staging_expiry=settings.staging_expiry,
                 import_methods=methods,

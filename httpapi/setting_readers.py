@@ -44,6 +44,7 @@ READERS: Final[Mapping[str, Callable[[object], object]]] = {
     "keystone_insecure": values.switch,
     "policy_file": values.path,
     "hashes": values.one_of("inline", "background"),
+    "location_hashes": values.switch,
     "formats": values.one_of("enforce", "warn", "off"),
     "delta_expiry": values.seconds,
     "staging_expiry": values.seconds,

@@ -91,6 +91,7 @@ class Settings:
     keystone_insecure: bool = False
     policy_file: Path | None = None
     hashes: str = "inline"
+    location_hashes: bool = True
     formats: str = "enforce"
     delta_expiry: float = 86400.0
     staging_expiry: float = 86400.0

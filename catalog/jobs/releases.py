@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from catalog.model.importing import IMPORT
+from catalog.model.importing import IMPORT, IMPORT_TASK
 from catalog.model.task import LOCATION_IMPORT
 from catalog.usecases import import_steps, location_import
 
@@ -27,6 +27,7 @@ The image may be gone, or going: it is asked for before the image's rows are.
 
 RELEASES: Final[dict[str, Release]] = {
     IMPORT: import_steps.release,
+    IMPORT_TASK: import_steps.release,
     LOCATION_IMPORT: location_import.release,
 }
 """By the type of task. A kind that changes nothing before its effect has nothing to let go, and is not in it."""

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 IMPORT: Final = "api_image_import"
 """The type of the tasks that import into an image, whatever the method."""
 
+IMPORT_TASK: Final = "import"
+"""The type of those that made their image, too, from a URL: the older way to ask for it."""
+
 LOCK: Final = "os_glance_import_task"
 """The property that names the task which imports into the image now."""
 
@@ -53,7 +56,9 @@ class Plan:
     def of(cls, task: Task) -> Plan:
         """The plan of a task."""
         given: Any = task.input
-        asked, stores = given["import_req"], given["backend"]
+        stores = given["backend"]
+        web = {"method": {"name": Method.WEB_DOWNLOAD.value, "uri": given.get("import_from", "")}}
+        asked = given.get("import_req", web)
         return cls(
             method=asked["method"],
             stores=sorted((store or OUR_STORE for store in stores), key=lambda store: store != OUR_STORE),

@@ -11,7 +11,7 @@ from catalog.jobs.enqueueing import enqueue
 from catalog.model import importing
 from catalog.model.errors import Conflict, Invalid
 from catalog.model.image import Status
-from catalog.model.importing import IMPORT, LOCK, Method, Plan
+from catalog.model.importing import IMPORT, IMPORT_TASK, LOCK, Method, Plan
 from catalog.model.task import Requester, image_task
 from catalog.usecases.access import load_modifiable
 
@@ -27,12 +27,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What somebody asks for; `stores` None: none was named. `method` has its name and what it needs."""
+    """What somebody asks for; `stores` None: none was named. `method` has its name and what it needs.
+
+    `told` is what the task's input is instead of all that, where it is a task of type `import`.
+    """
 
     method: Mapping[str, str]
     stores: Sequence[str] | None = None
     all_stores: bool = False
     all_must_succeed: bool = True
+    told: Mapping[str, object] | None = None
 
     @property
     def request(self) -> Mapping[str, object]:
@@ -94,8 +98,10 @@ def _begin(
         raise Conflict(f"Image {image.id} is still being staged: import it when that was answered.")
     now, before = services.clock(), image.status
     stores = _stores(services, image, asked)
-    task = image_task(IMPORT, image_id=image.id, owner=image.owner, by=by, at=now)
-    task = replace(task, input={"image_id": image.id, "import_req": asked.request, "backend": stores})
+    kind = IMPORT if asked.told is None else IMPORT_TASK
+    told = {"image_id": image.id, "import_req": asked.request} if asked.told is None else asked.told
+    task = image_task(kind, image_id=image.id, owner=image.owner, by=by, at=now)
+    task = replace(task, input={**told, "backend": stores})
     if image.has_bytes:
         image.be_changed(at=now)
     else:

@@ -163,7 +163,7 @@ def _activate(uow: UnitOfWork, changing: Changing, image: Image, hashes: Mapping
     """The image has the bytes that lie there: queued → active. Raises Invalid while its formats are unset."""
     services, at = changing.services, changing.services.clock()
     image.be_registered(hashes, at=at)
-    if image.os_hash_value is None and can_be_read(services, image):
+    if services.location_hashes and image.os_hash_value is None and can_be_read(services, image):
         enqueue(uow, image_task(HASH, image_id=image.id, owner=image.owner, by=changing.by, at=at))
 
 

@@ -100,7 +100,7 @@ def finish(
     image.be_registered(hashes, at=at)
     importing.end(image)
     uow.images.save(image, expect=Status.IMPORTING)
-    if image.os_hash_value is None and can_be_read(services, image):
+    if services.location_hashes and image.os_hash_value is None and can_be_read(services, image):
         by = Requester(task.user, task.request_id)
         enqueue(uow, image_task(HASH, image_id=image.id, owner=image.owner, by=by, at=at))
 

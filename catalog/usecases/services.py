@@ -46,11 +46,12 @@ class Services:
     nobody says another. `running` holds the ids of the uploads that this process is writing now, from before they are
     recorded until after they are settled: what the catalog records as ours and is not in it was left behind. `claims`
     is the same for jobs that this process works on; `bell` wakes its workers. Only the event loop's thread touches
-    these three. `hashes_later`: uploads compute no hashes, a job does. `delta_expiry`: seconds after which a delta
-    upload ends that nobody asks for; `staging_expiry`: after which staged bytes go that nobody imports. `keep_deleted`:
-    seconds for which a deleted image can be brought back, at least; 0: none is kept. `import_methods` are the ways of
-    import that are served. `formats`: what is done about images whose bytes are not of their format, or not safe.
-    `on_upload` is told what each upload that became an image's data was made of.
+    these three. `hashes_later`: uploads compute no hashes, a job does; `location_hashes`: a job does of what others
+    register, too. `delta_expiry`: seconds after which a delta upload ends that nobody asks for; `staging_expiry`: after
+    which staged bytes go that nobody imports. `keep_deleted`: seconds for which a deleted image can be brought back, at
+    least; 0: none is kept. `import_methods` are the ways of import that are served. `formats`: what is done about
+    images whose bytes are not of their format, or not safe. `on_upload` is told what each upload that became an image's
+    data was made of.
     `rules` is the policy that callers get, None for the default one; `quotas` is what the file says of quotas.
     `make_room` lets go of what is kept for a full disk; False if there is none. `stores` are the places where images'
     bytes lie, our blocks among them; `outgoing` is the one way by which URLs that users name are asked,
@@ -70,6 +71,7 @@ class Services:
     claims: set[str] = field(default_factory=set)
     bell: Bell = field(default_factory=Bell)
     hashes_later: bool = False
+    location_hashes: bool = True
     delta_expiry: float = 86400.0
     staging_expiry: float = 86400.0
     keep_deleted: float = 0.0

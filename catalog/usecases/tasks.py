@@ -38,12 +38,6 @@ async def show(services: Services, caller: Caller, task_id: str) -> Task:
     return await services.database.read(lambda uow: _load(uow, caller, task_id))
 
 
-def check_may_create(caller: Caller) -> None:
-    """Raises Forbidden for whoever may not make a task by asking for it."""
-    if not policy.may_create_tasks(caller):
-        raise Forbidden("You are not permitted to make tasks; by default that needs the role admin.")
-
-
 async def list_tasks(services: Services, caller: Caller, query: TaskQuery) -> TaskPage:
     """One page of the caller's project's tasks, of all for an admin. Raises Forbidden, Invalid for a bad marker."""
     if not policy.may_list_tasks(caller):

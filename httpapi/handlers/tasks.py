@@ -1,24 +1,24 @@
-"""Tasks: list, show, cancel, those of one image, the act that makes one on purpose, and none by asking for it."""
+"""Tasks: list, show, cancel, those of one image, the acts that make one."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from catalog.model.errors import Invalid
-from catalog.usecases import tasks
+from catalog.usecases import import_tasks, tasks
 from catalog.usecases.coalescing import coalesce
 from catalog.usecases.task_queries import parse_task_query
 from httpapi.body import read_json, refuse_body
 from httpapi.caller import CALLER
 from httpapi.handlers.image_record import wire_time
+from httpapi.proxies import base_url
 from httpapi.request_id import REQUEST_ID
 from httpapi.wire.images import list_links
 from httpapi.wire.json_body import parse_json
-from httpapi.wire.tasks import TaskRecord, kind_of_new_task
+from httpapi.wire.tasks import TaskRecord, parse_new_task
 
 if TYPE_CHECKING:
     from catalog.model.task import Task
@@ -40,14 +40,15 @@ class TasksHandlers:
         links = list_links(pairs, last_id=page.tasks[-1].id if page.more else None, noun="tasks")
         return _json({"tasks": [record_of(task).stub() for task in page.tasks], **links})
 
-    async def create(self, request: web.Request) -> NoReturn:
-        """400: no task is made by asking for it."""
-        tasks.check_may_create(request[CALLER])
-        kind = kind_of_new_task(parse_json(await read_json(request, idle_seconds=self.body_timeout)))
-        raise Invalid(
-            f"No task of type {kind[:80]!r} is made by asking for it: tasks are made by what they are for, and this "
-            "service has no way of import."
-        )
+    async def create(self, request: web.Request) -> web.Response:
+        """201 with a task that imports an image; no other task is made by asking for it."""
+        import_tasks.check_may_create(request[CALLER])
+        kind, given = parse_new_task(parse_json(await read_json(request, idle_seconds=self.body_timeout)))
+        request_id = request[REQUEST_ID]
+        task = await import_tasks.create(self.services, request[CALLER], kind, given, request_id=request_id)
+        response = _json(record_of(task).to_json(), status=201)
+        response.headers["Location"] = f"{base_url(request)}/v2/tasks/{task.id}"
+        return response
 
     async def show(self, request: web.Request) -> web.Response:
         """One task, whole."""

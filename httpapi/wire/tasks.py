@@ -76,13 +76,13 @@ class TaskRecord:
         }
 
 
-def kind_of_new_task(document: object) -> str:
-    """The type of the task that a request asks for; raises BadRequest for what is no task."""
+def parse_new_task(document: object) -> tuple[str, Mapping[str, object]]:
+    """Type and input of the task that a request asks for; raises BadRequest for what is no task."""
     given = document if isinstance(document, dict) else {}
-    kind = given.get("type")
-    if not isinstance(kind, str) or not isinstance(given.get("input"), dict):
+    kind, about = given.get("type"), given.get("input")
+    if not isinstance(kind, str) or not isinstance(about, dict):
         raise BadRequest('The JSON body says what task it is, such as {"type": "import", "input": {}}.')
-    return kind
+    return kind, about
 
 
 def parse_task(document: Mapping[str, object]) -> TaskRecord:

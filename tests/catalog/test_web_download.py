@@ -22,9 +22,9 @@ from catalog.model.task import TaskStatus
 from catalog.quota_ports import Said
 from catalog.stores.outgoing.outgoing import Outgoing
 from catalog.stores.outgoing.rules import Rules
-from catalog.usecases import images, imports, tasks
+from catalog.usecases import images, import_tasks, imports, tasks
 from catalog.usecases.imports import Asked
-from tests.catalog.cast import ANNA, RAW, bytes_of
+from tests.catalog.cast import ADMIN, ANNA, RAW, bytes_of
 from tests.catalog.import_scenes import imported, left, now, staged, told, working
 from tests.catalog.jobs.scenes import over, seen
 from tests.kit.broken_web import BrokenWeb, Served
@@ -231,6 +231,24 @@ def test_an_image_that_is_deleted_in_the_middle_leaves_nothing(services: Service
         assert task.message.startswith("Cancelled")
         assert await left(near, image) == []
         assert not await near.database.read(lambda uow: uow.jobs.is_due([IMPORT], at=near.clock()))
+        await near.outgoing.close()
+
+    asyncio.run(scene())
+
+
+def test_the_older_way_fetches_an_image_too(services: Services, web: BrokenWeb) -> None:
+    properties = {"name": "older way", "disk_format": "raw", "container_format": "bare"}
+    given = {"import_from": web.url("/image"), "import_from_format": "raw", "image_properties": properties}
+
+    async def scene() -> None:
+        near = reaching(services, web)
+        task = await import_tasks.create(near, ADMIN, "import", given)
+        async with working(near):
+            ended = await over(near, task)
+        assert (ended.status, ended.type, ended.result) == (TaskStatus.SUCCESS, "import", {"image_id": task.image_id})
+        image = await images.show(near, ADMIN, str(task.image_id))
+        assert (image.status, image.name, image.size) == (Status.ACTIVE, "older way", len(DATA))
+        assert await left(near, image) == []
         await near.outgoing.close()
 
     asyncio.run(scene())

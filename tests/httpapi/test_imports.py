@@ -151,10 +151,45 @@ def test_staging_and_import_have_one_verb_each(server: RunningServer) -> None:
         assert (answer.status, answer.headers["Allow"]) == (405, verb)
 
 
+GOOD_TASK = {
+    "import_from": "http://93.184.216.34/image",
+    "import_from_format": "raw",
+    "image_properties": {"name": "older way", "disk_format": "raw", "container_format": "bare"},
+}
+
+
+def test_the_older_way_makes_an_image_and_imports_into_it(server: RunningServer) -> None:
+    answer = server.call("POST", "/v2/tasks", json_body={"type": "import", "input": GOOD_TASK})
+    task = answer.json
+    assert (answer.status, task["type"], task["status"]) == (201, "import", "pending")
+    assert answer.headers["Location"].endswith(f"/v2/tasks/{task['id']}")
+    assert task["input"].items() >= GOOD_TASK.items()
+    image = server.call("GET", f"/v2/images/{task['image_id']}").json
+    assert (image["name"], image["status"], image["os_glance_import_task"]) == ("older way", "importing", task["id"])
+    assert server.call("POST", f"/v2/tasks/{task['id']}/actions/cancel").status == 202
+    assert server.call("GET", f"/v2/images/{image['id']}").json["status"] == "queued"
+
+
 @pytest.mark.parametrize(
-    "body", [b"", b"{}", b"[]", b'{"type": "import"}', b'{"type": "import", "input": {}}', b'{"input": {}}']
+    "given",
+    [
+        {},
+        GOOD_TASK | {"import_from": "http://127.0.0.1/x"},
+        GOOD_TASK | {"import_from": "file:///etc/hostname"},
+        GOOD_TASK | {"import_from_format": 7},
+        GOOD_TASK | {"image_properties": []},
+        GOOD_TASK | {"image_properties": {"name": "no formats"}},
+        GOOD_TASK | {"image_properties": {"disk_format": "odd", "container_format": "bare"}},
+    ],
 )
-def test_a_task_is_not_made_by_asking_for_it(services: Services, server: RunningServer, body: bytes) -> None:
+def test_a_task_that_cannot_be_makes_no_image(server: RunningServer, given: dict[str, object]) -> None:
+    assert server.call("POST", "/v2/tasks", json_body={"type": "import", "input": given}).status == 400
+    assert server.call("GET", "/v2/tasks").json["tasks"] == []
+    assert server.call("GET", "/v2/images").json["images"] == []
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'{"type": "import"}', b'{"type": "hash", "input": {}}'])
+def test_no_other_task_is_made_by_asking_for_it(services: Services, server: RunningServer, body: bytes) -> None:
     assert server.call("POST", "/v2/tasks", body).status == 400
     with RunningServer(services, caller=Caller("anna", "wall", frozenset({"member", "reader"}))) as member:
         answer = member.call("POST", "/v2/tasks", body)

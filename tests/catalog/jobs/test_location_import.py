@@ -117,6 +117,21 @@ def test_other_bytes_than_were_said_leave_the_image_queued(there: Services) -> N
     asyncio.run(scene())
 
 
+def test_where_nothing_is_hashed_what_is_said_is_believed_and_nothing_read(there: Services, web: MemoryStore) -> None:
+    believing = replace(there, location_hashes=False)
+
+    async def scene() -> None:
+        for said in (SAID | {"os_hash_value": "0" * 64}, {}):
+            made = await images.create(believing, ANNA, RAW)
+            await start(believing, ANNA, made.id, URL, said)
+            image = await worked_off(believing, made)
+            assert (image.status, image.size, image.checksum) == (Status.ACTIVE, len(DATA), None)
+            assert image.os_hash_value == said.get("os_hash_value")
+            assert len(await of(believing, image)) == 1
+
+    asyncio.run(scene())
+
+
 def test_what_vanished_meanwhile_or_was_cancelled_leaves_it_queued(there: Services, web: MemoryStore) -> None:
     async def scene() -> None:
         made = await images.create(there, ANNA, RAW)
