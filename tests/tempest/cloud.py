@@ -29,10 +29,11 @@ OTHER: Final = "image_remote"
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """One way that the service is set up; `formats` is its setting."""
+    """One way that the service is set up; `formats` and `location_hashes` are its settings."""
 
     name: str
     formats: str
+    location_hashes: bool
 
     @property
     def enforces(self) -> bool:
@@ -40,15 +41,21 @@ class Profile:
         return self.formats == "enforce"
 
 
-PROFILES: Final = (Profile("enforced", "enforce"), Profile("not-enforced", "off"))
-"""With `image_format_enforcement`, as we are by default, and without it."""
+PROFILES: Final = (
+    Profile("enforced", "enforce", location_hashes=True),
+    Profile("not-enforced", "off", location_hashes=False),
+)
+"""With `image_format_enforcement` and `do_secure_hash`, as we are by default, and without them."""
 
 
 @contextlib.contextmanager
 def web() -> Iterator[BrokenWeb]:
-    """A web server with images to fetch, which does nothing wrong."""
+    """A web server with images to fetch, which does nothing wrong.
+
+    Of one that is registered tempest looks whether it has no hashes yet: it takes a moment to read.
+    """
     with BrokenWeb() as running:
-        running.files["/image.raw"] = Served(random.Random(8).randbytes(1 << 20))
+        running.files["/image.raw"] = Served(random.Random(8).randbytes(48 << 20))
         running.files["/image.qcow2"] = Served(disk_file("plain.qcow2"))
         yield running
 
@@ -65,13 +72,18 @@ def served(keystone: Keystone, profile: Profile, room: Path, images: BrokenWeb) 
     stores.write_text(_stores(room), encoding="utf-8")
     settings = {
         "stores_file": stores,
+        "show_locations": "true",
+        "show_direct_url": "true",
         "import_methods": "glance-direct,web-download,copy-image,glance-download",
         "outgoing_ports": f"80,443,{images.port}",
         "outgoing_networks": "127.0.0.0/8",
         "identity": "keystone",
         "keystone_auth_url": keystone.url,
         "keystone_password": keystone.service.password,
+        # It is one process on a machine that does everything else, too.
+        "keystone_timeout": 60,
         "formats": profile.formats,
+        "location_hashes": str(profile.location_hashes).lower(),
     }
     with Server(room / "data", settings=settings) as server, Server(room / "data", settings=settings) as other:
         keystone.endpoint(server.url)
@@ -95,6 +107,8 @@ weight = 20
 type = "file"
 directory = "{room}/slow"
 weight = 10
+[stores.web]
+type = "http"
 """
 
 
@@ -165,8 +179,9 @@ image_caching_enabled = false
 api_v2 = true
 os_glance_reserved = true
 import_image = true
-manage_locations = false
-http_store_enabled = false
+manage_locations = true
+http_store_enabled = true
+do_secure_hash = {str(profile.location_hashes).lower()}
 store_weight_enabled = true
 image_conversion = false
 image_format_enforcement = {str(profile.enforces).lower()}

@@ -13,7 +13,7 @@ from tests.tempest.ends import LISTED, End, counts, faults, read, switched_off
 if TYPE_CHECKING:
     from pathlib import Path
 
-MOST = {"enforced": 39, "not-enforced": 22}
+MOST = {"enforced": 31, "not-enforced": 12}
 GOOD = End("a.A.test_good", "passed", "")
 OFF = End("a.A.test_off", "skipped", "It is off.")
 
