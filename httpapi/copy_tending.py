@@ -32,9 +32,14 @@ async def tend_copies(services: Services, watch: CopyWatch) -> None:
             _log.info("%d copies that no image has were removed from their stores", removed)
 
 
-async def tend_copies_forever(services: Services) -> None:
-    """Round after round, until cancelled; nothing where there are no stores."""
+async def tend_copies_forever(services: Services, pause: float = INTERVAL_SECONDS) -> None:
+    """Round after round, until cancelled, with so many seconds in between; nothing where there are no stores.
+
+    A store that breaks in a way that nobody foresaw ends its round alone: the sweep of uploads and jobs is beside it.
+    """
     watch = CopyWatch(services)
     while services.stores.several:
-        await tend_copies(services, watch)
-        await asyncio.sleep(INTERVAL_SECONDS)
+        [outcome] = await asyncio.gather(tend_copies(services, watch), return_exceptions=True)
+        if isinstance(outcome, Exception):
+            _log.error("A fault of ours: copies in stores were not tended this time", exc_info=outcome)
+        await asyncio.sleep(pause)
