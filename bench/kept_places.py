@@ -43,7 +43,7 @@ class KeptPlace(Protocol):
         ...
 
     def taken(self, server: Server) -> int:
-        """A number that grows by a MiB at least when the server reads one from here, or 1 while it has a copy open."""
+        """A number that grows by PIECE at least when so much is read from here, or is PIECE while a copy is open."""
         ...
 
 
@@ -80,7 +80,7 @@ class OnVolume:
             for each in Path(f"/proc/{pid}/fd").glob("*"):
                 with contextlib.suppress(OSError):
                     if str(each.readlink()).startswith(within):
-                        return 1
+                        return PIECE
         return 0
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 BACK_WITHIN: Final = 32.0
 """Seconds: a store that failed is asked again after 30 at the latest."""
 _LONG, _SHORT = 1024 * MIB, 96 * MIB
+_LATE: Final = 1.5  # seconds until a place has told of what was read
 _SECONDS: Final = 6.0  # that a download takes: so fast is the way to the client
 
 
@@ -123,14 +124,15 @@ def is_read_from(server: Server, image: str, place: KeptPlace) -> bool:
     with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)) as connection:
         connection.request("GET", f"/v2/images/{image}/file")
         connection.getresponse().read(4 * PIECE)
-        now = place.taken(server)
-    if before == now == 0:
-        # A log tells of a request when it is over.
-        deadline = time.monotonic() + 2
-        while now == before and time.monotonic() < deadline:
-            time.sleep(0.05)
-            now = place.taken(server)
-    return now > 0 if now in {0, 1} else now - before >= PIECE
+        if place.taken(server) - before >= PIECE:
+            return True
+    # A log tells of a request when it is over.
+    deadline = time.monotonic() + _LATE
+    while time.monotonic() < deadline:
+        if place.taken(server) - before >= PIECE:
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def _until_read_from(server: Server, image: str, place: KeptPlace) -> float:
