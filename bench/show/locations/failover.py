@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from bench.kept_places import KeptPlace
 
-BACK_WITHIN: Final = 32.0
-"""Seconds: a store that failed is asked again after 30 at the latest."""
+BACK_WITHIN: Final = 20.0
+"""Seconds: a store that failed is asked again after ten at the latest."""
 _LONG, _SHORT = 1024 * MIB, 96 * MIB
 _LATE: Final = 1.5  # seconds until a place has told of what was read
 _SECONDS: Final = 6.0  # that a download takes: so fast is the way to the client

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 AGAIN_WITHIN: Final = 30.0
-_LONG, _SHORT = 256 * MIB, 64 * MIB
+_LONG, _SHORT = 128 * MIB, 64 * MIB
 _MOMENTS: Final = (0.0, 0.3, 0.6, 0.9)
 """Parts of the time that a job takes at `_RATE`, from its beginning to the kill."""
-_RATE: Final = 64 * MIB
+_RATE: Final = 32 * MIB
 """Bytes a second that the source gives and the bucket takes."""
 _GENERATION: Final = 64 * MIB
 """Bytes of an upload that may not be durable when its process dies: they are stored again."""
