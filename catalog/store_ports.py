@@ -149,7 +149,7 @@ class Stores(Protocol):
         ...
 
     def to_try(self, locations: Sequence[Location], prefer: Sequence[str] = ()) -> Sequence[Location]:
-        """Those that may be read now (active ones, of stores that are known), in the order in which to try them.
+        """Those that may be read now (active ones, of stores that know them), in the order in which to try them.
 
         As `ordered`, those that are set aside last, the one whose pause ends soonest first.
         """

@@ -92,7 +92,7 @@ class StoreSet:
 
     def to_try(self, locations: Sequence[Location], prefer: Sequence[str] = ()) -> Sequence[Location]:
         """Active ones of stores that can be read, those that are set aside behind all others."""
-        readable = [each for each in locations if each.status == ACTIVE and self._is_read(each.store)]
+        readable = [each for each in locations if each.status == ACTIVE and self._is_read(each)]
         ordered = self.ordered(readable, prefer)
         aside = [(until, at) for at, each in enumerate(ordered) if (until := self._aside_until(each)) is not None]
         behind = {at for _, at in aside}
@@ -163,9 +163,10 @@ class StoreSet:
             self._down.add(name)
             _log.warning("Store %s cannot be used now: %s", name, error)
 
-    def _is_read(self, name: str) -> bool:
-        info = self._infos.get(name)
-        return info is not None and info.kind != OPAQUE
+    def _is_read(self, location: Location) -> bool:
+        """A store that is configured otherwise by now knows nothing of the URLs that it had: they are not lost."""
+        info, store = self._infos.get(location.store), self._stores.get(location.store)
+        return info is not None and info.kind != OPAQUE and (store is None or store.owns(location.url))
 
     def _aside_until(self, location: Location) -> float | None:
         return self._health.aside_until(self._place(location))

@@ -65,7 +65,7 @@ class CopyWatch:
         """Whether a copy is not what the catalog says of it; then that is set right."""
         services = self._services
         store = services.stores.get(location.store)
-        if store is None or services.stores.is_aside(location.store):
+        if store is None or services.stores.is_aside(location.store) or not store.owns(location.url):
             return False
         try:
             is_there = await _is_there(store, location, size)

@@ -149,4 +149,4 @@ def _no_place(services: Services, image: Image) -> CatalogError:
         return NotReadable(
             f"Image {image.id} lies only where this service does not read it; use one of its locations directly."
         )
-    return StoreDown(f"The stores that image {image.id} lies in are not configured here.")
+    return StoreDown(f"The stores that image {image.id} lies in are not configured here, or otherwise than before.")

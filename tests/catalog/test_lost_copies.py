@@ -161,6 +161,24 @@ def test_a_store_that_is_down_has_lost_nothing(services: Services) -> None:
     asyncio.run(scene())
 
 
+def test_a_store_that_is_configured_otherwise_has_lost_nothing(services: Services) -> None:
+    class Moved(MemoryStore):
+        def owns(self, url: str) -> bool:
+            return url.startswith("memory://elsewhere/")
+
+    async def scene() -> None:
+        fast = MemoryStore("fast")
+        image = await stored(with_stores(services, fast), fast)
+        there = with_stores(services, Moved("fast", weight=1, volatile=True))
+        assert await bytes_of(there, image) == DATA
+        assert await CopyWatch(there, Ticks()).look() == 0
+        assert await states(there, image) == {"blocks": ACTIVE, "fast": ACTIVE}
+        assert not there.stores.is_aside("fast")
+        assert not await tasks(there)
+
+    asyncio.run(scene())
+
+
 def test_a_lost_copy_waits_until_its_store_is_up(services: Services) -> None:
     async def scene() -> None:
         there = with_stores(services, fast := MemoryStore("fast", weight=1))

@@ -12,7 +12,9 @@ from catalog.model.location import LOST, Location
 from catalog.store_ports import StoreInfo
 from catalog.stores import set as store_set
 from catalog.stores.health import LONGEST_PAUSE, SHORTEST_PAUSE, Health
+from catalog.stores.http import HttpStore
 from catalog.stores.opaque import OpaqueStore
+from catalog.stores.outgoing.outgoing import Outgoing
 from catalog.stores.set import StoreSet, blocks_alone
 from tests.kit.memory_store import MemoryStore
 
@@ -127,7 +129,7 @@ def test_a_place_that_failed_is_tried_last_until_it_went_well(stores: StoreSet, 
 
 
 def test_of_the_web_each_host_is_a_place_of_its_own(clock: Seconds) -> None:
-    stores = StoreSet([MemoryStore("web", kind="http", weight=1)], now=clock)
+    stores = StoreSet([HttpStore(StoreInfo("web", "http", weight=1), Outgoing())], now=clock)
     one, two = at("web", url="https://one.example/x"), at("web", url="https://two.example/x")
     stores.failed(one)
     assert stores.to_try([one, two, at("blocks")]) == [two, at("blocks"), one]
