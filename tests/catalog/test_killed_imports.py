@@ -1,0 +1,204 @@
+"""An import whose worker dies at its n-th step, for each n until it passes: the next worker ends it as if nothing was.
+
+A step is a transaction of the catalog, or a store's write. A worker dies before it, or after it without hearing of it.
+What it would have done afterwards is never done; its process is dead, its work is not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+
+from catalog.jobs import steps
+from catalog.jobs.context import JobContext
+from catalog.jobs.kinds import KINDS
+from catalog.model.image import Status
+from catalog.model.importing import FAILED, IMPORT, LEFT, Method
+from catalog.model.task import TaskStatus
+from catalog.usecases import images, imports, tasks
+from catalog.usecases.imports import Asked
+from tests.catalog.cast import ADMIN, ANNA, RAW, bytes_of, put
+from tests.catalog.import_scenes import DATA, DIRECT, left, now, staged, told, working
+from tests.catalog.jobs.scenes import over, task_now
+from tests.kit.memory_store import MemoryStore
+from tests.kit.several_stores import loose, with_stores
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from catalog.model.image import Image
+    from catalog.model.task import Task
+    from catalog.ports import UnitOfWork
+    from catalog.store_ports import CopyReader
+    from catalog.usecases.services import Services
+    from tests.kit.memory_blocks import MemoryBlocks
+
+T = TypeVar("T")
+FEWEST, MOST = 4, 40
+
+
+class Killed(BaseException):
+    """The process died here."""
+
+
+class Life:
+    """Ends at the `last` step, before it or after it; nothing is done any more then."""
+
+    def __init__(self, last: int, *, before: bool) -> None:
+        self._left = last
+        self._before = before
+        self.is_over = False
+
+    def begin(self) -> None:
+        self._left -= 1
+        if self.is_over or (self._left == 0 and self._before):
+            self.is_over = True
+            raise Killed
+
+    def end(self) -> None:
+        if self._left <= 0:
+            self.is_over = True
+            raise Killed
+
+
+class MortalDatabase:
+    def __init__(self, services: Services, life: Life) -> None:
+        self._database = services.database
+        self._life = life
+
+    async def read(self, step: Callable[[UnitOfWork], T]) -> T:
+        if self._life.is_over:
+            raise Killed
+        return await self._database.read(step)
+
+    async def write(self, step: Callable[[UnitOfWork], T]) -> T:
+        self._life.begin()
+        found = await self._database.write(step)
+        self._life.end()
+        return found
+
+
+class MortalStore(MemoryStore):
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.life: Life | None = None
+
+    async def write(self, url: str, source: CopyReader) -> None:
+        life = self.life
+        if life is not None:
+            life.begin()
+        await super().write(url, source)
+        if life is not None:
+            life.end()
+
+
+def deaths_of(scene: Callable[[int], Coroutine[Any, Any, bool]]) -> int:
+    """Play the scene with a death at its first step, its second …, until nobody dies any more; how many died."""
+    for last in range(1, MOST):
+        if not asyncio.run(scene(last)):
+            return last - 1
+    return MOST
+
+
+async def dies(services: Services, blocks: MemoryBlocks, task: Task, life: Life, process: str) -> None:
+    """Another process claims the job, and dies at some step of it, or in the middle of its end."""
+    claimed = await services.database.write(
+        lambda uow: steps.claim(uow, process, process, [IMPORT], at=services.clock())
+    )
+    assert claimed is not None
+    claim, running = claimed
+    mortal = replace(services, database=MortalDatabase(services, life))
+    # The double has one process; what the dead one recorded bears its name.
+    blocks.process, own = process, blocks.process
+    with suppress(Killed):
+        effect = await KINDS[IMPORT].run(JobContext(mortal, running, claim))
+        await mortal.database.write(lambda uow: steps.succeed(uow, claim, effect, at=services.clock()))
+    blocks.process = own
+    blocks.dead.add(process)
+
+
+async def goes_on(services: Services, task: Task) -> Task:
+    await tasks.sweep(services)
+    async with working(services):
+        return await over(services, task)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_an_import_into_several_stores_ends_well_wherever_its_worker_died(
+    services: Services, blocks: MemoryBlocks, *, before: bool
+) -> None:
+    async def scene(last: int) -> bool:
+        near, far = MortalStore("near"), MortalStore("far")
+        several = with_stores(services, near, far)
+        image = await staged(several)
+        task = await imports.start(several, ANNA, image.id, replace(DIRECT, all_stores=True))
+        near.life = far.life = life = Life(last, before=before)
+        await dies(several, blocks, task, life, f"dead-{last}-{before}")
+        near.life = far.life = None
+        await is_whole(several, image, await goes_on(several, task))
+        await nothing_but(several, image, near, far)
+        return life.is_over
+
+    assert FEWEST < deaths_of(scene) < MOST
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_copy_ends_well_wherever_its_worker_died(services: Services, blocks: MemoryBlocks, *, before: bool) -> None:
+    async def scene(last: int) -> bool:
+        near, far = MortalStore("near"), MortalStore("far")
+        several = with_stores(services, near, far)
+        image = await put(several, await images.create(several, ANNA, RAW), DATA)
+        task = await imports.start(several, ADMIN, image.id, Asked({"name": Method.COPY_IMAGE}, all_stores=True))
+        near.life = far.life = life = Life(last, before=before)
+        await dies(several, blocks, task, life, f"dead-{last}-{before}")
+        near.life = far.life = None
+        await is_whole(several, image, await goes_on(several, task))
+        await nothing_but(several, image, near, far)
+        return life.is_over
+
+    assert FEWEST < deaths_of(scene) < MOST
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_an_import_that_is_cancelled_when_its_worker_is_dead_leaves_nothing(
+    services: Services, blocks: MemoryBlocks, *, before: bool
+) -> None:
+    async def scene(last: int) -> bool:
+        near, far = MortalStore("near"), MortalStore("far")
+        several = with_stores(services, near, far)
+        image = await staged(several)
+        task = await imports.start(several, ANNA, image.id, replace(DIRECT, all_stores=True))
+        near.life = far.life = life = Life(last, before=before)
+        await dies(several, blocks, task, life, f"cancelled-{last}-{before}")
+        if (await task_now(several, task)).is_over:
+            # It died just after the end, if at all.
+            return False
+        await tasks.cancel(several, ANNA, task.id)
+        await tasks.sweep(several)
+        after = await now(several, image)
+        assert (after.status, after.size, after.locations) == (Status.QUEUED, None, ())
+        await nothing_but(several, image, near, far)
+        return life.is_over
+
+    assert FEWEST < deaths_of(scene) < MOST
+
+
+async def is_whole(services: Services, image: Image, task: Task) -> None:
+    after = await now(services, image)
+    assert (task.status, after.status) == (TaskStatus.SUCCESS, Status.ACTIVE)
+    assert sorted(location.store for location in after.locations) == ["blocks", "far", "near"]
+    assert told(after) == {LEFT: "", FAILED: ""}
+    assert await bytes_of(services, after) == DATA
+
+
+async def nothing_but(services: Services, image: Image, *stores: MemoryStore) -> None:
+    """Each copy in a store is the image's, or is to be removed; nothing is pinned, staged or being written."""
+    assert await left(services, image) == []
+    named = {location.url for location in (await now(services, image)).locations}
+    _, doomed = await loose(services)
+    for store in stores:
+        assert set(store.copies) <= named | {copy.url for copy in doomed}
