@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from catalog.jobs.worker import Worker
+from catalog.model.importing import Method
 from httpapi.cli.root import run
+from tests.kit.memory_store import MemoryStore
 from tests.kit.quiet_worker import QUICK
 from tests.kit.running_server import RunningServer
+from tests.kit.several_stores import with_stores
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +39,12 @@ def file(tmp_path: Path) -> Path:
 @pytest.fixture
 def worker(server: RunningServer) -> Iterator[None]:
     """Works on the server's jobs, on its loop."""
+    with at_work(server):
+        yield
+
+
+@contextmanager
+def at_work(server: RunningServer) -> Iterator[None]:
     working = Worker(server.services, at_once=1, pace=QUICK)
 
     async def start() -> asyncio.Task[None]:
@@ -47,8 +56,10 @@ def worker(server: RunningServer) -> Iterator[None]:
             await running
 
     running = server.run(start())
-    yield
-    server.run(stop())
+    try:
+        yield
+    finally:
+        server.run(stop())
 
 
 def filled(server: RunningServer) -> str:
@@ -173,3 +184,47 @@ def test_places_are_those_of_the_record_or_else_the_names_of_its_stores(
     small.images[image]["locations"] = where
     assert run(["--endpoint", small.url, "locations", "disk"]) == 0
     assert capfd.readouterr().out == "fast\tfile:///mnt/fast/a\n\trbd://a\n"
+
+
+def test_an_image_is_copied_into_further_stores_and_taken_out_of_one_again(
+    services: Services, capfd: pytest.CaptureFixture[str]
+) -> None:
+    both = with_stores(services, MemoryStore("fast", weight=100), MemoryStore("deep", weight=50))
+    both = replace(both, import_methods=tuple(Method))
+
+    with RunningServer(both) as server, at_work(server):
+
+        def drystone(*words: str) -> tuple[int, str, str]:
+            code = run(["--endpoint", f"http://127.0.0.1:{server.port}", *words])
+            return code, *capfd.readouterr()
+
+        def stores() -> list[str]:
+            code, out, _ = drystone("locations", image, "--quiet")
+            assert code == 0
+            return out.split()
+
+        image = filled(server)
+        assert stores() == ["blocks"]
+        assert drystone("copy", image, "--to", "fast", "--to", "deep") == (0, f"{image}\n", "")
+        assert stores() == ["fast", "deep", "blocks"]
+        assert drystone("rm", image, "--from", "fast") == (0, f"{image}\n", "")
+        assert stores() == ["deep", "blocks"]
+        code, out, err = drystone("copy", image, "--to", "nowhere")
+        assert (code, out) == (1, "")
+        assert "nowhere" in err
+        assert drystone("rm", image, "--from", "deep")[0] == 0
+        code, _, err = drystone("rm", image, "--from", "blocks")
+        assert code == 1
+        assert err.startswith("drystone: ")
+        assert stores() == ["blocks"]
+        assert server.call("GET", f"/v2/images/{image}/file").body == DATA
+
+
+def test_what_the_service_may_not_fetch_is_refused_and_leaves_no_image(
+    services: Services, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with RunningServer(replace(services, import_methods=tuple(Method))) as server:
+        endpoint = f"http://127.0.0.1:{server.port}"
+        assert run(["--endpoint", endpoint, "import", "--uri", "http://127.0.0.1/disk.raw"]) == 1
+        assert "127.0.0.1" in capfd.readouterr().err
+        assert server.call("GET", "/v2/images").json["images"] == []
