@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from httpapi.wire.block_stream import MEDIA_TYPE
 from tests.httpapi.permissions.table import Cell
-from tests.httpapi.permissions.world import BLOCK, CALLERS, STATUSES, VISIBILITIES
+from tests.httpapi.permissions.world import BLOCK, CALLERS, STATUSES, THERE, VISIBILITIES
 from tests.kit.sent_deltas import held, item
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _PATCH = {"Content-Type": "application/openstack-images-v2.1-json-patch"}
 _OCTETS = {"Content-Type": "application/octet-stream"}
 _BLOCKS = {"Content-Type": MEDIA_TYPE}
+_THERE = {"url": THERE, "metadata": {}}
 _OPAQUE = {"url": "rbd://pool/image/snap", "metadata": {}}
 _NONE = "00000000000000000000000000000000"
 
@@ -133,10 +134,11 @@ OPERATIONS: tuple[Operation | Listing, ...] = (
     Operation(f"GET {_MEMBER}", also="(of the project that accepted)"),
     Operation(f"PUT {_MEMBER}", {"status": "rejected"}, also="(of the project that accepted)"),
     Operation(f"DELETE {_MEMBER}", also="(of the project that accepted)"),
-    Operation(f"PATCH {_IMAGE}", [{"op": "add", "path": "/locations/-", "value": _OPAQUE}], _PATCH, "a location"),
+    Operation(f"PATCH {_IMAGE}", [{"op": "add", "path": "/locations/-", "value": _THERE}], _PATCH, "a location"),
+    Operation(f"PATCH {_IMAGE}", [{"op": "add", "path": "/locations/-", "value": _OPAQUE}], _PATCH, "an opaque one"),
     Operation(f"PATCH {_IMAGE}", [{"op": "remove", "path": "/locations/1"}], _PATCH, "a location less"),
     Operation(f"GET {_IMAGE}/locations"),
-    Operation(f"POST {_IMAGE}/locations", {"url": _OPAQUE["url"]}),
+    Operation(f"POST {_IMAGE}/locations", {"url": THERE}),
     Operation("DELETE /v2/stores/fast/{image_id}"),
     Operation(f"GET {_IMAGE}/file"),
     Operation(f"GET {_IMAGE}/file", also="from a store of choice"),

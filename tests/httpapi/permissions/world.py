@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 BLOCK = 4096
 DATA = random.Random(11).randbytes(2 * BLOCK)
+THERE = "memory://web/theirs"
+"""A URL at which the bytes of each image lie, too."""
 VISIBILITIES = tuple(sorted(Visibility))
 STATUSES = ("queued", "saving", "active", "deactivated", "deleted")
 _PEOPLE = {
@@ -112,12 +114,14 @@ async def world(root: Path) -> AsyncIterator[World]:
     store = BlockStore.open(root, SMALL)
     new_catalog(root / "catalog.sqlite").close()
     database = UndoneDatabase(root / "catalog.sqlite")
+    theirs, ceph = MemoryStore("web", kind="http", read_only=True), OpaqueStore(StoreInfo("ceph", "opaque"), ["rbd"])
+    theirs.copies[THERE] = DATA
     services = Services(
         database,
         StoredBlocks(store),
         block_size=BLOCK,
         keep_deleted=3600.0,
-        stores=StoreSet([MemoryStore("fast"), OpaqueStore(StoreInfo("ceph", "opaque"), ["rbd"])]),
+        stores=StoreSet([MemoryStore("fast"), theirs, ceph]),
         show_locations=True,
     )
     app = build_app(services, Named(), body_timeout=20)
