@@ -17,7 +17,7 @@ import traceback
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 # What each forked process would import for itself.
 import sqlalchemy.dialects.sqlite  # noqa: F401
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tests.kit.image_service import ImageService
 
 LAST_STEP = 400
+HELD = b"."
 ROOT = Path(__file__).parents[2]
 MODES = ("kill", "power")
 """What the kernel has is kept; or what was not synced is forgotten."""
@@ -75,24 +76,64 @@ class Subject:
         origin, root, names, said = room / "origin", room / "data", room / "names", Said(room / "said")
         assert _in_child(lambda: names.write_text(json.dumps(self.prepare(origin)), encoding="utf-8")) == 0
         ids: list[str] = json.loads(names.read_text(encoding="utf-8"))
-        for step in range(first, LAST_STEP, stride):
-            shutil.rmtree(root, ignore_errors=True)
-            shutil.copytree(origin, root)
-            said.path.unlink(missing_ok=True)
-            disk = StoppingDisk(step, power_cut=mode == "power")
-            code = _in_child(partial(self.work, root, ids, disk, said))
-            held = _in_child(lambda: self._look_later(root, ids, said.words())) == 0
-            print(json.dumps(asdict(Stop(step, code == STOPPED, said.words(), held))), flush=True)
-            if not held or code not in {0, STOPPED}:
-                return 1
-            if code == 0:
-                return 0
+        with _Looker(partial(self.look, root, ids)) as looker:
+            for step in range(first, LAST_STEP, stride):
+                shutil.rmtree(root, ignore_errors=True)
+                shutil.copytree(origin, root)
+                said.path.unlink(missing_ok=True)
+                disk = StoppingDisk(step, power_cut=mode == "power")
+                code = _in_child(partial(self.work, root, ids, disk, said))
+                held = looker.holds(said.words())
+                print(json.dumps(asdict(Stop(step, code == STOPPED, said.words(), held))), flush=True)
+                if not held or code not in {0, STOPPED}:
+                    return 1
+                if code == 0:
+                    return 0
         return 2
 
-    def _look_later(self, root: Path, ids: list[str], said: list[str]) -> None:
+
+class _Looker:
+    """A forked process that looks after each stop. It is one for all, so that it is no beginner each time."""
+
+    def __init__(self, look: Callable[[list[str]], None]) -> None:
+        asked, ask = os.pipe()
+        told, tell = os.pipe()
+        self._pid = os.fork()
+        if self._pid == 0:
+            os.close(ask)
+            os.close(told)
+            self._serve(look, asked, tell)
+        os.close(asked)
+        os.close(tell)
+        self._ask, self._told = ask, told
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._ask)
+        os.waitpid(self._pid, 0)
+        os.close(self._told)
+
+    def holds(self, said: list[str]) -> bool:
+        """Whether all holds that must, after these words."""
+        os.write(self._ask, f"{json.dumps(said)}\n".encode())
+        # Nothing, if it died of what it saw.
+        return os.read(self._told, 1) == HELD
+
+    @staticmethod
+    def _serve(look: Callable[[list[str]], None], asked: int, tell: int) -> NoReturn:
         # Whoever comes within seconds waits a moment for the dead one, whose claims on blocks still count.
         clock.monotonic = lambda: time.monotonic() + FRESH
-        self.look(root, ids, said)
+        with os.fdopen(asked, encoding="utf-8") as lines:
+            for line in lines:
+                try:
+                    look(json.loads(line))
+                except BaseException:
+                    traceback.print_exc()
+                    os._exit(1)
+                os.write(tell, HELD)
+        os._exit(0)
 
 
 def main(subject: Subject) -> int:
