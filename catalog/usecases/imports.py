@@ -12,6 +12,7 @@ from catalog.model import importing
 from catalog.model.errors import Conflict, Invalid
 from catalog.model.image import Status
 from catalog.model.importing import IMPORT, IMPORT_TASK, LOCK, Method, Plan
+from catalog.model.location import OUR_STORE
 from catalog.model.task import Requester, image_task
 from catalog.usecases.access import load_modifiable
 
@@ -154,6 +155,8 @@ def _stores(services: Services, image: Image, asked: Asked) -> Sequence[str | No
     if not services.stores.several:
         if not asked.all_must_succeed:
             raise Invalid("all_stores_must_succeed can be false only where there are several stores: here is one.")
+        if other := next((name for name in asked.stores or () if name != OUR_STORE), None):
+            raise Conflict(f"There is no store {other[:80]!r}: all images lie in one place here.")
         return [None]
     there = {location.store for location in image.locations}
     if asked.all_stores:

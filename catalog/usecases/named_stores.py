@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from catalog.model.errors import Invalid, StoreReadOnly
+from catalog.model.errors import Invalid, StoreDown, StoreReadOnly
 from catalog.model.location import OUR_STORE
 from catalog.stores.set import OPAQUE
 
@@ -27,7 +27,7 @@ def check_preferred(services: Services, names: Sequence[str]) -> None:
 def target_of(services: Services, name: str | None) -> Store | None:
     """The store that bytes are to go to, None for our blocks; the default one if nobody named one.
 
-    Raises Invalid for an unknown one, StoreReadOnly.
+    Raises Invalid for an unknown one, StoreReadOnly, StoreDown.
     """
     chosen = services.stores.default if name is None else name
     if chosen == OUR_STORE:
@@ -37,6 +37,9 @@ def target_of(services: Services, name: str | None) -> Store | None:
         raise Invalid(f"There is no store {chosen[:80]!r}; it is one of {_all(services)}.")
     if store.info.read_only or store.info.kind == OPAQUE:
         raise StoreReadOnly(f"Store {chosen} takes no images; choose another one.")
+    if services.stores.is_aside(chosen):
+        # Before a byte is sent that could not be kept.
+        raise StoreDown(f"Store {chosen} cannot be used now: choose another one, or try again in a while.")
     return store
 
 

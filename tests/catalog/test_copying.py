@@ -11,16 +11,21 @@ from catalog.model.errors import Conflict, Gone, StoreDown, StoreFull, StoreRead
 from catalog.model.image import Status
 from catalog.model.location import LOST
 from catalog.model.loose import LooseCopy, LooseState
+from catalog.stores.set import StoreSet
 from catalog.usecases import image_data, images
-from catalog.usecases.copy_sweep import doom_left_behind, remove_doomed
+from catalog.usecases.copy_sweep import AT_ONCE, PAUSE, Pauses, doom_left_behind, remove_doomed
 from catalog.usecases.copying import copy_into, doom_unsettled, drop, settle
 from catalog.usecases.deleted_images import undelete
 from catalog.usecases.expiry import expire_deleted
 from tests.catalog.cast import ANNA, RAW, bytes_of, put, stream
 from tests.kit.memory_store import MemoryStore
+from tests.kit.pieces_source import PiecesSource
 from tests.kit.several_stores import copied, loose, with_stores
+from tests.kit.ticks import Ticks
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from catalog.model.image import Image
     from catalog.model.location import Location
     from catalog.usecases.services import Services
@@ -116,13 +121,15 @@ def test_the_sweep_removes_what_was_given_up_from_stores_that_are_up(services: S
         await drop(there, copies)
         await drop(there, copies)
         deep.down = True
-        assert await remove_doomed(there) == 1
+        pauses = Pauses(ticks := Ticks())
+        assert await remove_doomed(there, pauses) == 1
         assert (len(fast.copies), len(deep.copies)) == (0, 1)
+        # Not asked again at once, and read all the same: who may read need not be allowed to remove.
         deep.down = False
-        # It is set aside: not asked again at once.
-        assert await remove_doomed(there) == 0
-        there.stores.worked(copies[1])
-        assert await remove_doomed(there) == 1
+        assert await remove_doomed(there, pauses) == 0
+        assert not there.stores.is_aside("deep")
+        ticks.now += PAUSE
+        assert await remove_doomed(there, pauses) == 1
         assert not deep.copies
         assert await loose(there) == ([], [])
         assert await remove_doomed(there) == 0
@@ -243,12 +250,51 @@ def test_what_others_registered_is_forgotten_and_never_removed(services: Service
         at = there.clock()
         rows = [
             LooseCopy(url=url, store=store, image_id=image.id, holder="", process="", since=at)
-            for url, store in (("memory://web/theirs", "web"), ("memory://other/theirs", "fast"))
+            for url, store in (("memory://web/theirs", "web"),)
         ]
         await there.database.write(lambda uow: uow.loose.doom(rows))
-        assert await remove_doomed(there) == 2
+        assert await remove_doomed(there) == 1
         assert (len(web.copies), len(fast.copies)) == (1, 1)
         assert await loose(there) == ([], [])
+
+    asyncio.run(scene())
+
+
+def test_what_lies_where_a_store_was_before_waits_for_it_and_keeps_no_other_copy_waiting(services: Services) -> None:
+    async def scene() -> None:
+        there = with_stores(services, fast := MemoryStore("fast"))
+        former = [
+            LooseCopy(url=f"memory://old/{n}", store="fast", image_id="1", holder="", process="", since=there.clock())
+            for n in range(AT_ONCE)
+        ]
+        await there.database.write(lambda uow: uow.loose.doom(former))
+        await drop(there, [await begun(there, fast)])
+        pauses = Pauses(ticks := Ticks())
+        assert await remove_doomed(there, pauses) == 0
+        assert fast.copies
+        ticks.now += PAUSE
+        assert await remove_doomed(there, pauses) == 1
+        assert not fast.copies
+        assert {each.url for each in (await loose(there))[1]} == {each.url for each in former}
+
+    asyncio.run(scene())
+
+
+def test_an_upload_into_a_store_that_is_known_to_be_down_is_refused_before_its_first_byte(services: Services) -> None:
+    async def unread() -> AsyncIterator[bytes]:
+        raise AssertionError("nobody may ask for bytes")
+        yield b""
+
+    async def scene() -> None:
+        there = with_stores(services, fast := MemoryStore("fast"))
+        fast.down = True
+        stores = there.stores
+        assert isinstance(stores, StoreSet)
+        await stores.check("fast")
+        made = await images.create(there, ANNA, RAW)
+        with pytest.raises(StoreDown, match="fast cannot be used now"):
+            await image_data.upload(there, ANNA, made.id, PiecesSource(unread()), expected=5, store="fast")
+        assert (await images.show(there, ANNA, made.id)).status is Status.QUEUED
 
     asyncio.run(scene())
 

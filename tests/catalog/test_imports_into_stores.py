@@ -204,6 +204,16 @@ def test_a_worker_that_died_is_followed_by_one_that_goes_on_with_what_is_left(
     asyncio.run(scene())
 
 
+def test_where_all_images_lie_in_one_place_no_other_store_can_be_named(services: Services) -> None:
+    async def scene() -> None:
+        image = await staged(services)
+        with pytest.raises(Conflict, match="no store 'fast'"):
+            await imports.start(services, ANNA, image.id, replace(DIRECT, stores=("fast",)))
+        await imports.start(services, ANNA, image.id, replace(DIRECT, stores=("blocks",)))
+
+    asyncio.run(scene())
+
+
 def test_stores_must_be_there_and_take_copies(services: Services) -> None:
     several = with_stores(services, MemoryStore("near"), MemoryStore("web", read_only=True))
 

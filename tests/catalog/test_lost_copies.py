@@ -16,6 +16,7 @@ from catalog.usecases.locations import delete_from_store
 from tests.catalog.cast import ADMIN, ANNA, RAW, bytes_of, put
 from tests.kit.memory_store import MemoryStore
 from tests.kit.several_stores import copied, loose, with_stores
+from tests.kit.ticks import Ticks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,16 +26,6 @@ if TYPE_CHECKING:
     from catalog.usecases.services import Services
 
 DATA = bytes(range(256)) * 1000
-
-
-class Ticks:
-    """Seconds that go on when a test says so."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 async def stored(services: Services, *stores: MemoryStore) -> Image:
