@@ -27,7 +27,7 @@ from catalog.model.errors import (
 from catalog.model.importing import Plan
 from catalog.model.job import JobFailed
 from catalog.model.location import OUR_STORE, our_location
-from catalog.usecases import format_checks, import_steps
+from catalog.usecases import format_checks, import_steps, uploads
 from catalog.usecases.copying import copy_into
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ async def _imported(context: JobContext) -> Effect:
     found = await database.read(lambda uow: import_steps.look(uow, task))
     if found.left_pins or found.left_copies:
         await context.change(lambda uow, at: import_steps.clear(uow, task, at=at))
+    _forget_journals(context, found)
     plan = Plan.of(task)
     left = plan.left(found.image)
     if left and found.staged is None and (not plan.copies or OUR_STORE in left):
@@ -81,6 +82,14 @@ async def _imported(context: JobContext) -> Effect:
         return Done(f"Imported {-(-(image.size or 0) // (1 << 20))} MiB.", {"image_id": image.id})
 
     return effect
+
+
+def _forget_journals(context: JobContext, found: Found) -> None:
+    """What a killed process left of pins that are gone, or whose blocks a manifest holds by now."""
+    for pin in found.left_pins:
+        uploads.forget_left_behind(context.services, pin)
+    if found.staged is not None:
+        uploads.forget(context.services, found.staged.id)
 
 
 async def _into(context: JobContext, found: Found, store: str, size: int | None) -> tuple[Change, StoreDown | None]:

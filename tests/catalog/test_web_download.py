@@ -17,6 +17,7 @@ from catalog.model.errors import AddressRefused, Conflict
 from catalog.model.image import Status
 from catalog.model.importing import IMPORT, Method
 from catalog.model.new_image import NewImage
+from catalog.model.pin import Pin, UploadKind
 from catalog.model.quota import Quota
 from catalog.model.task import TaskStatus
 from catalog.quota_ports import Said
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from catalog.model.image import Image
     from catalog.model.task import Task
     from catalog.usecases.services import Services
+    from tests.kit.memory_blocks import MemoryBlocks
 
 DATA = os.urandom(3 << 20) + b"end"
 QUICK = (0.01, 0.01)
@@ -194,6 +196,26 @@ def test_a_source_that_breaks_off_for_good_is_tried_again(services: Services, we
         assert (ended.status, ended.attempts) == (TaskStatus.SUCCESS, 2)
         assert await bytes_of(near, await now(near, image)) == DATA
         assert await left(near, image) == []
+        await near.outgoing.close()
+
+    asyncio.run(scene())
+
+
+def test_the_journal_of_a_try_whose_worker_died_goes_with_its_pin(
+    services: Services, blocks: MemoryBlocks, web: BrokenWeb
+) -> None:
+    async def scene() -> None:
+        near = reaching(services, web)
+        image = await images.create(near, ANNA, RAW)
+        task = await imports.start(near, ANNA, image.id, asked(web))
+        pin = Pin("1" * 32, image.owner, UploadKind.JOB, image.id, process="dead", upload_id=task.id)
+        await near.database.write(lambda uow: uow.pins.add(pin))
+        blocks.journals.add(pin.id)
+        blocks.dead.add("dead")
+        async with working(near):
+            assert (await over(near, task)).status is TaskStatus.SUCCESS
+        assert await left(near, image) == []
+        assert not blocks.journals
         await near.outgoing.close()
 
     asyncio.run(scene())

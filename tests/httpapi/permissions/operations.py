@@ -59,7 +59,7 @@ class Operation:
             chosen = {"image_id": begun if "upload_id" in template else world.own[caller], "upload_id": upload}
         else:
             chosen = {"image_id": image_id, "upload_id": world.uploads.get(image_id, _NONE)}
-        chosen |= {"member_id": "clay", "tag": "tag", "id": world.tasks.get(image_id, image_id)}
+        chosen |= {"member_id": "clay", "tag": "tag", "store": "fast", "id": world.tasks.get(image_id, image_id)}
         path = template.format_map(chosen)
         if self.also.endswith("of choice"):
             path += "?prefer=fast"
@@ -139,7 +139,7 @@ OPERATIONS: tuple[Operation | Listing, ...] = (
     Operation(f"PATCH {_IMAGE}", [{"op": "remove", "path": "/locations/1"}], _PATCH, "a location less"),
     Operation(f"GET {_IMAGE}/locations"),
     Operation(f"POST {_IMAGE}/locations", {"url": THERE}),
-    Operation("DELETE /v2/stores/fast/{image_id}"),
+    Operation("DELETE /v2/stores/{store}/{image_id}"),
     Operation(f"GET {_IMAGE}/file"),
     Operation(f"GET {_IMAGE}/file", also="from a store of choice"),
     Operation(f"HEAD {_IMAGE}/file"),
