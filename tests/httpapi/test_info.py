@@ -6,9 +6,9 @@ if TYPE_CHECKING:
     from tests.kit.running_server import RunningServer
 
 
-def test_no_ways_of_import_is_an_empty_value(server: RunningServer) -> None:
+def test_the_ways_of_import_are_told_in_the_references_form(server: RunningServer) -> None:
     told = server.call("GET", "/v2/info/import").json["import-methods"]
-    assert (told["type"], told["value"]) == ("array", [])
+    assert (told["type"], told["value"]) == ("array", ["glance-direct", "web-download"])
     assert set(told) == {"description", "type", "value"}
 
 
