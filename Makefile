@@ -47,7 +47,7 @@ $(STAMPS)/openapi: .ci/constraints-openapi.txt
 	@touch $@
 
 # e2fsprogs makes the disk images, zstd reads packs, curl uploads: small, and usually there. btrfs-progs, which a test of
-# shared blocks wants, is had where that is easy.
+# shared blocks wants, and QEMU, which boots the checks' own disk, are had where that is easy.
 $(STAMPS)/system:
 	@mkdir -p $(STAMPS)
 	@for tool in mke2fs debugfs zstd curl; do PATH=$$PATH:/usr/sbin:/sbin command -v $$tool >/dev/null || missing=1; done; \
@@ -55,8 +55,9 @@ $(STAMPS)/system:
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    apt-get update -qq && apt-get install -y -qq e2fsprogs zstd curl >/dev/null; \
 	  else echo "please install e2fsprogs, zstd and curl: the tests use them" >&2; exit 1; fi; fi
-	@if ! PATH=$$PATH:/usr/sbin:/sbin command -v mkfs.btrfs >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends btrfs-progs >/dev/null; } || true; fi
+	@for tool in mkfs.btrfs qemu-system-x86_64; do PATH=$$PATH:/usr/sbin:/sbin command -v $$tool >/dev/null || missing=1; done; \
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends btrfs-progs qemu-system-x86 >/dev/null; } || true; fi
 	@touch $@
 
 # The real Glance, which nothing of ours imports: tests are held against what it answered, this records it anew.

@@ -23,7 +23,7 @@ Examples:
 def reactivate(choices: Choices, images: tuple[str, ...]) -> None:
     """Let deactivated images be read again.
 
-    By default that takes an administrator. Prints the images' ids.
+    By default its owner's members and administrators may do it. Prints the images' ids.
     """
     from httpapi.cli.acting import act
 
