@@ -15,7 +15,7 @@ ROOM ?= $(shell if grep -q '^[^ ]* /dev/shm [^ ]* rw' /proc/mounts && ! grep -q 
 # Compiled once, not anew by each of the thousand processes that tests start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help serve test test-unit test-crashes test-serial test-clients test-models lint format show show-main-job show-bound show-increments show-collection show-images-api show-openstack show-locations test-glance test-tempest test-nova-cinder test-gophercloud bench clients keystone openapi swift wheel clean
+.PHONY: help serve test test-unit test-crashes test-serial test-clients test-models lint format show show-main-job show-bound show-increments show-collection show-images-api show-openstack show-locations show-machines test-glance test-tempest test-nova-cinder test-gophercloud bench clients keystone openapi swift wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -47,18 +47,20 @@ $(STAMPS)/openapi: .ci/constraints-openapi.txt
 	@touch $@
 
 # e2fsprogs makes the disk images, zstd reads packs, curl uploads: small, and usually there. btrfs-progs, which a test of
-# shared blocks wants, and QEMU, which boots the checks' own disk, are had where that is easy.
-$(STAMPS)/system:
+# shared blocks wants, is had where that is easy. bench/tools.py knows what tests want of virtual machines.
+$(STAMPS)/system: bench/tools.py
 	@mkdir -p $(STAMPS)
 	@for tool in mke2fs debugfs zstd curl; do PATH=$$PATH:/usr/sbin:/sbin command -v $$tool >/dev/null || missing=1; done; \
 	if [ -n "$$missing" ]; then \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    apt-get update -qq && apt-get install -y -qq e2fsprogs zstd curl >/dev/null; \
 	  else echo "please install e2fsprogs, zstd and curl: the tests use them" >&2; exit 1; fi; fi
-	@for tool in mkfs.btrfs qemu-system-x86_64; do PATH=$$PATH:/usr/sbin:/sbin command -v $$tool >/dev/null || missing=1; done; \
-	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends btrfs-progs qemu-system-x86 >/dev/null; } || true; fi
-	@touch $@
+	@packages="$$($(PYTHON) -m bench.tools tests)"; \
+	PATH=$$PATH:/usr/sbin:/sbin command -v mkfs.btrfs >/dev/null || packages="$$packages btrfs-progs"; \
+	if [ -n "$$packages" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$packages >/dev/null; } || true; fi; \
+	packages="$$($(PYTHON) -m bench.tools tests)"; \
+	if [ -n "$$packages" ]; then echo "please install $$packages: without them some tests fail" >&2; else touch $@; fi
 
 # The real Glance, which nothing of ours imports: tests are held against what it answered, this records it anew.
 $(STAMPS)/glance: .ci/constraints-glance.txt
@@ -179,6 +181,9 @@ show-openstack: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients $(STAMPS)/keyst
 
 show-locations: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/keystone $(STAMPS)/tempest $(STAMPS)/swift $(STAMPS)/machines ## images in several places, imports, and jobs that survive
 	$(VENV)/bin/python -m bench.show locations
+
+show-machines: $(STAMPS)/dev $(STAMPS)/system $(STAMPS)/clients $(STAMPS)/machines ## virtual machines: any format in, boot from anywhere, last night's changes
+	$(VENV)/bin/python -m bench.show machines
 
 bench: $(STAMPS)/dev $(STAMPS)/system ## the benchmarks, with their share of this machine's limit
 	$(VENV)/bin/python -m pytest bench --benchmark-only -p no:cacheprovider -o python_files='bench_*.py' -s
