@@ -26,6 +26,8 @@ SENTENCES: Final[Mapping[type[Exception], str]] = {
     catalog.CatalogError: f"The catalog met a failure of its own; {_LOG}",
     catalog.CatalogFull: f"The catalog has no space, and nothing was changed. With more the same request works; {_LOG}",
     catalog.CopyLost: f"The place that holds this image has lost its bytes; {_LOG}",
+    catalog.ConversionFailed: f"This service cannot convert images now; try again. If it stays so, {_LOG}",
+    catalog.ConversionUnavailable: "This service cannot convert images: who runs it must install what that needs.",
     catalog.StoreDown: f"The place that holds this image cannot be asked now; try again. If it stays so, {_LOG}",
     catalog.CatalogUnavailable: f"The catalog cannot do this now; try again. If it stays so, {_LOG}",
 }

@@ -36,6 +36,7 @@ STATUS_OF: dict[type[Exception], HTTPStatus] = {
     catalog.Gone: HTTPStatus.GONE,
     catalog.LimitExceeded: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     catalog.FormatRefused: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    catalog.ConversionFailed: HTTPStatus.SERVICE_UNAVAILABLE,
     catalog.CatalogFull: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     catalog.StoreFull: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     catalog.StoreDown: HTTPStatus.SERVICE_UNAVAILABLE,

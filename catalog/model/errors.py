@@ -22,6 +22,9 @@
     ├── LimitExceeded            413  over a limit
     │   └── QuotaExceeded        413  over a quota of the project
     ├── FormatRefused            415  bytes that are not of the image's format, or not safe to open
+    │   └── ConversionRefused    415  a file that cannot be converted or unpacked, now or later
+    ├── ConversionFailed         503  a conversion that the machine ended; a later try may do
+    │   └── ConversionUnavailable 503 what converts is not installed
     ├── CatalogFull              413  the disk below the catalog is full
     ├── StoreFull                413  a store, not ours of blocks, has no room for a copy
     ├── CopyLost                 503  a store is there, and a copy in it is not
@@ -174,6 +177,24 @@ class FormatRefused(CatalogError):
     """The bytes are not of the format that the image is said to have, or are not safe to open; nothing is kept."""
 
     code = "format-refused"
+
+
+class ConversionRefused(FormatRefused):
+    """A file that cannot be converted or unpacked, however often it is tried; nothing of it is kept."""
+
+    code = "conversion-refused"
+
+
+class ConversionFailed(CatalogError):
+    """A conversion that was ended by the machine's limits, not by its file; nothing of it is kept."""
+
+    code = "conversion-failed"
+
+
+class ConversionUnavailable(ConversionFailed):
+    """This machine lacks a program that conversions need; the message says what to install."""
+
+    code = "conversion-unavailable"
 
 
 class CatalogFull(CatalogError):
