@@ -20,7 +20,8 @@ ClientError
 ├── NoData             the image has no data (yet)
 ├── Mismatch           the bytes that arrived are not the bytes that were sent
 ├── SourceRefused      the file to push cannot be read as it should
-└── TargetRefused      the place to pull to must not or cannot be written
+├── TargetRefused      the place to pull to must not or cannot be written
+└── ProgramMissing     a foreign program that this takes is not installed
 """
 
 from __future__ import annotations
@@ -192,6 +193,10 @@ class SourceRefused(ClientError):
 
 class TargetRefused(ClientError):
     """The target of a pull exists, is too small, is in use, or cannot be written."""
+
+
+class ProgramMissing(ClientError):
+    """A foreign program that this takes is not installed here."""
 
 
 def may_pass(failure: Exception) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from typing import TYPE_CHECKING, Final
 
 from httpapi.client.changed_extents import parse_extents
 from httpapi.client.errors import SourceRefused
+from httpapi.client.programs import find_program
 
 if TYPE_CHECKING:
     from httpapi.client.changed_extents import ChangedExtents
@@ -17,10 +17,7 @@ _SECONDS: Final = 300
 
 def dirty_extents(uri: str, bitmap: str) -> ChangedExtents:
     """The extents that `bitmap` has dirty; SourceRefused where nbdinfo is missing, or finds no such bitmap."""
-    program = shutil.which("nbdinfo")
-    if program is None:
-        raise SourceRefused("nbdinfo is not installed: it comes with libnbd (Debian and Ubuntu call it libnbd-bin)")
-    command = [program, f"--map=qemu:dirty-bitmap:{bitmap}", "--json", "--", uri]
+    command = [find_program("nbdinfo"), f"--map=qemu:dirty-bitmap:{bitmap}", "--json", "--", uri]
     try:
         done = subprocess.run(command, capture_output=True, check=False, timeout=_SECONDS)  # noqa: S603 - no shell
     except subprocess.TimeoutExpired:
