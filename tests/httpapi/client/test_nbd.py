@@ -12,7 +12,7 @@ import pytest
 
 from blockstore.clock import monotonic
 from httpapi.client.block_scan import BlockScan, Geometry
-from httpapi.client.errors import SourceRefused
+from httpapi.client.errors import ProgramMissing, SourceRefused
 from httpapi.client.nbd_bitmap import dirty_extents
 from httpapi.client.nbd_file import NbdFile, NbdPlace, parse_uri
 from tests.kit.nbd_server import NbdServer
@@ -143,5 +143,5 @@ def test_a_bitmap_that_is_not_there_and_a_missing_tool_are_told(
     with pytest.raises(SourceRefused, match="bitmap b0 cannot be read: nbdinfo: no such context"):
         dirty_extents("nbd://host/x", "b0")
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(SourceRefused, match="nbdinfo is not installed"):
+    with pytest.raises(ProgramMissing, match="nbdinfo is not installed"):
         dirty_extents("nbd://host/x", "b0")
