@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Text, bindparam, func, select
 
+from catalog import quick_json
 from catalog.model.location import Location
 from catalog.sql.conditions import LeftFirst
 from catalog.sql.image_rows import image_of
@@ -56,7 +57,7 @@ def _read(
             assert number > last, "an array's elements come in its order"
             last = number
             # One text, since a call for each takes as long as what it reads.
-            its, their, who = json.loads(f"[{properties},{tags},{members}]")
+            its, their, who = quick_json.read(f"[{properties},{tags},{members}]")
             locations = _locations(*places) if places else ()
             yield image_of(row, its, their, locations, who), len(properties.encode()) + len(tags.encode())
 

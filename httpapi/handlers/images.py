@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from catalog import quick_json
 from catalog.model.change import Act, Change
 from catalog.usecases import activation, changing, images
 from catalog.usecases.attributes import new_image
@@ -39,8 +40,6 @@ _AT_ONCE = 128 << 10
 _LONGEST = 0.005
 # Seconds between them while something is uploaded: hashing has the interpreter meanwhile, which waits for it elsewhere.
 _REST = 0.0004
-# UTF-8 as it is: escapes would make up to three times as much of it.
-_ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +111,7 @@ class ImagesHandlers:
     def _writer(self, caller: Caller) -> Callable[[Image], bytes]:
         """What makes JSON of images for this caller."""
         services, rights = self.services, self.services.protection.rights(caller)
-        return lambda image: _ENCODER.encode(document_of(services, caller, image, rights)).encode()
+        return lambda image: quick_json.write(document_of(services, caller, image, rights))
 
 
 async def _pieces(written: Iterable[bytes], *, rest: float) -> list[bytes]:
