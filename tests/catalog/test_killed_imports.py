@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import pytest
 
@@ -22,13 +22,13 @@ from catalog.model.task import TaskStatus
 from catalog.usecases import images, imports, tasks
 from catalog.usecases.imports import Asked
 from tests.catalog.cast import ADMIN, ANNA, RAW, bytes_of, put
-from tests.catalog.import_scenes import DATA, DIRECT, left, now, staged, told, working
+from tests.catalog.import_scenes import DATA, DIRECT, left, staged, told, working
 from tests.catalog.jobs.scenes import over, task_now
 from tests.kit.memory_store import MemoryStore
 from tests.kit.several_stores import loose, with_stores
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable
 
     from catalog.model.image import Image
     from catalog.model.task import Task
@@ -96,8 +96,27 @@ class MortalStore(MemoryStore):
             life.end()
 
 
-def deaths_of(scene: Callable[[int], Coroutine[Any, Any, bool]]) -> int:
-    """Play the scene with a death at its first step, its second …, until nobody dies any more; how many died."""
+Start: TypeAlias = "Callable[[Services], Awaitable[Task]]"
+End: TypeAlias = "Callable[[Services, Task], Awaitable[None]]"
+
+
+def deaths_of(services: Services, blocks: MemoryBlocks, start: Start, end: End, *, before: bool) -> int:
+    """Start an import, let its worker die at its first step, then at its second …, and end it; how many died.
+
+    The last one dies no more. Whatever the end is, nothing may be left but the image and its copies.
+    """
+
+    async def scene(last: int) -> bool:
+        near, far = MortalStore("near"), MortalStore("far")
+        several = with_stores(services, near, far)
+        task = await start(several)
+        near.life = far.life = life = Life(last, before=before)
+        await dies(several, blocks, task, life, f"dead-{last}-{before}")
+        near.life = far.life = None
+        await end(several, task)
+        await nothing_but(several, task, near, far)
+        return life.is_over
+
     for last in range(1, MOST):
         if not asyncio.run(scene(last)):
             return last - 1
@@ -121,84 +140,63 @@ async def dies(services: Services, blocks: MemoryBlocks, task: Task, life: Life,
     blocks.dead.add(process)
 
 
-async def goes_on(services: Services, task: Task) -> Task:
-    await tasks.sweep(services)
-    async with working(services):
-        return await over(services, task)
+async def staged_import(services: Services) -> Task:
+    image = await staged(services)
+    return await imports.start(services, ANNA, image.id, replace(DIRECT, all_stores=True))
+
+
+async def a_copy(services: Services) -> Task:
+    image = await put(services, await images.create(services, ANNA, RAW), DATA)
+    return await imports.start(services, ADMIN, image.id, Asked({"name": Method.COPY_IMAGE}, all_stores=True))
 
 
 @pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("start", [staged_import, a_copy])
 def test_an_import_into_several_stores_ends_well_wherever_its_worker_died(
-    services: Services, blocks: MemoryBlocks, *, before: bool
+    services: Services, blocks: MemoryBlocks, *, start: Start, before: bool
 ) -> None:
-    async def scene(last: int) -> bool:
-        near, far = MortalStore("near"), MortalStore("far")
-        several = with_stores(services, near, far)
-        image = await staged(several)
-        task = await imports.start(several, ANNA, image.id, replace(DIRECT, all_stores=True))
-        near.life = far.life = life = Life(last, before=before)
-        await dies(several, blocks, task, life, f"dead-{last}-{before}")
-        near.life = far.life = None
-        await is_whole(several, image, await goes_on(several, task))
-        await nothing_but(several, image, near, far)
-        return life.is_over
+    async def goes_on(services: Services, task: Task) -> None:
+        await tasks.sweep(services)
+        async with working(services):
+            await is_whole(services, await over(services, task))
 
-    assert FEWEST < deaths_of(scene) < MOST
-
-
-@pytest.mark.parametrize("before", [True, False])
-def test_a_copy_ends_well_wherever_its_worker_died(services: Services, blocks: MemoryBlocks, *, before: bool) -> None:
-    async def scene(last: int) -> bool:
-        near, far = MortalStore("near"), MortalStore("far")
-        several = with_stores(services, near, far)
-        image = await put(several, await images.create(several, ANNA, RAW), DATA)
-        task = await imports.start(several, ADMIN, image.id, Asked({"name": Method.COPY_IMAGE}, all_stores=True))
-        near.life = far.life = life = Life(last, before=before)
-        await dies(several, blocks, task, life, f"dead-{last}-{before}")
-        near.life = far.life = None
-        await is_whole(several, image, await goes_on(several, task))
-        await nothing_but(several, image, near, far)
-        return life.is_over
-
-    assert FEWEST < deaths_of(scene) < MOST
+    assert FEWEST < deaths_of(services, blocks, start, goes_on, before=before) < MOST
 
 
 @pytest.mark.parametrize("before", [True, False])
 def test_an_import_that_is_cancelled_when_its_worker_is_dead_leaves_nothing(
     services: Services, blocks: MemoryBlocks, *, before: bool
 ) -> None:
-    async def scene(last: int) -> bool:
-        near, far = MortalStore("near"), MortalStore("far")
-        several = with_stores(services, near, far)
-        image = await staged(several)
-        task = await imports.start(several, ANNA, image.id, replace(DIRECT, all_stores=True))
-        near.life = far.life = life = Life(last, before=before)
-        await dies(several, blocks, task, life, f"cancelled-{last}-{before}")
-        if (await task_now(several, task)).is_over:
+    async def is_cancelled(services: Services, task: Task) -> None:
+        if (await task_now(services, task)).is_over:
             # It died just after the end, if at all.
-            return False
-        await tasks.cancel(several, ANNA, task.id)
-        await tasks.sweep(several)
-        after = await now(several, image)
+            return
+        await tasks.cancel(services, ANNA, task.id)
+        await tasks.sweep(services)
+        after = await image_of(services, task)
         assert (after.status, after.size, after.locations) == (Status.QUEUED, None, ())
-        await nothing_but(several, image, near, far)
-        return life.is_over
 
-    assert FEWEST < deaths_of(scene) < MOST
+    assert FEWEST < deaths_of(services, blocks, staged_import, is_cancelled, before=before) < MOST
 
 
-async def is_whole(services: Services, image: Image, task: Task) -> None:
-    after = await now(services, image)
+async def is_whole(services: Services, task: Task) -> None:
+    after = await image_of(services, task)
     assert (task.status, after.status) == (TaskStatus.SUCCESS, Status.ACTIVE)
     assert sorted(location.store for location in after.locations) == ["blocks", "far", "near"]
     assert told(after) == {LEFT: "", FAILED: ""}
     assert await bytes_of(services, after) == DATA
 
 
-async def nothing_but(services: Services, image: Image, *stores: MemoryStore) -> None:
+async def nothing_but(services: Services, task: Task, *stores: MemoryStore) -> None:
     """Each copy in a store is the image's, or is to be removed; nothing is pinned, staged or being written."""
+    image = await image_of(services, task)
     assert await left(services, image) == []
-    named = {location.url for location in (await now(services, image)).locations}
+    named = {location.url for location in image.locations}
     _, doomed = await loose(services)
     for store in stores:
         assert set(store.copies) <= named | {copy.url for copy in doomed}
+
+
+async def image_of(services: Services, task: Task) -> Image:
+    assert task.image_id is not None
+    return await images.show(services, ANNA, task.image_id)
