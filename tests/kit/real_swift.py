@@ -7,14 +7,13 @@ import http.client
 import json
 import os
 import random
-import signal
 import socket
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import quote, urlsplit
 
 from tests.kit.disk_room import disk_room
+from tests.kit.foreign_server import ForeignServer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +30,7 @@ READER_KEY: Final = "reader-key"
 """A user of the same account who may do nothing."""
 
 
-class SwiftServer:
+class SwiftServer(ForeignServer):
     """Serves on free ports of loopback from `root` until left; what is kept there outlives `kill` and `start`.
 
     It takes two seconds to start. Without `keystone` it knows TempAuth: USER and KEY at `auth_url`, `auth_version` 1.
@@ -46,7 +45,6 @@ class SwiftServer:
         self.port = _free_ports(4)
         self.auth_url = keystone.url if keystone else f"http://127.0.0.1:{self.port}/auth/v1.0"
         self.token, self._path = "", ""
-        self._process: subprocess.Popen[bytes] | None = None
         self._rooms = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -64,7 +62,7 @@ class SwiftServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.kill()
+        super().__exit__()
         self._rooms.close()
 
     def start(self) -> None:
@@ -72,33 +70,7 @@ class SwiftServer:
         words = [str(self._root), str(self.port), str(self._token_seconds)]
         if self._keystone is not None:
             words += [self._keystone.url, self._keystone.service.password]
-        command = [str(PYTHON), "-P", "-W", "ignore", str(HERE / "serve_swift.py"), *words]
-        with (self._root / "stderr.log").open("wb") as errors:
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, cwd=self._root
-            )
-        assert self._process.stdout is not None
-        if self._process.stdout.readline().strip() != b"ready":
-            self.kill()
-            said = (self._root / "stderr.log").read_text()[-2000:]
-            raise AssertionError(f"Swift did not start (`make swift` installs it): {said}")
-
-    def kill(self) -> None:
-        """Be gone at once, as by a power cut."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
-            self._process = None
-
-    def freeze(self) -> None:
-        """Take connections, and answer nothing."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """Go on."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
+        self.run_until_ready(PYTHON, HERE / "serve_swift.py", self._root, *words)
 
     @property
     def account_url(self) -> str:

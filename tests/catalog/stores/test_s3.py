@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-import time
 from typing import TYPE_CHECKING
 
 import obstore
@@ -18,7 +17,8 @@ from catalog.stores.memory_budget import FarMemory, MemoryBudget
 from catalog.stores.s3 import S3Copies
 from catalog.stores.s3_bucket import Bucket
 from catalog.stores.s3_requests import Keys
-from tests.contracts.stores import IMAGE, MIB, StoreContract, is_there, noise, play, put
+from tests.contracts.far_stores import FarStoreContract, Left
+from tests.contracts.stores import IMAGE, MIB, is_there, noise, play, put
 from tests.kit import real_s3
 from tests.kit.authority import Authority
 from tests.kit.copies import BytesCopy, all_of, kept
@@ -51,8 +51,16 @@ def store(server: S3Server) -> S3Copies:
     return made(server)
 
 
-class TestS3(StoreContract):
+class TestS3(FarStoreContract):
     """The common suite."""
+
+    @pytest.fixture
+    def hasty(self, server: S3Server) -> S3Copies:
+        return made(server, patience=2.0)
+
+    @pytest.fixture
+    def left(self, server: S3Server) -> Left:
+        return lambda url: [*server.unfinished(), *(key for key in server.objects() if key in url)]
 
     @pytest.fixture
     def secrets(self) -> Sequence[str]:
@@ -108,58 +116,6 @@ def test_what_a_read_holds_ahead_is_given_back(server: S3Server) -> None:
         async with memory.writes.held(1 << 60):
             pass
         await store.remove(url)
-
-    play(store, scenario())
-
-
-@pytest.mark.parametrize("how", ["killed", "silent"])
-def test_a_server_that_fails_in_mid_read_is_down_and_read_on_when_it_is_back(server: S3Server, how: str) -> None:
-    store = made(server, patience=2.0)
-
-    async def scenario() -> None:
-        data = noise(40 * MIB)
-        url = await put(store, data)
-        reader = await store.open(url, len(data))
-        taken, began = bytearray(), 0.0
-        with pytest.raises(StoreDown, match="deep"):
-            async for piece in reader.read(0, len(data)):
-                if not taken:
-                    (server.kill if how == "killed" else server.freeze)()
-                    began = time.monotonic()
-                taken += piece
-        assert time.monotonic() - began < 6
-        assert taken == data[: len(taken)]
-        assert 0 < len(taken) < len(data)
-        (server.start if how == "killed" else server.thaw)()
-        assert bytes(taken) + await all_of(reader, len(taken)) == data
-        await store.remove(url)
-
-    play(store, scenario())
-
-
-@pytest.mark.parametrize("how", ["killed", "silent"])
-def test_a_server_that_fails_in_mid_write_has_nothing_to_open_and_nothing_is_left_by_remove(
-    server: S3Server, how: str
-) -> None:
-    store = made(server, patience=2.0)
-
-    async def scenario() -> None:
-        async def fail(position: int) -> None:
-            if position == 20 * MIB:
-                (server.kill if how == "killed" else server.freeze)()
-
-        url = store.place(IMAGE)
-        began = time.monotonic()
-        source = BytesCopy(noise(40 * MIB), before=fail)
-        with pytest.raises(StoreDown):
-            await store.write(url, source)
-        assert not source.reading
-        assert time.monotonic() - began < 30
-        (server.start if how == "killed" else server.thaw)()
-        assert not await is_there(store, url)
-        await store.remove(url)
-        assert server.unfinished() == []
-        assert not [key for key in server.objects() if key in url]
 
     play(store, scenario())
 

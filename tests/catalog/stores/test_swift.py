@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +12,8 @@ from catalog.model.errors import CopyLost, StoreDown, StoreFull
 from catalog.store_ports import StoreInfo
 from catalog.stores.swift import SwiftCopies
 from catalog.stores.swift_login import Keystone, TempAuth, by_credential, by_password, of_project
-from tests.contracts.stores import IMAGE, MIB, StoreContract, is_there, noise, play, put
+from tests.contracts.far_stores import FarStoreContract, Left
+from tests.contracts.stores import IMAGE, MIB, is_there, noise, play, put
 from tests.kit import real_keystone, real_swift
 from tests.kit.copies import BytesCopy, all_of, kept
 from tests.kit.copying_process import killed_after
@@ -51,8 +51,16 @@ def store(server: SwiftServer) -> SwiftCopies:
     return made(server)
 
 
-class TestSwift(StoreContract):
+class TestSwift(FarStoreContract):
     """The common suite; copies beyond 2 MiB are in segments."""
+
+    @pytest.fixture
+    def hasty(self, server: SwiftServer) -> SwiftCopies:
+        return made(server, patience=2.0, segment_size=8 * MIB)
+
+    @pytest.fixture
+    def left(self, server: SwiftServer) -> Left:
+        return lambda url: remains(server, url)
 
     @pytest.fixture
     def secrets(self) -> Sequence[str]:
@@ -72,6 +80,12 @@ def segments(server: SwiftServer) -> Sequence[str]:
     return server.objects("images_segments")
 
 
+def remains(server: SwiftServer, url: str) -> Sequence[str]:
+    """What is there of a copy, with its segments."""
+    name = url.rpartition("/")[2]
+    return [each for each in (*segments(server), *server.objects()) if name in each]
+
+
 def test_a_large_copy_is_a_manifest_over_segments_and_both_go(server: SwiftServer) -> None:
     store = made(server)
 
@@ -84,7 +98,7 @@ def test_a_large_copy_is_a_manifest_over_segments_and_both_go(server: SwiftServe
         reader = await store.open(url, None)
         assert await all_of(reader, 3 * MIB + 1, 6 * MIB + 3) == data[3 * MIB + 1 : 6 * MIB + 3]
         await store.remove(url)
-        assert not [each for each in (*segments(server), *server.objects()) if name in each]
+        assert not remains(server, url)
 
     play(store, scenario())
 
@@ -130,31 +144,6 @@ def test_segments_that_no_listing_shows_yet_are_removed(server: SwiftServer) -> 
     play(store, scenario())
 
 
-@pytest.mark.parametrize("how", ["killed", "silent"])
-def test_a_server_that_fails_in_mid_read_is_down_and_read_on_when_it_is_back(server: SwiftServer, how: str) -> None:
-    store = made(server, patience=2.0, segment_size=8 * MIB)
-
-    async def scenario() -> None:
-        data = noise(24 * MIB)
-        url = await put(store, data)
-        reader = await store.open(url, len(data))
-        taken, began = bytearray(), 0.0
-        with pytest.raises(StoreDown, match="object"):
-            async for piece in reader.read(0, len(data)):
-                if not taken:
-                    (server.kill if how == "killed" else server.freeze)()
-                    began = time.monotonic()
-                taken += piece
-        assert time.monotonic() - began < 6
-        assert taken == data[: len(taken)]
-        assert 0 < len(taken) < len(data)
-        (server.start if how == "killed" else server.thaw)()
-        assert bytes(taken) + await all_of(reader, len(taken)) == data
-        await store.remove(url)
-
-    play(store, scenario())
-
-
 def test_a_read_goes_on_by_itself_when_the_server_is_back_soon(server: SwiftServer) -> None:
     store = made(server)
 
@@ -170,37 +159,6 @@ def test_a_read_goes_on_by_itself_when_the_server_is_back_soon(server: SwiftServ
             taken += piece
         assert taken == data
         await store.remove(url)
-
-    play(store, scenario())
-
-
-@pytest.mark.parametrize("how", ["killed", "silent"])
-def test_a_server_that_fails_in_mid_write_has_nothing_to_open_and_nothing_is_left_by_remove(
-    server: SwiftServer, how: str
-) -> None:
-    store = made(server, patience=2.0)
-
-    async def scenario() -> None:
-        failed = False
-
-        async def fail(position: int) -> None:
-            nonlocal failed
-            if position == 5 * MIB and not failed:
-                failed = True
-                (server.kill if how == "killed" else server.freeze)()
-
-        url = store.place(IMAGE)
-        began = time.monotonic()
-        source = BytesCopy(noise(20 * MIB), before=fail)
-        with pytest.raises(StoreDown):
-            await store.write(url, source)
-        assert not source.reading
-        assert time.monotonic() - began < 25
-        (server.start if how == "killed" else server.thaw)()
-        assert not await is_there(store, url)
-        await store.remove(url)
-        name = url.rpartition("/")[2]
-        assert not [each for each in (*segments(server), *server.objects()) if name in each]
 
     play(store, scenario())
 
@@ -236,8 +194,7 @@ def test_a_writer_that_is_killed_leaves_nothing_to_open_and_nothing_after_remove
     async def scenario() -> None:
         assert not await is_there(store, url)
         await store.remove(url)
-        name = url.rpartition("/")[2]
-        assert not [each for each in (*segments(server), *server.objects()) if name in each]
+        assert not remains(server, url)
 
     play(store, scenario())
 

@@ -208,7 +208,7 @@ def test_keystone_down_is_503_for_who_is_new_and_no_more_than_that(
     known, new = keystone.token(member), keystone.token(member)
     with served(300.0) as server:
         image = create(server, known).json["id"]
-        keystone.stop()
+        keystone.kill()
         answer = ask(server, new)
         assert (*told(answer), answer.headers["Retry-After"]) == (503, "identity-unavailable", "5")
         assert upload(server, known, image).status == 204

@@ -40,6 +40,6 @@ def test_a_revoked_token_is_refused_and_a_catalog_names_the_image_service_once(k
     catalog = keystone.call("GET", "/auth/catalog").json["catalog"]
     (image,) = [service for service in catalog if service["type"] == "image"]
     assert {endpoint["url"] for endpoint in image["endpoints"]} == {"http://127.0.0.1:2/v2"}
-    keystone.stop()
+    keystone.kill()
     keystone.start()
     assert told(keystone, keystone.token(keystone.admin)) is not None
