@@ -32,6 +32,7 @@ from httpapi.identity.htpasswd import UserFileRefused
 from httpapi.identity.none import NoIdentity
 from httpapi.identity.users import UserFiles
 from httpapi.import_methods import import_methods
+from httpapi.job_places import in_server, in_worker
 from httpapi.job_worker import work, working
 from httpapi.keystone_settings import keystone_of
 from httpapi.lifecycle import serve
@@ -87,15 +88,16 @@ def run(settings: Settings, link: Link | None = None) -> None:
 
 
 def run_worker(settings: Settings) -> None:
-    """Work on jobs until stopped, as `settings.jobs` says, or on one at a time where that leaves them to others.
+    """Work on jobs until stopped, as the settings say, or on one at a time where they leave them to others.
 
     Raises as `run` does.
     """
     _prepare(settings)
-    at_once = settings.jobs or 1
+    at_once = in_worker(settings)
 
     def announce() -> None:
-        sys.stdout.write(f"Drystone works on the jobs of {settings.data}, {at_once} at once\n")
+        told = f"{at_once.quick} at once, and {at_once.slow} slow ones"
+        sys.stdout.write(f"Drystone works on the jobs of {settings.data}, {told}\n")
         sys.stdout.flush()
 
     with open_services(settings) as services:
@@ -226,7 +228,7 @@ async def _serve(
     scrubbed = scrubbing(ToScrub(settings, store_id, store.damage_met, place.number == 1))
     figures = sampling(place, store.figures, settings.data, store_id)
     stores, way_out = watching(services.stores), leaving(services.outgoing)
-    async with way_out, stores, working(services, settings.jobs), figures, scrubbed, spare, collecting(settings):
+    async with way_out, stores, working(services, in_server(settings)), figures, scrubbed, spare, collecting(settings):
         await serve(
             app,
             services,

@@ -18,6 +18,7 @@ from catalog.model.quota import NAMES
 from catalog.property_protection import Protection
 from httpapi import tls
 from httpapi.import_methods import import_methods
+from httpapi.job_places import in_server
 from httpapi.keystone_settings import odd_keystone
 from httpapi.lifecycle import check_listen
 from httpapi.outgoing import describe_outgoing, odd_outgoing
@@ -246,9 +247,11 @@ def _workers(settings: Settings) -> str:
 
 
 def _jobs(settings: Settings) -> str:
-    if settings.jobs == 0:
+    places = in_server(settings)
+    if not places.quick + places.slow:
         return "none here: `drystone worker` has to run beside this"
-    return f"up to {settings.jobs} at once in this server"
+    told = f"up to {places.quick} at once in this server, and {places.slow} slow ones"
+    return told if places.quick and places.slow else f"{told}; `drystone worker` has to run beside this"
 
 
 _FORMATS: Final = {

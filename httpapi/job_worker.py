@@ -17,6 +17,7 @@ from httpapi.sweep import sweep_forever, sweep_once
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from catalog.model.lane import Places
     from catalog.usecases.services import Services
 
 GRACE_IN_SERVER: Final = 5.0
@@ -27,13 +28,13 @@ _log = logging.getLogger("drystone.jobs")
 
 @asynccontextmanager
 async def working(
-    services: Services, at_once: int, *, grace: float = GRACE_IN_SERVER
+    services: Services, at_once: Places, *, grace: float = GRACE_IN_SERVER
 ) -> AsyncIterator[asyncio.Task[None] | None]:
-    """Run up to `at_once` jobs meanwhile; 0: none. At the end what runs has `grace` seconds, then it is put back.
+    """Run up to `at_once` jobs meanwhile. At the end what runs has `grace` seconds, then it is put back.
 
     Gives the worker's task, which ends early only by a fault of ours.
     """
-    if not at_once:
+    if not at_once.quick + at_once.slow:
         yield None
         return
     worker = Worker(services, at_once=at_once)
@@ -46,7 +47,7 @@ async def working(
         await running
 
 
-async def work(services: Services, *, at_once: int, grace: float, announce: Callable[[], None]) -> None:
+async def work(services: Services, *, at_once: Places, grace: float, announce: Callable[[], None]) -> None:
     """Work on jobs, and sweep, until SIGTERM or SIGINT; `announce` is called when jobs are taken.
 
     A fault of ours that ends either is raised: whoever watches this process should start it again.

@@ -59,6 +59,7 @@ READERS: Final[Mapping[str, Callable[[object], object]]] = {
     "gc_every": values.duration,
     "gc_rate": values.size_of_at_least(1 << 20),
     "jobs": values.count(0, 64),
+    "slow_jobs": values.count(0, 64),
     "scrub_every": values.duration,
     "scrub_rate": values.size_of_at_least(1),
     "property_protection_file": values.path,

@@ -106,6 +106,7 @@ class Settings:
     gc_every: float = 86400.0
     gc_rate: int | None = None
     jobs: int = 1
+    slow_jobs: int | None = None
     scrub_every: float = 30 * 86400.0
     scrub_rate: int = 32 << 20
     property_protection_file: Path | None = None

@@ -19,4 +19,5 @@ def enqueue(uow: UnitOfWork, task: Task, *, lock: str | None = None, run_at: dat
     It runs at once, or not before `run_at`.
     """
     uow.tasks.add(task)
-    uow.jobs.add(Job(id=task.id, kind=task.type, run_at=run_at or task.created_at, lock=lock or task.image_id))
+    due, on = run_at or task.created_at, lock or task.image_id
+    uow.jobs.add(Job(id=task.id, kind=task.type, run_at=due, lock=on, owner=task.owner or ""))

@@ -59,6 +59,7 @@ class RunningJob:
         self._kind = kind
         self._claim = claim
         self._pace = pace
+        self.owner = task.owner or ""
         self._context = JobContext(services, task, claim, is_last=kind.retries.pause(claim.attempt) is None)
         self._stopped = asyncio.Event()
 

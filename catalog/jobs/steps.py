@@ -56,10 +56,16 @@ It raises JobCancelled when what it was to change is gone.
 
 
 def claim(
-    uow: UnitOfWork, claim_id: str, process: str, kinds: Collection[str], *, at: datetime
+    uow: UnitOfWork,
+    claim_id: str,
+    process: str,
+    kinds: Collection[str],
+    *,
+    at: datetime,
+    but_of: Collection[str] = (),
 ) -> tuple[Claim, Task] | None:
     """Take up the next job that is due, under a claim of this new id: its task is being processed."""
-    taken = uow.jobs.claim(claim_id, process, kinds, at=at)
+    taken = uow.jobs.claim(claim_id, process, kinds, at=at, but_of=but_of)
     if taken is None:
         return None
     task = uow.tasks.get(taken.job_id)

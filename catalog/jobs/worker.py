@@ -1,6 +1,7 @@
 """The worker: claims jobs and runs so many of them at once, until it is stopped.
 
-It wakes by the bell for jobs of its own process, and by a poll that only reads for those of others: often behind the
+Each lane has its own places, and looks for its own jobs, so that no number of slow ones keeps a quick one waiting. It
+wakes by the bell for jobs of its own process, and by a poll that only reads for those of others: often behind the
 last job, more and more seldom after that. What dead workers left is put back by the sweep, not here
 (`catalog/usecases/tasks.py`).
 """
@@ -16,13 +17,16 @@ from catalog.jobs import steps
 from catalog.jobs.kinds import KINDS
 from catalog.jobs.running import Pace, RunningJob
 from catalog.model.errors import CatalogError
+from catalog.model.lane import Lane, crowding, lane_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from catalog.jobs.kinds import Kind
     from catalog.model.job import Claim
+    from catalog.model.lane import Places
     from catalog.model.task import Task
+    from catalog.ports import UnitOfWork
     from catalog.usecases.services import Services
 
 log = logging.getLogger(__name__)
@@ -38,14 +42,42 @@ class Worker:
         self,
         services: Services,
         *,
-        at_once: int,
+        at_once: Places,
         kinds: Mapping[str, Kind] = KINDS,
         pace: Pace | None = None,
     ) -> None:
+        wanted = ((lane, {name: kind for name, kind in kinds.items() if lane_of(name) is lane}) for lane in Lane)
+        self._lanes = [
+            _LaneAtWork(services, lane, at_once.of(lane), here, pace or Pace())
+            for lane, here in wanted
+            if here and at_once.of(lane)
+        ]
+
+    def stop(self) -> None:
+        """Claim nothing more; `run` then ends."""
+        for lane in self._lanes:
+            lane.stop()
+
+    async def run(self, *, grace: float) -> None:
+        """Work until `stop`; what runs then may go on for `grace` seconds, and is put back, uncounted, after that."""
+        running = [asyncio.create_task(lane.run(grace=grace)) for lane in self._lanes]
+        try:
+            await asyncio.gather(*running)
+        finally:
+            for lane in running:
+                lane.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+
+class _LaneAtWork:
+    """One lane of a worker."""
+
+    def __init__(self, services: Services, lane: Lane, places: int, kinds: Mapping[str, Kind], pace: Pace) -> None:
         self._services = services
-        self._at_once = at_once
+        self._lane = lane
+        self._places = places
         self._kinds = kinds
-        self._pace = pace or Pace()
+        self._pace = pace
         self._wake = asyncio.Event()
         self._stopping = False
         self._busy = False  # the last look for a job found one
@@ -71,7 +103,7 @@ class Worker:
 
     async def _begin_what_is_due(self) -> None:
         try:
-            while len(self._running) < self._at_once and not self._stopping:
+            while len(self._running) < self._places and not self._stopping:
                 taken = await self._claim()
                 self._busy = taken is not None
                 if taken is None:
@@ -82,9 +114,13 @@ class Worker:
             log.warning("no job can be claimed, next try in %g s: %s", self._pace.poll, error)
 
     async def _claim(self) -> tuple[Claim, Task] | None:
-        services, kinds = self._services, self._kinds
+        services, kinds, but_of = self._services, self._kinds, self._crowding()
+
+        def is_due(uow: UnitOfWork) -> bool:
+            return uow.jobs.is_due(kinds, at=services.clock(), but_of=but_of)
+
         # Where there was one there mostly is another, and claiming looks itself.
-        if not self._busy and not await services.database.read(lambda uow: uow.jobs.is_due(kinds, at=services.clock())):
+        if not self._busy and not await services.database.read(is_due):
             return None
         process, claim_id = services.blocks.process, names.new_name().hex()
         taken: tuple[Claim, Task] | None = None
@@ -92,12 +128,17 @@ class Worker:
         services.claims.add(claim_id)
         try:
             taken = await services.database.write(
-                lambda uow: steps.claim(uow, claim_id, process, kinds, at=services.clock())
+                lambda uow: steps.claim(uow, claim_id, process, kinds, at=services.clock(), but_of=but_of)
             )
         finally:
             if taken is None:
                 services.claims.discard(claim_id)
         return taken
+
+    def _crowding(self) -> Collection[str]:
+        if self._lane is Lane.QUICK:
+            return ()
+        return crowding([job.owner for job in self._running.values()], self._places)
 
     def _begin(self, claim: Claim, task: Task) -> None:
         log.info("job %s (%s) begins, try %d", claim.job_id, claim.kind, claim.attempt)

@@ -28,12 +28,16 @@ class JobFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Work to be done, not before `run_at`; `id` is its task's. Of the jobs with one `lock`, one runs at a time."""
+    """Work to be done, not before `run_at`; `id` and `owner` are its task's, the service's own have no owner.
+
+    Of the jobs with one `lock`, one runs at a time.
+    """
 
     id: str
     kind: str
     run_at: datetime
     lock: str | None = None
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,22 @@
 
 SQLite has one writer, so a step never meets another one half-way; the conditions on the claim's id stand in every
 statement all the same, since between a worker's steps anything may happen.
+
+Jobs of the slow lane have a `turn`, the others none; each lane has an index of its own, so the jobs of one are not
+passed over on the way to the other's. The turn is given when the job is added: that of the first which waits now, but
+behind the last one of its own project. So the first jobs of all projects come before the second ones, and nothing has
+to be counted when one is claimed.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import bindparam, case, delete, exists, insert, select, update
+from sqlalchemy import bindparam, case, delete, exists, func, insert, select, update
 
 from catalog.model.job import Claim, ClaimLost, HeldClaim, Job
-from catalog.sql.tables import jobs
+from catalog.model.lane import Lane, lane_of
+from catalog.sql.job_tables import jobs
 from catalog.sql.times import from_us, to_us
 
 if TYPE_CHECKING:
@@ -29,16 +35,19 @@ class SqlJobs:
 
     def add(self, job: Job) -> None:
         """Keep a job."""
-        row = {"id": job.id, "kind": job.kind, "lock": job.lock, "run_at": to_us(job.run_at)}
-        self._connection.execute(insert(jobs), row | {"attempts": 0, "cancelled": False})
+        row = {"id": job.id, "kind": job.kind, "lock": job.lock, "run_at": to_us(job.run_at), "owner": job.owner}
+        turn = self._turn(job.owner) if lane_of(job.kind) is Lane.SLOW else None
+        self._connection.execute(insert(jobs), row | {"attempts": 0, "cancelled": False, "turn": turn})
 
-    def is_due(self, kinds: Collection[str], *, at: datetime) -> bool:
+    def is_due(self, kinds: Collection[str], *, at: datetime, but_of: Collection[str] = ()) -> bool:
         """Whether there is something to claim."""
-        return self._due(kinds, at) is not None
+        return self._due(kinds, at, but_of) is not None
 
-    def claim(self, claim_id: str, process: str, kinds: Collection[str], *, at: datetime) -> Claim | None:
-        """Take what has been due for longest."""
-        row = self._due(kinds, at)
+    def claim(
+        self, claim_id: str, process: str, kinds: Collection[str], *, at: datetime, but_of: Collection[str] = ()
+    ) -> Claim | None:
+        """Take whose turn it is."""
+        row = self._due(kinds, at, but_of)
         if row is None:
             return None
         attempt = row.attempts + 1
@@ -83,8 +92,21 @@ class SqlJobs:
         """Every claim."""
         return [_held(row) for row in self._connection.execute(select(jobs).where(jobs.c.claim_id.is_not(None)))]
 
-    def _due(self, kinds: Collection[str], at: datetime) -> Row[*tuple[Any, ...]] | None:
-        return self._connection.execute(_DUE, {"kinds": sorted(kinds), "at": to_us(at)}).first()
+    def _due(self, kinds: Collection[str], at: datetime, but_of: Collection[str]) -> Row[*tuple[Any, ...]] | None:
+        asked = {"at": to_us(at), "but_of": sorted(but_of)}
+        for lane, due in _DUE.items():
+            if here := sorted(kind for kind in kinds if lane_of(kind) is lane):
+                row = self._connection.execute(due, {"kinds": here} | asked).first()
+                if row is not None:
+                    return row
+        return None
+
+    def _turn(self, owner: str) -> int:
+        last = self._connection.execute(_LAST_OF, {"of_owner": owner}).scalar_one()
+        first = self._connection.execute(_FIRST).scalar()
+        if first is None:  # nothing waits: what is at work had its turn
+            first = self._connection.execute(_LAST).scalar_one() or 0
+        return max(first, -1 if last is None else last + 1)
 
     def _change(self, claim: Claim, statement: Update | Delete, values: Mapping[str, object]) -> None:
         result: CursorResult[Any] = self._connection.execute(statement, {**_of(claim), **values})
@@ -92,20 +114,23 @@ class SqlJobs:
             raise _lost(claim)
 
 
-def _due_for_longest() -> Select[*tuple[Any, ...]]:
+def _due(lane: Lane) -> Select[*tuple[Any, ...]]:
     beside = jobs.alias("beside")
     locked = exists().where(beside.c.lock == jobs.c.lock, beside.c.claim_id.is_not(None))
+    in_slow = lane is Lane.SLOW
     waiting = (
         jobs.c.claim_id.is_(None),
         jobs.c.run_at <= bindparam("at"),
         jobs.c.kind.in_(bindparam("kinds", expanding=True)),
+        jobs.c.owner.not_in(bindparam("but_of", expanding=True)),
+        jobs.c.turn.is_not(None) if in_slow else jobs.c.turn.is_(None),
     )
     # By the order that is wanted: by claim SQLite would look at all that wait, and sort them, for the one.
     return (
         select(jobs)
-        .with_hint(jobs, "INDEXED BY ix_jobs_run_at")
+        .with_hint(jobs, f"INDEXED BY {'ix_jobs_turn' if in_slow else 'ix_jobs_quick'}")
         .where(*waiting, case((jobs.c.lock.is_(None), True), else_=~locked))
-        .order_by(jobs.c.run_at, jobs.c.id)
+        .order_by(*([jobs.c.turn] if in_slow else []), jobs.c.run_at, jobs.c.id)
         .limit(1)
     )
 
@@ -116,7 +141,11 @@ def _of(claim: Claim) -> dict[str, object]:
 
 # Made once: to make one takes longer than to run it.
 _HELD: Final = jobs.c.id == bindparam("of_job"), jobs.c.claim_id == bindparam("of_claim")
-_DUE: Final = _due_for_longest()
+_DUE: Final = {lane: _due(lane) for lane in Lane}
+_SLOW: Final = jobs.c.turn.is_not(None)
+_FIRST: Final = select(jobs.c.turn).where(_SLOW, jobs.c.claim_id.is_(None)).order_by(jobs.c.turn).limit(1)
+_LAST: Final = select(func.max(jobs.c.turn)).where(_SLOW)
+_LAST_OF: Final = select(func.max(jobs.c.turn)).where(_SLOW, jobs.c.owner == bindparam("of_owner"))
 _CLAIM: Final = update(jobs).where(jobs.c.id == bindparam("of_job"), jobs.c.claim_id.is_(None))
 _CANCELLED: Final = select(jobs.c.cancelled).where(*_HELD)
 _CHANGE: Final = update(jobs).where(*_HELD)

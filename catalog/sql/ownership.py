@@ -9,8 +9,9 @@ from sqlalchemy import Text, and_, cast, delete, exists, false, func, or_, selec
 
 from catalog.model.image import NOVAS_PARENT, Visibility
 from catalog.model.ownership import Handed
+from catalog.sql.job_tables import tasks
 from catalog.sql.metadef_tables import namespaces
-from catalog.sql.tables import deleted_images, image_members, image_properties, images, kept_images, pins, tasks
+from catalog.sql.tables import deleted_images, image_members, image_properties, images, kept_images, pins
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence

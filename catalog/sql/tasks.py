@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import and_, asc, bindparam, delete, desc, func, insert, or_, select, update
 
 from catalog.model.task import Task, TaskPage, TaskStatus
-from catalog.sql.tables import tasks
+from catalog.sql.job_tables import tasks
 from catalog.sql.times import from_us, to_us
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from httpapi.job_places import in_server, share
 from httpapi.setting_values import Secret
 from httpapi.settings import load
 
@@ -25,8 +26,9 @@ def share_of(settings: Settings, number: int) -> Settings:
     Nobody has less memory than LEAST_SLABS, so many workers may have more together than was set.
     """
     of = settings.workers
-    jobs = settings.jobs // of + (number <= settings.jobs % of)
-    return replace(settings, slab_budget=max(LEAST_SLABS, settings.slab_budget // of), jobs=jobs)
+    mine = share(in_server(settings), number, of)
+    slabs = max(LEAST_SLABS, settings.slab_budget // of)
+    return replace(settings, slab_budget=slabs, jobs=mine.quick, slow_jobs=mine.slow)
 
 
 def to_document(settings: Settings) -> dict[str, object]:

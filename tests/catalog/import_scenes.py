@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from catalog.jobs.worker import Worker
 from catalog.model.importing import FAILED, LEFT, LOCK, Method
+from catalog.model.lane import Places
 from catalog.usecases import images, imports
 from catalog.usecases.imports import Asked
 from catalog.usecases.staging import stage
@@ -42,7 +43,7 @@ async def now(services: Services, image: Image) -> Image:
 @asynccontextmanager
 async def working(services: Services, *, grace: float = 0.0) -> AsyncIterator[Worker]:
     """A worker of the kinds that there are."""
-    worker = Worker(services, at_once=2, pace=QUICK)
+    worker = Worker(services, at_once=Places(2, 2), pace=QUICK)
     running = asyncio.create_task(worker.run(grace=grace))
     try:
         yield worker

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from catalog.jobs.running import Pace
 from catalog.jobs.worker import Worker
+from catalog.model.lane import Places
 from catalog.model.location import ACTIVE, LOST, WRONG
 from catalog.model.task import PUT_BACK, TaskQuery, TaskStatus
 from catalog.stores.set import StoreSet
@@ -43,7 +44,7 @@ async def tasks(services: Services) -> Sequence[Task]:
 
 
 async def worked_off(services: Services) -> None:
-    worker = Worker(services, at_once=1, pace=Pace(poll=0.01, look=0.01))
+    worker = Worker(services, at_once=Places(1, 1), pace=Pace(poll=0.01, look=0.01))
     running = asyncio.create_task(worker.run(grace=0.0))
     for _ in range(2000):
         if all(task.is_over for task in await tasks(services)):

@@ -23,6 +23,7 @@ T = TypeVar("T")
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 KINDS = frozenset({"hash", "copy"})
+SLOW_KINDS = frozenset({"import", "location_import"})
 
 
 def write(database: Database, step: Callable[[UnitOfWork], T]) -> T:
@@ -40,6 +41,13 @@ def add(database: Database, *jobs: Job) -> None:
 
 def claim(database: Database, name: str = "c", *, process: str = "p", at: datetime = NOON) -> Claim | None:
     return write(database, lambda uow: uow.jobs.claim(name, process, KINDS, at=at))
+
+
+def next_slow(database: Database, *, but_of: frozenset[str] = frozenset()) -> str | None:
+    """The job that the slow lane gives; it stays claimed."""
+    name = f"slow-{len(read(database, lambda uow: uow.jobs.claims()))}"
+    taken = write(database, lambda uow: uow.jobs.claim(name, "p", SLOW_KINDS, at=NOON, but_of=but_of))
+    return None if taken is None else taken.job_id
 
 
 def must_claim(database: Database, name: str = "c", *, at: datetime = NOON) -> Claim:
@@ -93,6 +101,46 @@ class JobQueueContract:
         add(database, Job("a", "convert", NOON))
         assert claim(database) is None
         assert not read(database, lambda uow: uow.jobs.is_due(KINDS, at=NOON))
+
+    def test_slow_jobs_that_wait_are_not_seen_from_the_quick_lane_nor_quick_ones_from_the_slow_one(
+        self, database: Database
+    ) -> None:
+        add(database, Job("slow", "import", NOON - SECOND), Job("quick", "hash", NOON))
+        assert must_claim(database, "1").job_id == "quick"
+        assert claim(database, "2") is None
+        assert not read(database, lambda uow: uow.jobs.is_due(KINDS, at=NOON))
+        assert read(database, lambda uow: uow.jobs.is_due(SLOW_KINDS, at=NOON))
+        assert (next_slow(database), next_slow(database)) == ("slow", None)
+
+    def test_projects_take_turns_with_slow_jobs_however_many_one_has(self, database: Database) -> None:
+        add(database, *(Job(f"a{n}", "import", NOON - 2 * SECOND, owner="a") for n in range(4)))
+        assert next_slow(database) == "a0"
+        add(database, *(Job(f"b{n}", "location_import", NOON - SECOND, owner="b") for n in range(2)))
+        add(database, Job("c0", "import", NOON, owner="c"))
+        assert [next_slow(database) for _ in range(7)] == ["a1", "b0", "c0", "a2", "b1", "a3", None]
+
+    def test_who_was_served_for_long_is_not_kept_waiting_by_who_comes_with_many(self, database: Database) -> None:
+        add(database, *(Job(f"a{n}", "import", NOON - 2 * SECOND, owner="a") for n in range(5)))
+        for _ in range(4):
+            next_slow(database)
+        add(database, *(Job(f"b{n}", "import", NOON - SECOND, owner="b") for n in range(3)))
+        assert [next_slow(database) for _ in range(3)] == ["a4", "b0", "b1"]
+        add(database, Job("a5", "import", NOON, owner="a"))
+        assert [next_slow(database) for _ in range(2)] == ["b2", "a5"]
+
+    def test_a_slow_job_that_is_put_back_keeps_its_turn(self, database: Database) -> None:
+        add(database, *(Job(f"a{n}", "import", NOON, owner="a") for n in range(2)), Job("b", "import", NOON, owner="b"))
+        taken = write(database, lambda uow: uow.jobs.claim("c", "p", SLOW_KINDS, at=NOON))
+        assert taken is not None
+        write(database, lambda uow: uow.jobs.put_back(taken, run_at=NOON, counts=False))
+        assert [next_slow(database) for _ in range(3)] == ["a0", "b", "a1"]
+
+    def test_jobs_of_projects_that_are_to_wait_are_passed_over(self, database: Database) -> None:
+        add(database, Job("a", "import", NOON, owner="a"), Job("b", "import", NOON, owner="b"))
+        assert next_slow(database, but_of=frozenset("a")) == "b"
+        assert next_slow(database, but_of=frozenset("a")) is None
+        assert not read(database, lambda uow: uow.jobs.is_due(SLOW_KINDS, at=NOON, but_of=["a"]))
+        assert next_slow(database, but_of=frozenset("b")) == "a"
 
     def test_one_lock_is_held_by_one_job_at_a_time(self, database: Database) -> None:
         add(database, *(Job(name, "hash", NOON, lock="image") for name in "ab"), Job("c", "copy", NOON, lock="other"))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
+from catalog.model.lane import Places
 from catalog.usecases.services import Services
 from httpapi.job_worker import work
 from tests.kit.memory_blocks import MemoryBlocks
@@ -47,7 +48,9 @@ def test_a_worker_that_can_work_no_more_ends_with_the_fault_and_does_not_stay_id
 
     async def scene() -> None:
         async with asyncio.timeout(30):
-            await work(Services(database=database, blocks=MemoryBlocks()), at_once=1, grace=0, announce=announce)
+            await work(
+                Services(database=database, blocks=MemoryBlocks()), at_once=Places(1, 1), grace=0, announce=announce
+            )
 
     with pytest.raises(RuntimeError, match="unforeseen"):
         asyncio.run(scene())

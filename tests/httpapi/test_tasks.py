@@ -9,6 +9,7 @@ import pytest
 
 from catalog.jobs import steps
 from catalog.model.caller import Caller
+from catalog.model.lane import Places
 from catalog.model.task import Requester, image_task
 from catalog.usecases import tasks
 from httpapi.job_worker import working
@@ -67,7 +68,7 @@ def test_the_image_has_its_hashes_when_the_task_is_over(later: RunningServer) ->
     assert "Content-MD5" not in later.call("GET", f"/v2/images/{image}/file").headers
 
     async def work() -> None:
-        async with working(later.services, 1):
+        async with working(later.services, Places(1, 1)):
             for _ in range(2000):
                 [task] = await tasks.of_image(later.services, ADMIN, image)
                 if task.is_over:

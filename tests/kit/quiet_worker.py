@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from catalog.jobs.running import Pace
 from catalog.jobs.worker import Worker
+from catalog.model.lane import Places
 from catalog.model.task import TaskStatus
 from catalog.usecases import tasks
 
@@ -22,7 +23,7 @@ QUICK: Final = Pace(poll=0.02, look=0.01, hear=0.02)
 @asynccontextmanager
 async def at_work(services: Services, pace: Pace = QUICK, *, at_once: int = 2) -> AsyncIterator[None]:
     """A worker on this loop, until left; what it has begun then is put back."""
-    worker = Worker(services, at_once=at_once, pace=pace)
+    worker = Worker(services, at_once=Places(at_once, at_once), pace=pace)
     running = asyncio.create_task(worker.run(grace=0))
     try:
         yield

@@ -12,6 +12,7 @@ from catalog.jobs.kinds import Kind
 from catalog.jobs.steps import Done
 from catalog.jobs.worker import Worker
 from catalog.model.job import Retries
+from catalog.model.lane import Places
 from catalog.model.task import Requester, TaskStatus, image_task
 from tests.kit.quiet_worker import QUICK
 
@@ -65,9 +66,9 @@ def kinds(told: Told, retries: Retries = AT_ONCE) -> Mapping[str, Kind]:
     return {"told": Kind(told.run, retries)}
 
 
-async def new_task(services: Services, image_id: str = "image", owner: str = "wall") -> Task:
+async def new_task(services: Services, image_id: str = "image", owner: str = "wall", kind: str = "told") -> Task:
     by = Requester("anna", "req-1")
-    task = image_task("told", image_id=image_id, owner=owner, by=by, at=services.clock())
+    task = image_task(kind, image_id=image_id, owner=owner, by=by, at=services.clock())
     await services.database.write(lambda uow: steps.enqueue(uow, task))
     services.bell.ring()
     return task
@@ -83,7 +84,7 @@ async def working(
     retries: Retries = AT_ONCE,
     pace: Pace = QUICK,
 ) -> AsyncIterator[Worker]:
-    worker = Worker(services, at_once=at_once, kinds=kinds(told, retries), pace=pace)
+    worker = Worker(services, at_once=Places(at_once, at_once), kinds=kinds(told, retries), pace=pace)
     running = asyncio.create_task(worker.run(grace=grace))
     try:
         yield worker

@@ -12,6 +12,7 @@ from catalog.model.change import Act, Change
 from catalog.model.errors import AddressRefused, Conflict, Forbidden, Invalid, NotFound
 from catalog.model.image import Status
 from catalog.model.importing import LOCK
+from catalog.model.lane import Places
 from catalog.model.task import HASH, LOCATION_IMPORT, TaskStatus
 from catalog.store_ports import StoreInfo
 from catalog.stores.http import HttpStore
@@ -56,7 +57,7 @@ async def of(services: Services, image: Image) -> Sequence[Task]:
 
 
 async def worked_off(services: Services, image: Image) -> Image:
-    worker = Worker(services, at_once=1, pace=QUICK)
+    worker = Worker(services, at_once=Places(1, 1), pace=QUICK)
     running = asyncio.create_task(worker.run(grace=0.0))
     for _ in range(1000):
         if all(task.is_over for task in await of(services, image)):

@@ -12,6 +12,7 @@ import pytest
 
 from catalog.jobs.worker import Worker
 from catalog.model.importing import Method
+from catalog.model.lane import Places
 from httpapi.cli.root import run
 from tests.kit.memory_store import MemoryStore
 from tests.kit.quiet_worker import QUICK
@@ -45,7 +46,7 @@ def worker(server: RunningServer) -> Iterator[None]:
 
 @contextmanager
 def at_work(server: RunningServer) -> Iterator[None]:
-    working = Worker(server.services, at_once=1, pace=QUICK)
+    working = Worker(server.services, at_once=Places(1, 1), pace=QUICK)
 
     async def start() -> asyncio.Task[None]:
         return asyncio.create_task(working.run(grace=0))

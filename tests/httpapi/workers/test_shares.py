@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from catalog.model.lane import Places
+from httpapi.job_places import in_server, in_worker
 from httpapi.setting_values import Listen, Secret
 from httpapi.settings import Settings
 from httpapi.workers.shares import LEAST_SLABS, from_document, share_of, to_document
@@ -74,6 +76,7 @@ UNUSUAL = Settings(
     scrub_every=90.5,
     scrub_rate=9 * MIB,
     jobs=0,
+    slow_jobs=5,
     metrics="open",
     log_level="debug",
     log_format="json",
@@ -103,3 +106,22 @@ def test_memory_is_shared_out_and_nobody_has_too_little() -> None:
 def test_all_jobs_are_given_out_and_none_twice(jobs: int, shares: list[int]) -> None:
     settings = replace(Settings(), workers=3, jobs=jobs)
     assert [share_of(settings, number).jobs for number in (1, 2, 3)] == shares
+
+
+@pytest.mark.parametrize(
+    ("slow", "shares"),
+    [(0, [0, 0, 0]), (1, [1, 0, 0]), (2, [2, 0, 0]), (3, [3, 0, 0]), (4, [2, 2, 0]), (7, [3, 2, 2]), (None, [2, 2, 0])],
+)
+def test_slow_jobs_are_given_out_in_pairs_so_that_no_project_can_have_all_of_a_worker(
+    slow: int | None, shares: list[int]
+) -> None:
+    settings = replace(Settings(), workers=3, slow_jobs=slow)
+    assert [share_of(settings, number).slow_jobs for number in (1, 2, 3)] == shares
+
+
+def test_who_leaves_jobs_to_others_leaves_slow_ones_to_them_too_unless_told_otherwise() -> None:
+    left = replace(Settings(), jobs=0)
+    assert (in_server(left), in_worker(left)) == (Places(0, 0), Places(1, 4))
+    assert in_server(replace(left, slow_jobs=3)) == Places(0, 3)
+    assert in_worker(replace(left, slow_jobs=0)) == Places(1, 1)
+    assert in_server(Settings()) == in_worker(Settings()) == Places(1, 4)
