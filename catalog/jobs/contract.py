@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from catalog.model.job import Claim, HeldClaim, Job
+    from catalog.model.lane import Lane
     from catalog.model.task import Task, TaskPage, TaskQuery, TaskStatus
 
 
@@ -30,20 +31,29 @@ class JobQueue(Protocol):
         """Keep a job, to be claimed once the transaction has committed and `run_at` has come."""
         ...
 
-    def is_due(self, kinds: Collection[str], *, at: datetime, but_of: Collection[str] = ()) -> bool:
+    def is_due(
+        self, kinds: Collection[str], *, at: datetime, lane: Lane | None = None, but_of: Collection[str] = ()
+    ) -> bool:
         """Whether `claim` would find something; cheap, and only reads."""
         ...
 
     def claim(
-        self, claim_id: str, process: str, kinds: Collection[str], *, at: datetime, but_of: Collection[str] = ()
+        self,
+        claim_id: str,
+        process: str,
+        kinds: Collection[str],
+        *,
+        at: datetime,
+        lane: Lane | None = None,
+        but_of: Collection[str] = (),
     ) -> Claim | None:
-        """Take the next job of these kinds that is due; None where there is none.
+        """Take the next job of these kinds that is due in this lane, None: in any; None where there is none.
 
         Passed over are jobs whose lock's job is claimed, and those of the projects `but_of`. The next one of the quick
         lane (`catalog/model/lane.py`) is the one that has been due for longest. In the slow lane it is that of the
         project whose turn it is: of several projects' jobs that wait, the first ones come before the second ones,
-        however many a project has added before the others came. Jobs of one lane, however many, delay no claim of kinds
-        of the other.
+        however many a project has added before the others came. Jobs of one lane, however many, delay no claim in the
+        other.
 
         The claim is heard of at `at`, and counts as an attempt.
         """

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from catalog.model.job import Claim, HeldClaim, Retries
+    from catalog.model.lane import Lane
     from catalog.model.task import Task
     from catalog.ports import UnitOfWork
 
@@ -62,10 +63,11 @@ def claim(
     kinds: Collection[str],
     *,
     at: datetime,
+    lane: Lane | None = None,
     but_of: Collection[str] = (),
 ) -> tuple[Claim, Task] | None:
     """Take up the next job that is due, under a claim of this new id: its task is being processed."""
-    taken = uow.jobs.claim(claim_id, process, kinds, at=at, but_of=but_of)
+    taken = uow.jobs.claim(claim_id, process, kinds, at=at, lane=lane, but_of=but_of)
     if taken is None:
         return None
     task = uow.tasks.get(taken.job_id)

@@ -17,7 +17,7 @@ from catalog.jobs import steps
 from catalog.jobs.kinds import KINDS
 from catalog.jobs.running import Pace, RunningJob
 from catalog.model.errors import CatalogError
-from catalog.model.lane import Lane, crowding, lane_of
+from catalog.model.lane import Lane, crowding
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -46,11 +46,8 @@ class Worker:
         kinds: Mapping[str, Kind] = KINDS,
         pace: Pace | None = None,
     ) -> None:
-        wanted = ((lane, {name: kind for name, kind in kinds.items() if lane_of(name) is lane}) for lane in Lane)
         self._lanes = [
-            _LaneAtWork(services, lane, at_once.of(lane), here, pace or Pace())
-            for lane, here in wanted
-            if here and at_once.of(lane)
+            _LaneAtWork(services, lane, at_once.of(lane), kinds, pace or Pace()) for lane in Lane if at_once.of(lane)
         ]
 
     def stop(self) -> None:
@@ -114,10 +111,10 @@ class _LaneAtWork:
             log.warning("no job can be claimed, next try in %g s: %s", self._pace.poll, error)
 
     async def _claim(self) -> tuple[Claim, Task] | None:
-        services, kinds, but_of = self._services, self._kinds, self._crowding()
+        services, kinds, lane, but_of = self._services, self._kinds, self._lane, self._crowding()
 
         def is_due(uow: UnitOfWork) -> bool:
-            return uow.jobs.is_due(kinds, at=services.clock(), but_of=but_of)
+            return uow.jobs.is_due(kinds, at=services.clock(), lane=lane, but_of=but_of)
 
         # Where there was one there mostly is another, and claiming looks itself.
         if not self._busy and not await services.database.read(is_due):
@@ -128,7 +125,7 @@ class _LaneAtWork:
         services.claims.add(claim_id)
         try:
             taken = await services.database.write(
-                lambda uow: steps.claim(uow, claim_id, process, kinds, at=services.clock(), but_of=but_of)
+                lambda uow: steps.claim(uow, claim_id, process, kinds, at=services.clock(), lane=lane, but_of=but_of)
             )
         finally:
             if taken is None:

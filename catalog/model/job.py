@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from catalog.model.lane import Lane
+
 
 class ClaimLost(Exception):
     """The job is no longer this claim's: another worker has it, or it is over. Nothing was changed."""
@@ -30,7 +32,7 @@ class JobFailed(Exception):
 class Job:
     """Work to be done, not before `run_at`; `id` and `owner` are its task's, the service's own have no owner.
 
-    Of the jobs with one `lock`, one runs at a time.
+    Of the jobs with one `lock`, one runs at a time. It waits in the `lane` of its kind, if no other is said.
     """
 
     id: str
@@ -38,6 +40,7 @@ class Job:
     run_at: datetime
     lock: str | None = None
     owner: str = ""
+    lane: Lane | None = None
 
 
 @dataclass(frozen=True, slots=True)

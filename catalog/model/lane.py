@@ -33,7 +33,7 @@ LANES: Final[Mapping[str, Lane]] = {
     IMPORT_TASK: Lane.SLOW,
     LOCATION_IMPORT: Lane.SLOW,
 }
-"""The lane of each kind of job."""
+"""The lane of each kind of job; one that reads what lies elsewhere waits in the slow one, whatever its kind."""
 
 
 def lane_of(kind: str) -> Lane:

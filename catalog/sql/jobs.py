@@ -36,18 +36,28 @@ class SqlJobs:
     def add(self, job: Job) -> None:
         """Keep a job."""
         row = {"id": job.id, "kind": job.kind, "lock": job.lock, "run_at": to_us(job.run_at), "owner": job.owner}
-        turn = self._turn(job.owner) if lane_of(job.kind) is Lane.SLOW else None
+        lane = job.lane or lane_of(job.kind)
+        turn = self._turn(job.owner) if lane is Lane.SLOW else None
         self._connection.execute(insert(jobs), row | {"attempts": 0, "cancelled": False, "turn": turn})
 
-    def is_due(self, kinds: Collection[str], *, at: datetime, but_of: Collection[str] = ()) -> bool:
+    def is_due(
+        self, kinds: Collection[str], *, at: datetime, lane: Lane | None = None, but_of: Collection[str] = ()
+    ) -> bool:
         """Whether there is something to claim."""
-        return self._due(kinds, at, but_of) is not None
+        return self._due(kinds, at, lane, but_of) is not None
 
     def claim(
-        self, claim_id: str, process: str, kinds: Collection[str], *, at: datetime, but_of: Collection[str] = ()
+        self,
+        claim_id: str,
+        process: str,
+        kinds: Collection[str],
+        *,
+        at: datetime,
+        lane: Lane | None = None,
+        but_of: Collection[str] = (),
     ) -> Claim | None:
         """Take whose turn it is."""
-        row = self._due(kinds, at, but_of)
+        row = self._due(kinds, at, lane, but_of)
         if row is None:
             return None
         attempt = row.attempts + 1
@@ -92,13 +102,14 @@ class SqlJobs:
         """Every claim."""
         return [_held(row) for row in self._connection.execute(select(jobs).where(jobs.c.claim_id.is_not(None)))]
 
-    def _due(self, kinds: Collection[str], at: datetime, but_of: Collection[str]) -> Row[*tuple[Any, ...]] | None:
-        asked = {"at": to_us(at), "but_of": sorted(but_of)}
-        for lane, due in _DUE.items():
-            if here := sorted(kind for kind in kinds if lane_of(kind) is lane):
-                row = self._connection.execute(due, {"kinds": here} | asked).first()
-                if row is not None:
-                    return row
+    def _due(
+        self, kinds: Collection[str], at: datetime, lane: Lane | None, but_of: Collection[str]
+    ) -> Row[*tuple[Any, ...]] | None:
+        asked = {"kinds": sorted(kinds), "at": to_us(at), "but_of": sorted(but_of)}
+        for here in Lane if lane is None else [lane]:
+            row = self._connection.execute(_DUE[here], asked).first()
+            if row is not None:
+                return row
         return None
 
     def _turn(self, owner: str) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from catalog import policy
 from catalog.jobs.enqueueing import enqueue
+from catalog.jobs.reading_lanes import lane_of_reading
 from catalog.limits import can_be_stored
 from catalog.model.deleted import KeptPage, KeptQuery
 from catalog.model.errors import Conflict, Forbidden, Invalid, NotFound, TooLate
@@ -64,7 +65,7 @@ async def undelete(services: Services, caller: Caller, image_id: str, *, request
         before = image.visibility
         image.be_undeleted(shown=policy.may_show(caller, image.owner, before), at=services.clock())
         uow.images.save(image, expect=kept.status)
-        _make_up_for(uow, image, by)
+        _make_up_for(services, uow, image, by)
         return Undeleted(image, lost=None if image.visibility is before else before)
 
     back = await services.database.write(bring_back)
@@ -131,11 +132,12 @@ def _marker(uow: UnitOfWork, caller: Caller, image_id: str) -> KeptImage:
     return kept
 
 
-def _make_up_for(uow: UnitOfWork, image: Image, by: Requester) -> None:
+def _make_up_for(services: Services, uow: UnitOfWork, image: Image, by: Requester) -> None:
     """What the deletion cancelled, or what would have been done had the image been there."""
     at = image.updated_at
     if image.os_hash_value is None or image.checksum is None:
-        enqueue(uow, image_task(HASH, image_id=image.id, owner=image.owner, by=by, at=at))
+        task = image_task(HASH, image_id=image.id, owner=image.owner, by=by, at=at)
+        enqueue(uow, task, lane=lane_of_reading(services, image))
     for location in image.locations:
         manifest = None if location.manifest is None else uow.manifests.get(location.manifest)
         if manifest is not None and manifest.base is not None:

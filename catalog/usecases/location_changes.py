@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from catalog import location_policy, policy
 from catalog.jobs.enqueueing import enqueue
+from catalog.jobs.reading_lanes import lane_of_reading
 from catalog.model.change import Act
 from catalog.model.errors import Conflict, Forbidden, Invalid, LimitExceeded, ReservedAttribute
 from catalog.model.image import Status
@@ -164,7 +165,8 @@ def _activate(uow: UnitOfWork, changing: Changing, image: Image, hashes: Mapping
     services, at = changing.services, changing.services.clock()
     image.be_registered(hashes, at=at)
     if services.location_hashes and image.os_hash_value is None and can_be_read(services, image):
-        enqueue(uow, image_task(HASH, image_id=image.id, owner=image.owner, by=changing.by, at=at))
+        task = image_task(HASH, image_id=image.id, owner=image.owner, by=changing.by, at=at)
+        enqueue(uow, task, lane=lane_of_reading(services, image))
 
 
 def can_be_read(services: Services, image: Image) -> bool:

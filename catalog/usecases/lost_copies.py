@@ -11,6 +11,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from catalog.jobs import steps
+from catalog.jobs.reading_lanes import lane_of_reading
 from catalog.model.location import ACTIVE, LOST, WRONG
 from catalog.model.task import PUT_BACK, own_task
 
@@ -53,7 +54,8 @@ def have_put_back(services: Services, uow: UnitOfWork, image: Image, *, at: date
         return False
     if next(can_be_put_back(services, image), None) is None or uow.tasks.own_pending(PUT_BACK, image.id) is not None:
         return False
-    steps.enqueue(uow, own_task(PUT_BACK, image_id=image.id, at=at), lock=image.id)
+    task = own_task(PUT_BACK, image_id=image.id, at=at)
+    steps.enqueue(uow, task, lock=image.id, lane=lane_of_reading(services, image))
     return True
 
 

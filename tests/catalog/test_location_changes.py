@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +12,9 @@ from catalog import policy
 from catalog.model.change import Act, Change
 from catalog.model.errors import Conflict, Forbidden, Invalid, LimitExceeded, QuotaExceeded
 from catalog.model.image import Status
+from catalog.model.lane import Lane
 from catalog.model.quota import Quota
+from catalog.model.task import HASH
 from catalog.quota_ports import Said
 from catalog.store_ports import StoreInfo
 from catalog.stores.opaque import OpaqueStore
@@ -81,6 +84,19 @@ def test_a_queued_image_becomes_active_by_a_location(there: Services) -> None:
         assert await bytes_of(there, image) == DATA
         [task] = await there.database.read(lambda uow: uow.tasks.of_image(image.id, 5))
         assert task.type == "hash"
+
+    asyncio.run(scene())
+
+
+def test_what_lies_with_somebody_else_is_hashed_where_slow_jobs_are(there: Services) -> None:
+    async def scene() -> None:
+        await changed(there, await images.create(there, ANNA, RAW), add(place()))
+
+        def is_due(uow: UnitOfWork, lane: Lane) -> bool:
+            return uow.jobs.is_due([HASH], at=there.clock(), lane=lane)
+
+        assert not await there.database.read(partial(is_due, lane=Lane.QUICK))
+        assert await there.database.read(partial(is_due, lane=Lane.SLOW))
 
     asyncio.run(scene())
 

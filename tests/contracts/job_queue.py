@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 
 from catalog.model.job import ClaimLost, HeldClaim, Job
+from catalog.model.lane import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +47,9 @@ def claim(database: Database, name: str = "c", *, process: str = "p", at: dateti
 def next_slow(database: Database, *, but_of: frozenset[str] = frozenset()) -> str | None:
     """The job that the slow lane gives; it stays claimed."""
     name = f"slow-{len(read(database, lambda uow: uow.jobs.claims()))}"
-    taken = write(database, lambda uow: uow.jobs.claim(name, "p", SLOW_KINDS, at=NOON, but_of=but_of))
+    taken = write(
+        database, lambda uow: uow.jobs.claim(name, "p", KINDS | SLOW_KINDS, at=NOON, lane=Lane.SLOW, but_of=but_of)
+    )
     return None if taken is None else taken.job_id
 
 
@@ -105,12 +108,27 @@ class JobQueueContract:
     def test_slow_jobs_that_wait_are_not_seen_from_the_quick_lane_nor_quick_ones_from_the_slow_one(
         self, database: Database
     ) -> None:
+        kinds = KINDS | SLOW_KINDS
+
+        def quick(name: str) -> Claim | None:
+            return write(database, lambda uow: uow.jobs.claim(name, "p", kinds, at=NOON, lane=Lane.QUICK))
+
+        far = Job("far", "hash", NOON, lane=Lane.SLOW)
+        add(database, Job("slow", "import", NOON - SECOND), Job("quick", "hash", NOON), far)
+        taken = quick("1")
+        assert taken is not None
+        assert taken.job_id == "quick"
+        assert quick("2") is None
+        assert not read(database, lambda uow: uow.jobs.is_due(kinds, at=NOON, lane=Lane.QUICK))
+        assert read(database, lambda uow: uow.jobs.is_due(kinds, at=NOON, lane=Lane.SLOW))
+        assert [next_slow(database) for _ in range(3)] == ["slow", "far", None]
+
+    def test_who_asks_in_no_lane_is_given_jobs_of_both(self, database: Database) -> None:
         add(database, Job("slow", "import", NOON - SECOND), Job("quick", "hash", NOON))
-        assert must_claim(database, "1").job_id == "quick"
-        assert claim(database, "2") is None
-        assert not read(database, lambda uow: uow.jobs.is_due(KINDS, at=NOON))
-        assert read(database, lambda uow: uow.jobs.is_due(SLOW_KINDS, at=NOON))
-        assert (next_slow(database), next_slow(database)) == ("slow", None)
+        for name, job in (("1", "quick"), ("2", "slow")):
+            taken = write(database, lambda uow, name=name: uow.jobs.claim(name, "p", KINDS | SLOW_KINDS, at=NOON))  # type: ignore[misc]
+            assert taken is not None
+            assert taken.job_id == job
 
     def test_projects_take_turns_with_slow_jobs_however_many_one_has(self, database: Database) -> None:
         add(database, *(Job(f"a{n}", "import", NOON - 2 * SECOND, owner="a") for n in range(4)))
