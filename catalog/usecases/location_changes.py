@@ -16,11 +16,10 @@ from catalog.model.errors import Conflict, Forbidden, Invalid, LimitExceeded, Re
 from catalog.model.image import Status
 from catalog.model.quota import Usage
 from catalog.model.task import HASH, image_task
-from catalog.stores.set import OPAQUE
 from catalog.usecases import quotas
 from catalog.usecases.access import load_modifiable
-from catalog.usecases.locations import take_away
-from catalog.usecases.registering import FoundPlace, NamedPlace, check_may_name, find_place, new_hashes, read_place
+from catalog.usecases.locations import is_read_from, take_away
+from catalog.usecases.registering import FoundPlace, NamedPlace, check_may_name, find_places, new_hashes, read_place
 from catalog.usecases.shown_places import readable, shown
 
 if TYPE_CHECKING:
@@ -97,7 +96,7 @@ async def look_at_places(
     new = {url: place for url, place in named.items() if url not in known}
     for place in new.values():
         check_may_name(services, caller, place)
-    return {url: await find_place(services, place, size) for url, place in new.items()}
+    return await find_places(services, new, size)
 
 
 def apply_to_locations(uow: UnitOfWork, changing: Changing, image: Image, change: LocationChange) -> None:
@@ -146,7 +145,7 @@ def _remove(uow: UnitOfWork, changing: Changing, image: Image, change: LocationC
     if len(image.locations) == 1:
         raise Forbidden("Cannot remove last location in the image.")
     position = _position(change.at, len(in_order), taken=True)
-    take_away(uow, image, [in_order[position]], at=changing.services.clock())
+    take_away(changing.services, uow, image, [in_order[position]], at=changing.services.clock())
     changing.gone.append(in_order[position])
 
 
@@ -164,15 +163,9 @@ def _activate(uow: UnitOfWork, changing: Changing, image: Image, hashes: Mapping
     """The image has the bytes that lie there: queued → active. Raises Invalid while its formats are unset."""
     services, at = changing.services, changing.services.clock()
     image.be_registered(hashes, at=at)
-    if services.location_hashes and image.os_hash_value is None and can_be_read(services, image):
+    if services.location_hashes and image.os_hash_value is None and is_read_from(services, image.locations):
         task = image_task(HASH, image_id=image.id, owner=image.owner, by=changing.by, at=at)
         enqueue(uow, task, lane=lane_of_reading(services, image))
-
-
-def can_be_read(services: Services, image: Image) -> bool:
-    """Whether this service reads any of the image's places."""
-    infos = [services.stores.info(each.store) for each in image.locations]
-    return any(info is not None and info.kind != OPAQUE for info in infos)
 
 
 def _check_may(caller: Caller, image: Image, change: LocationChange) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from catalog import location_policy
 from catalog.jobs.enqueueing import enqueue
+from catalog.jobs.reading_lanes import lane_of_reading
 from catalog.model import importing
 from catalog.model.errors import Conflict, Forbidden, Invalid
 from catalog.model.image import Status
@@ -22,7 +23,7 @@ from catalog.model.quota import Usage
 from catalog.model.task import HASH, LOCATION_IMPORT, Requester, image_task
 from catalog.usecases import quotas
 from catalog.usecases.access import load_visible
-from catalog.usecases.location_changes import can_be_read
+from catalog.usecases.locations import is_read_from
 from catalog.usecases.registering import LONGEST_URL, NamedPlace, find_place, is_service, refuse_address
 
 if TYPE_CHECKING:
@@ -100,9 +101,11 @@ def finish(
     image.be_registered(hashes, at=at)
     importing.end(image)
     uow.images.save(image, expect=Status.IMPORTING)
-    if services.location_hashes and image.os_hash_value is None and can_be_read(services, image):
-        by = Requester(task.user, task.request_id)
-        enqueue(uow, image_task(HASH, image_id=image.id, owner=image.owner, by=by, at=at))
+    if services.location_hashes and image.os_hash_value is None and is_read_from(services, image.locations):
+        hashing = image_task(
+            HASH, image_id=image.id, owner=image.owner, by=Requester(task.user, task.request_id), at=at
+        )
+        enqueue(uow, hashing, lane=lane_of_reading(services, image))
 
 
 def release(uow: UnitOfWork, task: Task, at: datetime) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from catalog import location_policy
 from catalog.model.errors import Conflict, Forbidden, NotFound
 from catalog.model.image import Status
+from catalog.stores.set import OPAQUE
 from catalog.usecases.access import load_visible
 from catalog.usecases.coalescing import let_go
 from catalog.usecases.copying import let_go_copies
@@ -61,7 +62,7 @@ async def delete_from_store(services: Services, caller: Caller, store: str, imag
         if not there:
             raise NotFound(f"Image {image_id} is not in store {store[:80]}.")
         at = services.clock()
-        take_away(uow, image, there, at=at)
+        take_away(services, uow, image, there, at=at)
         uow.images.save(image, expect=Status.ACTIVE)
         let_go_blocks(uow, there, at=at)
 
@@ -69,16 +70,25 @@ async def delete_from_store(services: Services, caller: Caller, store: str, imag
     services.bell.ring()
 
 
-def take_away(uow: UnitOfWork, image: Image, locations: Sequence[Location], *, at: datetime) -> None:
+def is_read_from(services: Services, locations: Sequence[Location]) -> bool:
+    """Whether this service reads from any of these: they are not lost, and not only kept for others to read."""
+    infos = [services.stores.info(each.store) for each in locations if each.is_active]
+    return any(info is not None and info.kind != OPAQUE for info in infos)
+
+
+def take_away(
+    services: Services, uow: UnitOfWork, image: Image, locations: Sequence[Location], *, at: datetime
+) -> None:
     """The image has these no more; whoever asks saves it. Raises Forbidden when no place would be left to read from."""
     left = tuple(each for each in image.locations if each not in locations)
     if not left:
         raise Forbidden(
             f"Image {image.id} lies nowhere else: its last location cannot be removed. Delete the image instead."
         )
-    if any(each.is_active for each in locations) and not any(each.is_active for each in left):
+    if is_read_from(services, locations) and not is_read_from(services, left):
         raise Forbidden(
-            f"All other copies of image {image.id} are lost: this location is the last one that it is read from."
+            f"All other copies of image {image.id} are lost, or not read by this service: this location is the last one"
+            " that it is read from."
         )
     image.locations = left
     image.be_changed(at=at)

@@ -6,6 +6,7 @@ is named by us alone: a URL in one of them is one image's, and whoever could nam
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 from dataclasses import dataclass, field
@@ -96,6 +97,20 @@ async def find_place(services: Services, named: NamedPlace, size: int | None) ->
         raise Invalid("Invalid location: nothing is there, not a byte.")
     services.limits.check_size(there)
     return FoundPlace(location, there)
+
+
+async def find_places(
+    services: Services, named: Mapping[str, NamedPlace], size: int | None
+) -> Mapping[str, FoundPlace]:
+    """What is at each of several URLs, looked at side by side: a slow server is waited for once. Raises as one does."""
+    looking = {url: asyncio.create_task(find_place(services, place, size)) for url, place in named.items()}
+    try:
+        await asyncio.gather(*looking.values())
+    finally:
+        for look in looking.values():
+            look.cancel()
+        await asyncio.gather(*looking.values(), return_exceptions=True)
+    return {url: look.result() for url, look in looking.items()}
 
 
 def refuse_address(services: Services, url: str) -> None:

@@ -21,6 +21,7 @@ from catalog.stores.opaque import OpaqueStore
 from catalog.stores.set import StoreSet
 from catalog.usecases import images
 from catalog.usecases.changing import change
+from catalog.usecases.locations import delete_from_store
 from catalog.usecases.shown_places import shown_places
 from tests.catalog.cast import ADMIN, ANNA, RAW, READER, bytes_of, put
 from tests.kit.memory_store import MemoryStore
@@ -32,12 +33,26 @@ if TYPE_CHECKING:
     from catalog.model.caller import Caller
     from catalog.model.image import Image
     from catalog.ports import UnitOfWork
+    from catalog.store_ports import CopyReader
     from catalog.usecases.services import Services
 
 DATA = b"0123456789" * 100
 URL = "memory://web/theirs"
 SHA = hashlib.sha512(DATA).hexdigest()
 OWNER_AND_ADMIN = replace(ADMIN, project=ANNA.project)
+
+
+class Slow(MemoryStore):
+    """A store that shows what it has when so many have asked for something that is there."""
+
+    def __init__(self, name: str, *, read_only: bool, met: asyncio.Barrier) -> None:
+        super().__init__(name, read_only=read_only)
+        self.met = met
+
+    async def open(self, url: str, size: int | None) -> CopyReader:
+        if url.startswith(URL):
+            await self.met.wait()
+        return await super().open(url, size)
 
 
 @pytest.fixture
@@ -198,6 +213,26 @@ def test_locations_are_added_at_their_position_and_not_twice(there: Services) ->
     asyncio.run(scene())
 
 
+def test_places_are_looked_at_side_by_side_and_one_that_is_bad_ends_the_others(services: Services) -> None:
+    async def scene() -> None:
+        web = Slow("web", read_only=True, met=asyncio.Barrier(3))
+        web.copies |= {f"{URL}/{number}": DATA for number in range(3)}
+        there = replace(services, stores=StoreSet([web]), show_locations=True)
+        image = await active(there)
+        three = [add(place(f"{URL}/{number}")) for number in range(3)]
+        async with asyncio.timeout(30):
+            await changed(there, image, *three)
+        assert len(await urls(there, image)) == 4
+
+        web.met = asyncio.Barrier(2)  # which only one of these two comes to
+        async with asyncio.timeout(30):
+            with pytest.raises(Invalid, match="Invalid location"):
+                await changed(there, image, add(place("memory://web/none")), add(place(f"{URL}/4")))
+        assert (web.met.n_waiting, len(await urls(there, image))) == (0, 4)
+
+    asyncio.run(scene())
+
+
 def test_a_location_is_removed_by_an_admin_with_what_lies_there(there: Services) -> None:
     async def scene() -> None:
         image = await active(there)
@@ -213,6 +248,34 @@ def test_a_location_is_removed_by_an_admin_with_what_lies_there(there: Services)
         assert [each.store for each in after.locations] == ["blocks"]
         assert after.updated_at > image.updated_at
         assert [each.url for each in (await loose(there))[1]] == [image.locations[1].url]
+        with pytest.raises(Forbidden, match="last location"):
+            await changed(there, image, remove, caller=OWNER_AND_ADMIN)
+
+    asyncio.run(scene())
+
+
+def test_the_last_place_that_this_service_reads_is_not_removed_for_one_that_others_read(there: Services) -> None:
+    async def scene() -> None:
+        image = await active(there)
+        image = await changed(there, image, add(place("rbd://pool/1")), add(place("rbd://pool/2")), caller=ADMIN)
+        with pytest.raises(Forbidden, match="this location is the last one that it is read from"):
+            await changed(there, image, Change(Act.REMOVE, "locations", at="0"), caller=OWNER_AND_ADMIN)
+        with pytest.raises(Forbidden, match="this location is the last one that it is read from"):
+            await delete_from_store(there, ADMIN, "blocks", image.id)
+        after = await changed(there, image, Change(Act.REMOVE, "locations", at="1"), caller=OWNER_AND_ADMIN)
+        assert [each.url for each in after.locations[1:]] == ["rbd://pool/2"]
+        assert await bytes_of(there, image) == DATA
+
+    asyncio.run(scene())
+
+
+def test_of_places_that_only_others_read_one_can_go(there: Services) -> None:
+    async def scene() -> None:
+        image = await images.create(there, ANNA, RAW)
+        image = await changed(there, image, add(place("rbd://pool/1")), add(place("rbd://pool/2")), caller=ADMIN)
+        remove = Change(Act.REMOVE, "locations", at="0")
+        after = await changed(there, image, remove, caller=OWNER_AND_ADMIN)
+        assert [each.url for each in after.locations] == ["rbd://pool/2"]
         with pytest.raises(Forbidden, match="last location"):
             await changed(there, image, remove, caller=OWNER_AND_ADMIN)
 
