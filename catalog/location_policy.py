@@ -1,10 +1,10 @@
-"""Who may do what with the places where images lie; `location_rules.py` has the rules."""
+"""Who may do what with the places where images lie, and the ways to them; `location_rules.py` has the rules."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from catalog.policy import allows, owned_by, rules_of
+from catalog.policy import allows, may_download, owned_by, rules_of
 
 if TYPE_CHECKING:
     from catalog.model.caller import Caller
@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 def may_prefer(caller: Caller, image: Image) -> bool:
     """Whether the caller, who may have the image's bytes, may say which store they are to come from."""
     return allows(caller, "download_from_store", image)
+
+
+def may_sign(caller: Caller, image: Image) -> bool:
+    """Whether the caller may let whoever has a URL have the image's bytes: never who may not have them."""
+    return may_download(caller, image) and allows(caller, "sign_image_url", image)
 
 
 def may_copy(caller: Caller, image: Image) -> bool:

@@ -1,4 +1,4 @@
-"""The rules of the places where images lie, of stores and of imports, as `policy.DEFAULTS` has all."""
+"""The rules of the places where images lie and of the ways to them, as `policy.DEFAULTS` has all."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ _OF_IMAGES: Final[Mapping[str, str]] = {
     "fetch_image_location": "rule:service_api",
     "download_from_store": "rule:context_is_admin or (role:member and rule:shown)",
     "copy_image": "rule:context_is_admin",
+    "sign_image_url": "rule:context_is_admin or (role:member and rule:shown)",
 }
 
 DEFAULTS: Final[Mapping[str, str]] = {**_OF_IMAGES, **_OF_STORES}

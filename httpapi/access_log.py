@@ -10,10 +10,13 @@ import logging
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from aiohttp import web
 
 from blockstore.clock import monotonic
+from catalog.tickets import MARK, ticket_in
+from httpapi.wire.tickets import SIGNED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,14 +27,18 @@ _log = logging.getLogger(ACCESS_LOGGER)
 # A request may name its target as a whole address, with a name and a password in it.
 _BEFORE_PATH = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 _LONGEST = 1024
+# Also where a character of it is another one: the rest is as good as the whole.
+_BELOW_SIGNED = re.compile(rf"(?<={SIGNED}/)[^/]+")
+_AFTER_MARK = re.compile(rf"{MARK}[A-Za-z0-9_-]*")
 
 
 @dataclass(slots=True)
 class AccessLine:
     """A request's line: whoever streams an answer counts `sent`, in bytes of body, and says when it is `cut`.
 
-    `client` is the caller's address; `user` and `project` are told where it is known who calls. `received` counts the
-    image data that came; `on_end` is told status and seconds when the line is written.
+    `client` is the caller's address; `user` and `project` are told where it is known who calls, `url_key`, a key's id,
+    where a ticket let in. `received` counts the image data that came; `on_end` is told status and seconds when the line
+    is written.
     """
 
     method: str
@@ -40,6 +47,7 @@ class AccessLine:
     client: str = "-"
     user: str | None = None
     project: str | None = None
+    url_key: str | None = None
     sent: int = 0
     received: int = 0
     cut: bool = False
@@ -64,9 +72,14 @@ class AccessLine:
             " cut" if self.cut else "",
             seconds,
             self.client,
-            "-" if self.user is None else f"{self.user}/{self.project}",
+            self._who(),
             extra={"access": self._fields(status, seconds)},
         )
+
+    def _who(self) -> str:
+        if self.url_key is not None:
+            return f"key:{self.url_key}"
+        return "-" if self.user is None else f"{self.user}/{self.project}"
 
     def _fields(self, status: int | None, seconds: float) -> dict[str, object]:
         return {
@@ -78,6 +91,7 @@ class AccessLine:
             "client": self.client,
             "user": self.user,
             "project": self.project,
+            "url_key": self.url_key,
             "cut": self.cut,
         }
 
@@ -92,8 +106,21 @@ class AccessLine:
 
 def logged_path(target: str) -> str:
     """A request's target as the log may have it: the path alone, since queries and addresses can hold secrets."""
-    path = re.split("[?#]", _BEFORE_PATH.sub("", target), maxsplit=1)[0] or "/"
+    path = without_tickets(re.split("[?#]", _BEFORE_PATH.sub("", target), maxsplit=1)[0]) or "/"
     return path if len(path) <= _LONGEST else path[:_LONGEST] + "..."
+
+
+def without_tickets(path: str) -> str:
+    """A path with what may be told of a ticket, key and image, in its place; of a spoilt one nothing."""
+    plain = unquote(path)
+    if MARK not in plain and SIGNED not in plain:
+        return path
+    return _AFTER_MARK.sub(_told, _BELOW_SIGNED.sub(_told, plain))
+
+
+def _told(found: re.Match[str]) -> str:
+    ticket = ticket_in(found[0])
+    return "(hidden)" if ticket is None else ticket.told
 
 
 ACCESS_LINE = web.RequestKey("access_line", AccessLine)

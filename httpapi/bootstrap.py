@@ -54,6 +54,7 @@ from httpapi.spare_memory import giving_back
 from httpapi.store_watch import watching
 from httpapi.stores_file import load_stores
 from httpapi.tls import Tls
+from httpapi.url_keys import url_keys_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -159,6 +160,7 @@ def _open_parts(settings: Settings) -> Iterator[tuple[BlockStore, Services]]:
     outgoing = outgoing_of(settings)
     stores = load_stores(settings.stores_file, outgoing)
     methods = import_methods(settings, stores)
+    url_keys = url_keys_of(settings)
     bring_up_to_date(settings.data, settings.catalog)
     store = BlockStore.open(settings.data, options)
     reserve.keep(settings.data)
@@ -192,6 +194,8 @@ def _open_parts(settings: Settings) -> Iterator[tuple[BlockStore, Services]]:
                 stores=stores,
                 outgoing=outgoing,
                 other_services=other_services_of(settings),
+                url_keys=url_keys,
+                ticket_longest=settings.signed_url_longest,
             )
             yield store, services
         finally:

@@ -27,6 +27,7 @@ from httpapi.protection_file import describe, protection_of
 from httpapi.quota_file import load_quotas, shown_quota
 from httpapi.settings import SettingsRefused
 from httpapi.stores_file import beside_data, load_stores, odd_stores
+from httpapi.url_keys import describe_keys
 from httpapi.wire.hosts import is_loopback
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ def check(settings: Settings, identity_of: Callable[[Settings], Identity]) -> Ch
         "quotas": _quotas(settings, notes),
         "stores": _stores(settings, notes),
         "asks": describe_outgoing(settings),
+        "signed URLs": _signed_urls(settings, notes),
         "formats": _FORMATS[settings.formats],
         "workers": _workers(settings),
         "jobs": _jobs(settings),
@@ -240,6 +242,14 @@ def _stores(settings: Settings, notes: _Notes) -> str:
     notes.warnings += odd_stores(stores)
     told = (f"{info.name} ({info.kind}{', the default' * info.default})" for info in stores.infos())
     return f"by weight: {', '.join(told)}"
+
+
+def _signed_urls(settings: Settings, notes: _Notes) -> str:
+    try:
+        return describe_keys(settings)
+    except SettingsRefused as refusal:
+        notes.problems.append(str(refusal))
+        return "not usable yet"
 
 
 def _workers(settings: Settings) -> str:

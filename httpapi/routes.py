@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from httpapi.access_log import without_tickets
 from httpapi.body import later
 from httpapi.caller import with_caller
 from httpapi.error_table import METHOD_NOT_ALLOWED, NO_SUCH_ROUTE, error_response
@@ -26,8 +27,10 @@ from httpapi.handlers.schemas import schema_handlers
 from httpapi.handlers.stores import StoresHandlers
 from httpapi.handlers.tags import TagsHandlers
 from httpapi.handlers.tasks import TasksHandlers
+from httpapi.handlers.tickets import TicketHandlers
 from httpapi.health import Health
 from httpapi.metrics.scrape import Scrape
+from httpapi.wire.tickets import SIGNED
 from httpapi.wire.versions import STORES, advertised
 
 if TYPE_CHECKING:
@@ -52,10 +55,14 @@ _ANY_TAIL: Final = "/{tail:(?s:.*)}"
 
 @dataclass(frozen=True, slots=True)
 class RouteTables:
-    """Routes that anybody who is let in may call, and routes that need to know the caller."""
+    """Routes that anybody who is let in may call, and routes that need to know the caller.
+
+    Those of the second that are in `ticketed`, too, are read by cookies as well: by its handler with a ticket.
+    """
 
     open: Mapping[str, Mapping[str, Handler]]
     identified: Mapping[str, Mapping[str, Handler]]
+    ticketed: Mapping[str, Mapping[str, Handler]]
 
 
 def tables(services: Services, *, body_timeout: float, probes: ProbeHandlers | None = None) -> RouteTables:
@@ -74,6 +81,7 @@ def tables(services: Services, *, body_timeout: float, probes: ProbeHandlers | N
     info = InfoHandlers(services)
     stores = StoresHandlers(services)
     imports = ImportsHandlers(services, body_timeout)
+    tickets = TicketHandlers(services, body_timeout)
     discovery: Mapping[str, Handler] = {"GET": versions.versions, "HEAD": versions.versions}
     openapi = OpenApiHandlers()
     found = RouteTables(
@@ -85,6 +93,8 @@ def tables(services: Services, *, body_timeout: float, probes: ProbeHandlers | N
             "/openapi.json": {"GET": openapi.show, "HEAD": openapi.show},
             "/healthcheck": {"GET": versions.healthcheck, "HEAD": versions.healthcheck},
             "/ready": {"GET": probes.ready, "HEAD": probes.ready},
+            # Who has the URL is the caller.
+            f"{SIGNED}/{{ticket}}/{{file_name}}": {"GET": tickets.get, "HEAD": tickets.head},
             **({"/metrics": {"GET": probes.figures}} if probes.metrics == "open" else {}),
         },
         identified={
@@ -113,6 +123,7 @@ def tables(services: Services, *, body_timeout: float, probes: ProbeHandlers | N
             f"{V2}/images/{{image_id}}/stage": {"PUT": imports.stage},
             f"{V2}/images/{{image_id}}/import": {"POST": imports.start},
             f"{V2}/images/{{image_id}}/tasks": {"GET": tasks.of_image},
+            f"{V2}/images/{{image_id}}/actions/sign": {"POST": tickets.sign},
             # Ours, like lineage: the reference knows no chains.
             f"{V2}/images/{{image_id}}/actions/coalesce": {"POST": tasks.coalesce},
             f"{V2}/lineage": {"GET": lineage.list},
@@ -130,6 +141,7 @@ def tables(services: Services, *, body_timeout: float, probes: ProbeHandlers | N
             # Ours: the reference has no way to end a task.
             f"{V2}/tasks/{{id}}/actions/cancel": {"POST": tasks.cancel},
         },
+        ticketed={f"{V2}/images/{{image_id}}/file": {"GET": tickets.get_file, "HEAD": tickets.head_file}},
     )
     openapi.describe(found, services.limits)
     return found
@@ -146,7 +158,8 @@ def add_routes(
     for path, verbs in found.open.items():
         _add(app, path, verbs)
     for path, verbs in found.identified.items():
-        _add(app, path, {verb: with_caller(identity, rules, handler) for verb, handler in verbs.items()})
+        by_cookie = found.ticketed.get(path, {})
+        _add(app, path, {v: with_caller(identity, rules, each, by_cookie.get(v)) for v, each in verbs.items()})
     for path in (UNKNOWN_VERSION, UNKNOWN_VERSION + _ANY_TAIL):
         app.router.add_route("*", path, versions.choices, expect_handler=later)
     app.router.add_route("*", _ANY_TAIL, _nothing_here, expect_handler=later)
@@ -176,4 +189,4 @@ def _only(verbs: list[str]) -> Handler:
 
 
 async def _nothing_here(request: web.Request) -> web.Response:
-    return error_response(404, f"There is nothing at {request.path}.", NO_SUCH_ROUTE)
+    return error_response(404, f"There is nothing at {without_tickets(request.path)}.", NO_SUCH_ROUTE)

@@ -103,6 +103,9 @@ class Settings:
     stores_file: Path | None = None
     show_locations: bool = False
     show_direct_url: bool = False
+    signed_urls: bool = True
+    signed_url_longest: float = 7 * 86400.0
+    url_keys_file: Path | None = None
     gc_every: float = 86400.0
     gc_rate: int | None = None
     jobs: int = 1

@@ -78,7 +78,8 @@ async def _joined(first: Piece, rest: AsyncIterator[Piece]) -> AsyncIterator[Pie
 
 def _cut(request: web.Request, cause: str) -> None:
     """End the connection so that nobody takes what was sent for whole: no padding, no orderly end."""
-    _log.error("Download of %s cut off: %s", request.match_info["image_id"], cause)
-    request[ACCESS_LINE].cut = True
+    line = request[ACCESS_LINE]
+    _log.error("Download of %s cut off: %s", request.match_info.get("image_id", line.path), cause)
+    line.cut = True
     if request.transport is not None:
         request.transport.abort()

@@ -8,6 +8,7 @@
     │   ├── SourceRefused        400  who was asked for a file does not give it
     │   └── SourceChanged        400  a file changed elsewhere while it was fetched
     ├── Forbidden                403  the image is visible, the act is not permitted
+    │   ├── TicketRefused        403  a signed URL or cookie that is not good, for whatever reason
     │   ├── ReadOnlyAttribute    403  the service alone sets this attribute
     │   ├── StoreReadOnly        403  nothing can be written to, or removed from, this store
     │   └── ReservedAttribute    403  no caller may use this name
@@ -31,6 +32,7 @@
     │   └── CopyWrong            503  the copy is there and holds other bytes than the image
     ├── StoreDown                503  a store cannot be asked now
     └── CatalogUnavailable       503  the database is locked for too long, or its disk fails
+        └── UrlKeysUnavailable   503  the keys of signed URLs cannot be read or made
 
 The numbers are what HTTP answers; they stand here to explain, the table that acts is httpapi's.
 """
@@ -95,6 +97,12 @@ class Forbidden(CatalogError):
     """The caller may see the image (or none is involved) and may not do this."""
 
     code = "forbidden"
+
+
+class TicketRefused(Forbidden):
+    """A signed URL or cookie that is not good: one message for every reason, as they would tell of others' images."""
+
+    code = "ticket-refused"
 
 
 class ReadOnlyAttribute(Forbidden):
@@ -237,3 +245,9 @@ class CatalogUnavailable(CatalogError):
     """The database cannot do this now; nothing was changed."""
 
     code = "catalog-unavailable"
+
+
+class UrlKeysUnavailable(CatalogUnavailable):
+    """The keys of signed URLs cannot be read or made; the message names their file."""
+
+    code = "url-keys-unavailable"

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from catalog.rules import Rules
     from catalog.store_ports import Stores
     from catalog.stores.other_services import OtherServices
+    from catalog.tickets import UrlKeys
 
 
 def _no_room() -> bool:
@@ -57,7 +58,8 @@ class Services:
     bytes lie, our blocks among them; `outgoing` is the one way by which URLs that users name are asked,
     `other_services` leads to the image services of the same cloud, None where no Keystone knows them.
     `show_locations`, `show_direct_url`: whether callers whom the rules let see it are told where images lie. `on_place`
-    is told a store's name and what happened to a copy in it: `failed`, `lost`, `found`, `put back`.
+    is told a store's name and what happened to a copy in it: `failed`, `lost`, `found`, `put back`. `url_keys` sign
+    tickets, None where none are made or taken; `ticket_longest`: seconds that one may be good for, at most.
     """
 
     database: Database
@@ -87,3 +89,5 @@ class Services:
     show_locations: bool = False
     show_direct_url: bool = False
     on_place: Callable[[str, str], None] = _say_nothing
+    url_keys: UrlKeys | None = None
+    ticket_longest: float = 7 * 86400.0

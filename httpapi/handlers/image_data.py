@@ -18,7 +18,7 @@ from httpapi.wire.reading import CONDITIONS, PARTS, answer_read, wants_stored
 from httpapi.wire.sizes import IMAGE_SIZE_HEADER, announced
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from catalog.usecases.image_data import Download
     from catalog.usecases.services import Services
@@ -55,35 +55,42 @@ class ImageDataHandlers:
     async def get(self, request: web.Request) -> web.StreamResponse:
         """Send the bytes, or the part of them that is asked for."""
         refuse_body(request)
-        download = await self._open(request)
-        try:
-            return await self._send(request, download, _answer(request, download, (*CONDITIONS, *PARTS)))
-        finally:
-            download.close()
+        return await give(request, await self._open(request), {}, idle_seconds=self.body_timeout)
 
     async def head(self, request: web.Request) -> web.StreamResponse:
         """The headers of a whole read, no bytes."""
-        download = await self._open(request)
-        try:
-            answer = _answer(request, download, CONDITIONS)
-        finally:
-            download.close()
-        return web.StreamResponse(status=answer.status, headers=answer.headers)
+        return give_head(request, await self._open(request), {})
 
     async def _open(self, request: web.Request) -> Download:
         prefer = preferred(request.query.getall(PREFER, []))
         return await image_data.download(self.services, request[CALLER], request.match_info["image_id"], prefer=prefer)
 
-    async def _send(self, request: web.Request, download: Download, answer: ReadAnswer) -> web.StreamResponse:
-        """Send the answer, as frames or as bytes of a known length."""
-        response = web.StreamResponse(status=answer.status, headers=answer.headers)
+
+async def give(
+    request: web.Request, download: Download, headers: Mapping[str, str], *, idle_seconds: float
+) -> web.StreamResponse:
+    """The answer to a GET of an image's bytes, with these headers besides; closes the download."""
+    try:
+        answer = _answer(request, download, (*CONDITIONS, *PARTS))
+        response = web.StreamResponse(status=answer.status, headers={**answer.headers, **headers})
         if answer.stored:
             response.enable_chunked_encoding()
         elif answer.length == 0:
             return response
         body = download.read_stored() if answer.stored else download.read(answer.start, answer.stop)
         length = None if answer.stored else answer.length
-        return await send_body(request, response, body, length=length, idle_seconds=self.body_timeout)
+        return await send_body(request, response, body, length=length, idle_seconds=idle_seconds)
+    finally:
+        download.close()
+
+
+def give_head(request: web.Request, download: Download, headers: Mapping[str, str]) -> web.StreamResponse:
+    """The answer to a HEAD of an image's bytes; closes the download."""
+    try:
+        answer = _answer(request, download, CONDITIONS)
+    finally:
+        download.close()
+    return web.StreamResponse(status=answer.status, headers={**answer.headers, **headers})
 
 
 def check_type(request: web.Request) -> None:

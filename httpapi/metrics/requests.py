@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from httpapi.access_log import AccessLine
 
-_DATA: Final = "/file"
+_DATA: Final = ("/file", "/signed/{ticket}/{file_name}")
 _FIGURES: Final = "/metrics"
 _WITH_DATA: Final = frozenset({200, 206, None})
 OTHER: Final = "other"

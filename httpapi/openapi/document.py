@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from httpapi.error_table import DOCUMENTED, ERROR_HEADER
-from httpapi.openapi import delta, images, locations, metadefs, service, sharing
+from httpapi.openapi import delta, images, locations, metadefs, service, sharing, tickets
 from httpapi.openapi.operation import Operation, ref
 from httpapi.openapi.schemas import TEXT, UUID, schemas
 from httpapi.request_id import REQUEST_ID_HEADER
@@ -32,6 +32,7 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
     **locations.OPERATIONS,
     **delta.OPERATIONS,
     **metadefs.OPERATIONS,
+    **tickets.OPERATIONS,
 }
 """What is written of each route."""
 
@@ -57,6 +58,8 @@ _PATH_PARAMETERS: Final = {
     "id": ("the task", UUID),
     "namespace": ("the namespace of metadata definitions", TEXT),
     "name": ("the name of one thing in it", TEXT),
+    "ticket": ("what makes a signed URL good", TEXT),
+    "file_name": ("the file name that was signed with it", TEXT),
 }
 _HEADERS: Final = {
     "Allow": "the verbs that the path takes",

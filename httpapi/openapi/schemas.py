@@ -239,6 +239,8 @@ _OURS: Final[Mapping[str, Schema]] = {
     "NewDelta": exactly({"size": SIZE}, maybe={"base": UUID_OR_NULL, "block_size": SIZE_OR_NULL}),
     "Delta": exactly({**_DELTA, "arrived": RANGES, "blocks": SIZE}, maybe={"next": TEXT}),
     "Deltas": exactly({"deltas": {"type": "array", "items": exactly(_DELTA)}}),
+    "WantedTicket": exactly({}, maybe={"expires": {"type": ["integer", "null"], "minimum": 1}}),
+    "SignedUrl": exactly(dict.fromkeys(("url", "expires_at", "cookie", "cookie_url"), TEXT)),
     "DeltaCommit": exactly({}, maybe={"blocks": SIZE_OR_NULL}),
 }
 

@@ -129,6 +129,7 @@ OPERATIONS: tuple[Operation | Listing, ...] = (
     Operation(f"POST {_IMAGE}/actions/deactivate"),
     Operation(f"POST {_IMAGE}/actions/reactivate"),
     Operation(f"POST {_IMAGE}/actions/coalesce"),
+    Operation(f"POST {_IMAGE}/actions/sign"),
     Operation(f"GET {_IMAGE}/members"),
     Operation(f"POST {_IMAGE}/members", {"member": "salt"}),
     Operation(f"GET {_MEMBER}", also="(of the project that accepted)"),

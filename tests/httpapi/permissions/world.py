@@ -26,6 +26,7 @@ from httpapi.app import build_app
 from httpapi.connection import connection_runner
 from httpapi.wire.errors import Unauthenticated
 from tests.kit.image_service import SMALL, pieces
+from tests.kit.memory_keys import MemoryKeys
 from tests.kit.memory_store import MemoryStore
 from tests.kit.new_catalog import new_catalog
 from tests.kit.pieces_source import PiecesSource
@@ -123,6 +124,7 @@ async def world(root: Path) -> AsyncIterator[World]:
         keep_deleted=3600.0,
         stores=StoreSet([MemoryStore("fast"), theirs, ceph]),
         show_locations=True,
+        url_keys=MemoryKeys(),
     )
     app = build_app(services, Named(), body_timeout=20)
     runner = connection_runner(app, shutdown_seconds=1.0, header_timeout=20, body_timeout=20)
