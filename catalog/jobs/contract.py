@@ -83,6 +83,10 @@ class JobQueue(Protocol):
         """The job, if nobody has claimed it, need not wait longer than until `run_at`."""
         ...
 
+    def has(self, kind: str, *, lock: str) -> bool:
+        """Whether a job of this kind with this lock is to be done, claimed or not; only reads."""
+        ...
+
     def claims(self) -> Sequence[HeldClaim]:
         """Every claim that is held, by any process."""
         ...

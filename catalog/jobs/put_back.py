@@ -34,7 +34,7 @@ async def put_back(context: JobContext) -> Effect:
     image = await services.database.read(lambda uow: with_bytes(uow, image_id))
     lost = next(lost_copies.can_be_put_back(services, image), None)
     if lost is None:
-        return lambda _uow, _at: Done("No copy is lost that can be put back now.", {"image_id": image_id})
+        return lambda uow, at: _nothing_lost(context, uow, image_id, at)
     if lost.status != WRONG and await is_there(context, lost, image.size):
         await lost_copies.found_again(services, image_id, lost)
         return lambda uow, at: _done(context, uow, image_id, lost, at)
@@ -74,6 +74,12 @@ async def is_there(context: JobContext, location: Location, size: int | None) ->
     except CopyLost:
         return False
     return True
+
+
+def _nothing_lost(context: JobContext, uow: UnitOfWork, image_id: str, at: datetime) -> Done:
+    # Whoever found one lost meanwhile has left it to this job.
+    lost_copies.have_put_back(context.services, uow, with_bytes(uow, image_id), at=at)
+    return Done("No copy is lost that can be put back now.", {"image_id": image_id})
 
 
 def _done(context: JobContext, uow: UnitOfWork, image_id: str, lost: Location, at: datetime) -> Done:

@@ -98,6 +98,11 @@ class SqlJobs:
         later = update(jobs).where(jobs.c.id == job_id, jobs.c.claim_id.is_(None), jobs.c.run_at > to_us(run_at))
         self._connection.execute(later.values(run_at=to_us(run_at)))
 
+    def has(self, kind: str, *, lock: str) -> bool:
+        """Whether it is to be done."""
+        there = select(jobs.c.id).where(jobs.c.lock == lock, jobs.c.kind == kind).limit(1)
+        return self._connection.execute(there).first() is not None
+
     def claims(self) -> Sequence[HeldClaim]:
         """Every claim."""
         return [_held(row) for row in self._connection.execute(select(jobs).where(jobs.c.claim_id.is_not(None)))]

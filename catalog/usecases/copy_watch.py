@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from blockstore import clock
 from catalog.model.errors import CatalogError, CopyLost
 from catalog.model.location import WRONG
-from catalog.usecases.lost_copies import found_again, have_put_back, mark_lost
+from catalog.usecases.lost_copies import found_again, have_put_back, is_wanted, mark_lost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -77,8 +77,10 @@ class CopyWatch:
             return not location.is_active and await found_again(services, image_id, location)
         if location.is_active:
             return await mark_lost(services, image_id, location)
-        await services.database.write(lambda uow: _ask_for(services, uow, image_id))
-        services.bell.ring()
+        # What cannot be put back now is met by each pass, and only read.
+        if await services.database.read(lambda uow: _is_wanted(services, uow, image_id)):
+            await services.database.write(lambda uow: _ask_for(services, uow, image_id))
+            services.bell.ring()
         return False
 
 
@@ -95,6 +97,11 @@ async def _is_there(store: Store, location: Location, size: int | None) -> bool:
 
 def _page(uow: UnitOfWork, name: str, after: str) -> Sequence[tuple[str, Location, int | None]]:
     return uow.places.lost(after, PAGE) if name == _LOST else uow.places.in_store(name, after, PAGE)
+
+
+def _is_wanted(services: Services, uow: UnitOfWork, image_id: str) -> bool:
+    image = uow.images.get(image_id)
+    return image is not None and is_wanted(services, uow, image)
 
 
 def _ask_for(services: Services, uow: UnitOfWork, image_id: str) -> None:

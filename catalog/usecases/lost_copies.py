@@ -49,14 +49,19 @@ def _mark(services: Services, uow: UnitOfWork, image_id: str, url: str, status: 
 
 
 def have_put_back(services: Services, uow: UnitOfWork, image: Image, *, at: datetime) -> bool:
-    """Enqueue the job that puts an image's lost copies back, if something can come of it and none waits already."""
-    if not any(each.status == ACTIVE for each in image.locations):
-        return False
-    if next(can_be_put_back(services, image), None) is None or uow.tasks.own_pending(PUT_BACK, image.id) is not None:
+    """Enqueue the job that puts an image's lost copies back, if that is wanted; whether it is."""
+    if not is_wanted(services, uow, image):
         return False
     task = own_task(PUT_BACK, image_id=image.id, at=at)
     steps.enqueue(uow, task, lock=image.id, lane=lane_of_reading(services, image))
     return True
+
+
+def is_wanted(services: Services, uow: UnitOfWork, image: Image) -> bool:
+    """Whether something can come of a job that puts copies back, and none has it to do: one at work asks again."""
+    if not any(each.status == ACTIVE for each in image.locations):
+        return False
+    return next(can_be_put_back(services, image), None) is not None and not uow.jobs.has(PUT_BACK, lock=image.id)
 
 
 def can_be_put_back(services: Services, image: Image) -> Iterator[Location]:

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
 
+from catalog.jobs import steps
+from catalog.jobs.context import JobContext
+from catalog.jobs.put_back import put_back
 from catalog.jobs.running import Pace
 from catalog.jobs.worker import Worker
 from catalog.model.lane import Places
@@ -14,19 +17,37 @@ from catalog.usecases import images
 from catalog.usecases.copy_sweep import doom_left_behind, remove_doomed
 from catalog.usecases.copy_watch import PAUSE, CopyWatch
 from catalog.usecases.locations import delete_from_store
+from catalog.usecases.lost_copies import mark_lost
 from tests.catalog.cast import ADMIN, ANNA, RAW, bytes_of, put
 from tests.kit.memory_store import MemoryStore
 from tests.kit.several_stores import copied, loose, with_stores
 from tests.kit.ticks import Ticks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from catalog.model.image import Image
     from catalog.model.task import Task
+    from catalog.ports import Database, UnitOfWork
     from catalog.usecases.services import Services
 
+T = TypeVar("T")
 DATA = bytes(range(256)) * 1000
+
+
+@dataclass
+class CountedWrites:
+    """A database that counts its transactions which may write."""
+
+    database: Database
+    writes: int = 0
+
+    async def read(self, step: Callable[[UnitOfWork], T]) -> T:
+        return await self.database.read(step)
+
+    async def write(self, step: Callable[[UnitOfWork], T]) -> T:
+        self.writes += 1
+        return await self.database.write(step)
 
 
 async def stored(services: Services, *stores: MemoryStore) -> Image:
@@ -229,6 +250,72 @@ def test_an_only_copy_that_is_lost_stays_lost_until_it_is_there_again(services: 
         assert await bytes_of(there, image) == DATA
 
     asyncio.run(scene())
+
+
+def test_what_cannot_be_put_back_now_costs_a_look_no_write(services: Services) -> None:
+    async def scene() -> None:
+        fast = MemoryStore("fast", weight=1)
+        database = CountedWrites(services.database)
+        there = with_stores(replace(services, database=database), fast)
+        image = await stored(there, fast)
+        fast.lose()
+        await bytes_of(there, image)
+        assert len(await tasks(there)) == 1
+        written = database.writes
+        await CopyWatch(there, Ticks()).look()  # there is a job already
+        assert (database.writes, len(await tasks(there))) == (written, 1)
+        await services.database.write(lambda uow: _forget(uow, image))
+        there.stores.failed(image.locations[1])
+        await CopyWatch(there, Ticks()).look()
+        assert (database.writes, len(await tasks(there))) == (written, 1)
+        there.stores.worked(image.locations[1])
+        await CopyWatch(there, Ticks()).look()
+        assert (database.writes, len(await tasks(there))) == (written + 1, 2)
+
+    asyncio.run(scene())
+
+
+def test_a_copy_that_is_being_put_back_gets_no_second_job(services: Services) -> None:
+    async def scene() -> None:
+        there = with_stores(services, fast := MemoryStore("fast", weight=1))
+        image = await stored(there, fast)
+        fast.lose()
+        await bytes_of(there, image)
+        await there.database.write(lambda uow: steps.claim(uow, "c", "other", [PUT_BACK], at=there.clock()))
+        await CopyWatch(there, Ticks()).look()
+        [task] = await tasks(there)
+        assert task.status is TaskStatus.PROCESSING
+
+    asyncio.run(scene())
+
+
+def test_a_copy_that_is_lost_while_others_are_put_back_is_not_forgotten(services: Services) -> None:
+    async def scene() -> None:
+        one, other = MemoryStore("one", weight=2), MemoryStore("other", weight=1)
+        there = with_stores(services, one, other)
+        image = await stored(there, one, other)
+        other.lose()
+        await mark_lost(there, image.id, image.locations[2])
+        there.stores.failed(image.locations[2])
+        [task] = await tasks(there)
+        taken = await there.database.write(lambda uow: steps.claim(uow, "c", "p", [PUT_BACK], at=there.clock()))
+        assert taken is not None
+        effect = await put_back(JobContext(there, task, taken[0], is_last=False))
+        one.lose()
+        await mark_lost(there, image.id, image.locations[1])
+        assert len(await tasks(there)) == 1
+        await there.database.write(lambda uow: steps.succeed(uow, taken[0], effect, at=there.clock()))
+        assert len(await tasks(there)) == 2
+
+    asyncio.run(scene())
+
+
+def _forget(uow: UnitOfWork, image: Image) -> None:
+    """The job is gone, and nobody has put anything back."""
+    for task in uow.tasks.page(None, TaskQuery(type=PUT_BACK), None).tasks:
+        uow.jobs.cancel(task.id)
+        uow.tasks.save(task.failed("Given up.", at=task.created_at))
+    assert uow.images.get(image.id) is not None
 
 
 def test_several_lost_copies_come_back_one_after_the_other(services: Services) -> None:

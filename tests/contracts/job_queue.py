@@ -160,6 +160,21 @@ class JobQueueContract:
         assert not read(database, lambda uow: uow.jobs.is_due(SLOW_KINDS, at=NOON, but_of=["a"]))
         assert next_slow(database, but_of=frozenset("b")) == "a"
 
+    def test_whether_something_is_to_be_done_is_known_until_its_end(self, database: Database) -> None:
+        def there(kind: str, lock: str) -> bool:
+            return read(database, lambda uow: uow.jobs.has(kind, lock=lock))
+
+        add(database, Job("a", "hash", NOON + SECOND, lock="image"))
+        assert [there(*asked) for asked in (("hash", "image"), ("copy", "image"), ("hash", "other"))] == [
+            True,
+            False,
+            False,
+        ]
+        taken = must_claim(database, at=NOON + SECOND)
+        assert there("hash", "image")
+        write(database, lambda uow: uow.jobs.end(taken))
+        assert not there("hash", "image")
+
     def test_one_lock_is_held_by_one_job_at_a_time(self, database: Database) -> None:
         add(database, *(Job(name, "hash", NOON, lock="image") for name in "ab"), Job("c", "copy", NOON, lock="other"))
         first, other = must_claim(database, "1"), must_claim(database, "2")
