@@ -31,6 +31,9 @@ SOURCES: Final = ("raw", "qcow2", "vmdk", "vhdx", "vdi")
 TARGETS: Final = ("raw", "qcow2", "vmdk", "vhdx")
 """Those that can be written."""
 
+COMPRESSIBLE: Final = ("qcow2", "vmdk")
+"""Those of them that can be written compressed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Disk:
@@ -67,9 +70,9 @@ class Converter(Protocol):
     ) -> Disk:
         """Write the disk in `source_name`, as `inspect` told it, to the new file `target_name`, and look at that.
 
-        `progress` is told the share that is done, 0.0 to 1.0, on the loop. `compressed` is for qcow2 alone. The new
-        file is sparse where the disk is; a vmdk is one stream-optimized file. A disk of qcow2, vmdk or vhdx may come
-        out longer than the source's by less than 1 MiB, since they count in larger units than a raw disk does.
+        `progress` is told the share that is done, 0.0 to 1.0, on the loop. `compressed` is for those of COMPRESSIBLE;
+        a vmdk is then stream-optimized, else sparse, and one file in both cases. The new file is sparse where the disk
+        is. A disk comes out in whole sectors of 512 bytes: the last one is filled with zeros.
         """
         ...
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from catalog.conversion_ports import SOURCES, TARGETS, Disk
+from catalog.conversion_ports import COMPRESSIBLE, SOURCES, TARGETS, Disk
 from catalog.model.errors import ConversionRefused, ConversionUnavailable
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class PlayedConverter:
         progress: Callable[[float], None],
     ) -> Disk:
         self.check()
-        if target_format not in TARGETS or (compressed and target_format != "qcow2"):
+        if target_format not in TARGETS or (compressed and target_format not in COMPRESSIBLE):
             raise ConversionRefused(f"Images cannot be converted to {target_format}.")
         disk = (room / source_name).read_bytes()[len(marked(source.format, b"")) :]
         progress(0.0)
