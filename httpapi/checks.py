@@ -17,6 +17,7 @@ from blockstore.errors import BlockstoreError
 from catalog.model.quota import NAMES
 from catalog.property_protection import Protection
 from httpapi import tls
+from httpapi.conversion import describe_conversion
 from httpapi.import_methods import import_methods
 from httpapi.job_places import in_server
 from httpapi.keystone_settings import odd_keystone
@@ -96,6 +97,7 @@ def check(settings: Settings, identity_of: Callable[[Settings], Identity]) -> Ch
         "formats": _FORMATS[settings.formats],
         "workers": _workers(settings),
         "jobs": _jobs(settings),
+        "conversion": describe_conversion(settings),
         "collection": _collection(settings),
         "scrubbing": _scrubbing(settings),
         "properties": "not usable yet" if protection is None else describe(settings, protection),

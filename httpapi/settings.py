@@ -119,6 +119,11 @@ class Settings:
     outgoing_hosts: tuple[str, ...] = ()
     outgoing_networks: tuple[Network, ...] = ()
     outgoing_timeout: float = 60.0
+    convert_user: str = "nobody"
+    convert_limit: int = 1 << 40
+    convert_memory: int = 1 << 30
+    convert_cpu_time: float = 6 * 3600.0
+    convert_seconds: float = 24 * 3600.0
     metrics: str = "admin"
     log_level: str = "info"
     log_format: str = "text"
