@@ -44,6 +44,7 @@ VERBS: Final = {
     "rm": ("httpapi.cli.rm", "rm", "Delete images."),
     "forget": ("httpapi.cli.forget", "forget", "Delete old versions by a policy."),
     "undelete": ("httpapi.cli.undelete", "undelete", "Bring back deleted images."),
+    "vm": ("httpapi.cli.vm.group", "vm", "Back up virtual machines that run, and bring them back."),
     "stores": ("httpapi.cli.stores", "stores", "List the places where images' bytes may lie."),
     "login": ("httpapi.cli.login", "login", "Log in to a service, for the verbs that follow."),
     "logout": ("httpapi.cli.logout", "logout", "Forget a login."),

@@ -20,6 +20,7 @@ ClientError
 ├── NoData             the image has no data (yet)
 ├── Mismatch           the bytes that arrived are not the bytes that were sent
 ├── SourceRefused      the file to push cannot be read as it should
+│   └── PartRefused    only what has changed was to be pushed, and that can't be: all of it may
 ├── TargetRefused      the place to pull to must not or cannot be written
 └── ProgramMissing     a foreign program that this takes is not installed
 """
@@ -193,6 +194,10 @@ class SourceRefused(ClientError):
 
 class TargetRefused(ClientError):
     """The target of a pull exists, is too small, is in use, or cannot be written."""
+
+
+class PartRefused(SourceRefused):
+    """Only what has changed was to be pushed, and there is nothing that it could be compared with: all of it may be."""
 
 
 class ProgramMissing(ClientError):

@@ -15,7 +15,7 @@ from httpapi.client.api import ImagesApi
 from httpapi.client.auth import Access
 from httpapi.client.block_file import BlockFile, open_block_file
 from httpapi.client.delta_api import DeltaApi
-from httpapi.client.errors import NoData, NotAnImageService, SourceRefused
+from httpapi.client.errors import NoData, NotAnImageService, PartRefused, SourceRefused
 from httpapi.client.names import find_image
 from httpapi.client.open_files import writer_of
 from httpapi.client.parents import find_parent
@@ -56,7 +56,7 @@ async def push_disk(
         if file is None:
             raise SourceRefused(f"{source.name} is a stream: what has changed can be said of what is read by position")
         if parent is None:
-            raise SourceRefused(
+            raise PartRefused(
                 "there is no image that what has changed could be compared with: name it with --parent, "
                 "or push all of it first"
             )
@@ -71,9 +71,7 @@ async def push_disk(
         if (done := await push_changes(api, file, want, parent, report, keeping)) is not None:
             return done
         if wish.touched is not None:
-            raise SourceRefused(
-                "only a part of the file is known, and the whole would have to be sent: push it without"
-            )
+            raise PartRefused("only a part of the file is known, and the whole would have to be sent: push it without")
     lineage = {} if parent is None else {PARENT: parent.id}
     return await push(api, source, {**want, **lineage}, report, keep=wish.keep)
 

@@ -1,0 +1,1 @@
+"""`drystone vm`: backups of virtual machines."""
