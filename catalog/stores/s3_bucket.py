@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -12,6 +14,8 @@ from obstore.store import S3Store
 from catalog.stores.outgoing.configured import CONNECT_SECONDS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from obstore.store import ClientConfig, S3Credential
 
     from catalog.stores.s3_requests import Keys
@@ -49,7 +53,7 @@ def opened(bucket: Bucket, patience: float) -> S3Store:
     """Obstore's client: each request has the time that its caller gives it, what may be asked again is, a few times.
 
     obstore reads AWS's variables and those of proxies from the environment. Only what the operator says of this store
-    counts, so each that could lead astray is said here.
+    counts: the first are out of its sight, and what the others could lead astray is said here.
     """
     keys, endpoint = bucket.keys, bucket.url if bucket.virtual_hosted else bucket.endpoint.rstrip("/")
 
@@ -66,18 +70,28 @@ def opened(bucket: Bucket, patience: float) -> S3Store:
     }
     if bucket.ca is not None:
         options["root_certificate"] = bucket.ca
-    return S3Store(
-        bucket.name,
-        endpoint=endpoint,
-        aws_endpoint_url_s3=endpoint,
-        region=bucket.region,
-        skip_signature=False,
-        virtual_hosted_style_request=bucket.virtual_hosted,
-        credential_provider=credential,
-        client_options=options,
-        retry_config={
-            "max_retries": _RETRIES,
-            "retry_timeout": timedelta(seconds=patience),
-            "backoff": {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=2), "base": 2},
-        },
-    )
+    with _without_variables():
+        return S3Store(
+            bucket.name,
+            endpoint=endpoint,
+            region=bucket.region,
+            virtual_hosted_style_request=bucket.virtual_hosted,
+            credential_provider=credential,
+            client_options=options,
+            retry_config={
+                "max_retries": _RETRIES,
+                "retry_timeout": timedelta(seconds=patience),
+                "backoff": {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=2), "base": 2},
+            },
+        )
+
+
+@contextmanager
+def _without_variables() -> Iterator[None]:
+    """Without AWS's variables, some of which can only be set and not be said to be nothing."""
+    environment = os.environ  # noqa: TID251 - kept from the library, not read
+    hidden = {name: environment.pop(name) for name in tuple(environment) if name.upper().startswith("AWS_")}
+    try:
+        yield
+    finally:
+        environment.update(hidden)

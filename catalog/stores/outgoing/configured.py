@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 from yarl import URL
 
+from blockstore import clock
 from catalog.blocking import to_its_end
+from catalog.stores.outgoing.pace import SLOWEST, Pace
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator, Mapping
@@ -25,6 +27,8 @@ MOST_ANSWERED: Final = 8 << 20
 """The longest answer that is taken whole: a listing."""
 PIECE: Final = 1 << 20
 CONNECT_SECONDS: Final = 5.0
+_PATIENT: Final = 30
+"""So many times as long as it may be silent, a server may be slow."""
 
 
 class NoAnswer(Exception):
@@ -45,18 +49,24 @@ class Reply:
 
 
 class Streamed:
-    """An answer whose body is still to come."""
+    """An answer whose body is still to come, at a pace that is looked at after each `pace` seconds of waiting."""
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, pace: float) -> None:
         self._response = response
+        self._pace = Pace(pace)
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
 
     async def pieces(self) -> AsyncGenerator[memoryview, None]:
-        """The body in pieces of at most 1 MiB; NoAnswer if it breaks off or stands still."""
+        """The body in pieces of at most 1 MiB; NoAnswer if it breaks off, stands still, or hardly moves."""
         with _told():
-            async for chunk in self._response.content.iter_any():
-                view = memoryview(chunk)
+            while True:
+                began = clock.monotonic()
+                view = memoryview(await self._response.content.readany())
+                if not view:
+                    return
+                if not self._pace.is_kept(clock.monotonic() - began, len(view)):
+                    raise Silent(f"it sends less than {SLOWEST >> 10} KiB/s")
                 for begin in range(0, len(view), PIECE):
                     yield view[begin : begin + PIECE]
 
@@ -75,11 +85,12 @@ class ConfiguredClient:
     """Connections to configured endpoints, opened when first used, in the loop that uses them.
 
     `patience`: seconds for an answer to begin, and between two of its parts. `tls`: whom to trust, if not whom the
-    system trusts.
+    system trusts. `pace`: seconds of waiting between two looks at how fast a streamed answer comes.
     """
 
-    def __init__(self, patience: float, *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, patience: float, *, tls: ssl.SSLContext | None = None, pace: float | None = None) -> None:
         self._patience = patience
+        self._pace = _PATIENT * patience if pace is None else pace
         self._tls = tls
         self._session: aiohttp.ClientSession | None = None
 
@@ -144,7 +155,7 @@ class ConfiguredClient:
                 method, URL(url, encoded=True), headers=told, data=body or None, allow_redirects=False
             )
         async with response:
-            yield Streamed(response)
+            yield Streamed(response, self._pace)
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:

@@ -16,7 +16,8 @@ import aiohttp
 from blockstore import clock
 from catalog.model.errors import LimitExceeded, SourceChanged, SourceLost
 from catalog.stores.outgoing.answers import Version, read_answer
-from catalog.stores.outgoing.way import SLOWEST, Broken
+from catalog.stores.outgoing.pace import SLOWEST, Pace
+from catalog.stores.outgoing.way import Broken
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,8 +61,7 @@ class Transfer:
         self._failed = 0
         self._response: aiohttp.ClientResponse | None = None
         self._skip = 0
-        # Since the last look at its pace.
-        self._waited, self._came = 0.0, 0
+        self._pace = Pace(way.waits.pace)
         # Of this answer: the offset at which it ends, None where that is not known.
         self._until: int | None = None
 
@@ -196,17 +196,12 @@ class Transfer:
         raise SourceChanged("The file changed while it was fetched: fetch it anew.")
 
     def _kept_pace(self, waited: float, came: int) -> None:
-        """So many bytes came after so long; only waiting counts, not what is done with them. Raises SourceLost."""
-        self._waited += waited
-        self._came += came
-        if self._waited < self._way.waits.pace:
-            return
-        if self._came < SLOWEST * self._waited:
+        """So many bytes came after so long. Raises SourceLost."""
+        if not self._pace.is_kept(waited, came):
             self.close()
             raise SourceLost(
                 f"The file was given up after {self.at} bytes: the server sends less than {SLOWEST >> 10} KiB/s."
             )
-        self._waited, self._came = 0.0, 0
 
     def _bounded(self, size: int | None) -> None:
         if size is not None and self._part.limit is not None and size > self._part.limit:

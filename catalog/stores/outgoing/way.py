@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from catalog.stores.outgoing.urls import Target
 
 MOST_REDIRECTS: Final = 5
-SLOWEST: Final = 16 << 10
-"""Bytes a second. Who gives one now and then is never silent, and would keep a worker for ever."""
 _LEADS_ON: Final = frozenset({301, 302, 303, 307, 308})
 # What a server says when the same question may be answered later.
 _LATER: Final = frozenset({408, 425, 429})

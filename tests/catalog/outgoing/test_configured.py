@@ -21,7 +21,9 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
 
 
 @contextlib.asynccontextmanager
-async def served(answer: Answer, patience: float = 5.0) -> AsyncIterator[tuple[ConfiguredClient, str]]:
+async def served(
+    answer: Answer, patience: float = 5.0, pace: float | None = None
+) -> AsyncIterator[tuple[ConfiguredClient, str]]:
     """A client, and the address of a server that answers each connection's first request so."""
 
     answering: list[asyncio.Task[None]] = []
@@ -40,7 +42,7 @@ async def served(answer: Answer, patience: float = 5.0) -> AsyncIterator[tuple[C
                 await writer.wait_closed()
 
     server = await asyncio.start_server(handle, "127.0.0.1", 0)
-    client = ConfiguredClient(patience)
+    client = ConfiguredClient(patience, pace=pace)
     try:
         yield client, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x"
     finally:
@@ -145,6 +147,23 @@ def test_a_silent_server_is_left_in_time() -> None:
                 assert time.monotonic() - began < 5
 
     asyncio.run(scenario())
+
+
+def test_a_server_that_trickles_is_left_though_it_is_never_silent() -> None:
+    async def trickles(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(OK % MIB)
+        while True:
+            writer.write(b"x")
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+    async def scene() -> None:
+        async with asyncio.timeout(30), served(trickles, pace=0.3) as (client, url), client.get(url, {}) as answer:
+            with pytest.raises(Silent, match="less than 16 KiB/s"):
+                async for _ in answer.pieces():
+                    pass
+
+    asyncio.run(scene())
 
 
 def test_a_body_is_sent_whole_and_an_early_answer_ends_it() -> None:

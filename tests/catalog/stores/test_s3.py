@@ -159,7 +159,7 @@ def test_nothing_in_the_environment_leads_elsewhere(
         monkeypatch.setenv(name, nowhere)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_ROLE_ARN"):
         monkeypatch.setenv(name, "another's")
-    for name in ("AWS_SKIP_SIGNATURE", "AWS_VIRTUAL_HOSTED_STYLE_REQUEST"):
+    for name in ("AWS_SKIP_SIGNATURE", "AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "AWS_UNSIGNED_PAYLOAD"):
         monkeypatch.setenv(name, "true")
     store = made(server.endpoint.replace("127.0.0.1", host))
 
