@@ -33,7 +33,7 @@ _METADATA: Final = 64 << 20
 # A raw file may be written in any order, and whole blocks of ours are holes or are not. The others are written in
 # order: the same disk becomes the same bytes, which are stored once.
 _RAW: Final = ("-W", "-m", "4", "-S", "64k")
-_OPTIONS: Final[dict[tuple[str, bool], Sequence[str]]] = {
+OPTIONS: Final[dict[tuple[str, bool], Sequence[str]]] = {
     ("raw", False): _RAW,
     ("qcow2", False): (),
     ("qcow2", True): ("-c",),
@@ -41,6 +41,7 @@ _OPTIONS: Final[dict[tuple[str, bool], Sequence[str]]] = {
     ("vmdk", True): ("-o", "subformat=streamOptimized"),
     ("vhdx", False): ("-o", "subformat=dynamic"),
 }
+"""How each target is written, compressed or not; what is not among them is not written."""
 _PROGRESS: Final = re.compile(rb"\((\d+\.\d+)/100%\)")
 _DESCRIPTION: Final = re.compile(r"'?json:\{.*?\}\}?'?(?=[:,. ]|$)")
 _FULL: Final = "No space left on device"
@@ -58,7 +59,7 @@ class Told:
 
 def convertible(target_format: str, *, compressed: bool) -> bool:
     """Whether files of this format are written."""
-    return (target_format, compressed) in _OPTIONS
+    return (target_format, compressed) in OPTIONS
 
 
 def longest(virtual_size: int) -> int:
@@ -113,7 +114,7 @@ class QemuImg:
         """Write the disk in `source` (a name, a format, the disk's length) into `target`, which is there and empty."""
         name, disk_format, size = source
         new_name, new_format = target
-        options = _OPTIONS[new_format, compressed]
+        options = OPTIONS[new_format, compressed]
         command = ("convert", "-p", *options, "-O", FORMATS[new_format], _opened(name, disk_format), plain(new_name))
         await self._run(room, disk_format, *command, file_size=longest(size), heard=_parsed(progress))
 
