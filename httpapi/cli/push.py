@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from httpapi.client.changed_extents import ChangedExtents
+    from httpapi.client.disk_formats.guest_disk import GuestSource
     from httpapi.client.push_terms import PushResult
 
 _FORMATS: Final = {".qcow2", ".vmdk", ".vhd", ".vhdx", ".vdi", ".iso"}
@@ -30,7 +31,9 @@ Examples:
   drystone push debian-12.raw --name debian          (again: sends what changed)
   drystone push /dev/vg/snap --name vm --parent 3f9a02
   drystone push --nbd 'nbd+unix:///vda?socket=/run/vm' --bitmap nightly --name vm
-  drystone push disk.qcow2 --property os_distro=debian --min-disk 10
+  drystone push disk.qcow2 --property os_distro=debian --min-disk 10      (the guest's blocks, as raw)
+  drystone push vm7.qcow2                            (an overlay: what lies over its base)
+  drystone push disk.qcow2 --as-is                   (the file's bytes, as qcow2)
   drystone push backup.tar --cutting content-defined
   zstd -dc disk.raw.zst | drystone push - --name disk
   ID=$(drystone push --quiet disk.raw)
@@ -41,7 +44,15 @@ Examples:
 @click.argument("file", required=False)
 @click.option("--name", help="The image's name. [default: the file's, without its suffix]")
 @click.option("--id", "image_id", metavar="UUID", help="The image's id. [default: a random one]")
-@click.option("--disk-format", help="[default: by suffix, qcow2 vmdk vhd vhdx vdi iso, else raw]")
+@click.option("--disk-format", help="[default: raw for a guest's blocks, else by suffix, vhd iso, else raw]")
+@click.option("--as-is", is_flag=True, help="Keep the bytes of a qcow2, vmdk, vhdx or vdi, not its guest's blocks.")
+@click.option(
+    "--backing-dir",
+    "backing_dirs",
+    metavar="DIR",
+    multiple=True,
+    help="Files below an overlay may lie in DIR, too; repeatable.",
+)
 @click.option("--container-format", default="bare", show_default=True)
 @click.option("--property", "properties", metavar="KEY=VALUE", multiple=True, help="An extra property; repeatable.")
 @click.option("--tag", "tags", metavar="TAG", multiple=True, help="A tag; repeatable.")
@@ -78,6 +89,8 @@ def push(
     nbd: str | None,
     bitmap: str | None,
     size: int | None,
+    as_is: bool,
+    backing_dirs: tuple[str, ...],
     live: bool,
     keep: bool,
     **attributes: object,
@@ -88,6 +101,12 @@ def push(
     becomes the new one's parent; the new image is a full disk of its own all the same. --parent names another image, or
     none. Interrupted, the same command goes on where it stopped. A regular file that was pushed before and has not
     changed is not read again.
+
+    Of a qcow2, vmdk, vhdx or vdi the blocks that its guest sees are stored, as a raw image, so that the next version
+    shares them; a note says so. qemu-nbd reads them (qemu-utils); what the file says is empty is not read. An overlay
+    is read through the files below it, which must lie beside it, or below its directory, or in a --backing-dir; of what
+    was pushed before and is unchanged only what lies over it is read. --as-is, or a --disk-format of these, keeps the
+    file's bytes. Standard input is always kept as it is.
 
     A full image is compared with what was read by its SHA-512; when anything fails, it is deleted again, which a
     service refuses where it was to be --protected. Holes of a sparse file are not read. A file that changes meanwhile,
@@ -119,12 +138,18 @@ def push(
     from httpapi.client.unchanged_push import push_unchanged
 
     _check_source(file, nbd, bitmap, changed_extents, size)
+    as_is = as_is or attributes["disk_format"] not in {None, "raw"} or size is not None
+    guest = None if nbd is not None or as_is else _guest_source(file or "-", backing_dirs)
+    if guest is not None:
+        attributes["disk_format"] = "raw"
     want = _wanted(file or "-", attributes)
     touched = _touched(file, parent, changed_extents, nbd, bitmap)
     wish = PushWish(state_path(), parent, choices.project, bases, touched, live=live, keep=keep)
-    source = open_export(nbd) if nbd is not None else open_source(file or "-", size=size, live=live)
+    source = guest or (open_export(nbd) if nbd is not None else open_source(file or "-", size=size, live=live))
     try:
         with reporting("push", quiet=choices.quiet) as report:
+            if guest is not None:
+                guest.disk.tell(report)
             with interrupted_by_sigterm():
                 result = push_unchanged(choices.access, source, want, wish, report)
             if result is None:
@@ -134,6 +159,13 @@ def push(
     finally:
         source.close()
     _print_result(choices, result)
+
+
+def _guest_source(file: str, backing_dirs: tuple[str, ...]) -> GuestSource | None:
+    from httpapi.client.disk_formats.guest_disk import GuestSource, open_guest_disk
+
+    disk = None if file == "-" else open_guest_disk(file, backing_dirs)
+    return None if disk is None else GuestSource(disk)
 
 
 def _check_source(

@@ -10,20 +10,27 @@ import os
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from httpapi.client.errors import SourceRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What tells that a regular file is the same file with the same bytes; times in nanoseconds."""
+    """What tells that a regular file is the same file with the same bytes; times in nanoseconds.
+
+    `size` is of the bytes that are read. `reading` says how they come of the file, where they are not its own bytes.
+    """
 
     device: int
     inode: int
     size: int
     mtime_ns: int
     ctime_ns: int
+    reading: str = ""
 
     @property
     def touched_ns(self) -> int:
@@ -31,11 +38,34 @@ class Stamp:
         return max(self.mtime_ns, self.ctime_ns)
 
 
+@dataclass(frozen=True, slots=True)
+class Below:
+    """A disk that shows wherever the `depth` files over it have nothing; `size` in bytes, `stamp` as if read alone."""
+
+    depth: int
+    name: str
+    size: int
+    stamp: Stamp | None
+
+
 class Readable(Protocol):
     """Bytes of a known size that are read by position, on several threads. Reading raises SourceRefused."""
 
     name: str
     size: int  # bytes
+
+    @property
+    def files(self) -> Sequence[BlockFile]:
+        """The files here whose bytes they are, or are made of."""
+
+    def begin(self) -> None:
+        """What can be wrong with it is found now, at the latest. May take a while, and be stopped."""
+
+    def below(self) -> Sequence[Below]:
+        """The disks that it lies over, the nearest first; mostly none."""
+
+    def above(self, depth: int) -> Iterator[tuple[int, int]]:
+        """(offset, length) of what lies over the disk of this depth."""
 
     def end(self) -> int:
         """Its size now."""
@@ -71,10 +101,27 @@ class BlockFile:
     def __init__(self, descriptor: int, path: str) -> None:
         self.name = path
         self.descriptor = descriptor
-        self.is_device = stat.S_ISBLK(os.fstat(descriptor).st_mode)
+        kind = os.fstat(descriptor).st_mode
+        self.is_device, self.is_regular = stat.S_ISBLK(kind), stat.S_ISREG(kind)
         self.size = self.end()
         if self.is_device:
             _read_afresh(descriptor)
+
+    @property
+    def files(self) -> Sequence[BlockFile]:
+        """Itself."""
+        return (self,)
+
+    def begin(self) -> None:
+        """It is open."""
+
+    def below(self) -> Sequence[Below]:
+        """None."""
+        return ()
+
+    def above(self, depth: int) -> Iterator[tuple[int, int]]:
+        """There is nothing below."""
+        raise AssertionError(depth)
 
     def end(self) -> int:
         """Its size now."""

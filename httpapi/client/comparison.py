@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from blockstore.sent_blocks import NumberRange, SentHeld
     from httpapi.client.block_names import ImageNames, Names, NamesFile
     from httpapi.client.block_scan import Geometry, Looked
+    from httpapi.client.known_names import KnownNames
     from httpapi.client.other_bases import OtherBases
 
 # How a hole is written down among the names of what was sent; no bytes are known that hash to it.
@@ -30,7 +31,7 @@ class ChangedSince(Exception):
 class Comparison:
     """The wish of a delta push's scan, see `block_scan.Wish`; and which blocks have arrived.
 
-    `cached` are the file's names if they are known without reading it. `touched` says for each block whether it may
+    `cached` are names of the file that are known without reading it. `touched` says for each block whether it may
     differ from the base; None if all may. `others` are images that have blocks of it elsewhere.
     """
 
@@ -40,7 +41,7 @@ class Comparison:
         base: ImageNames,
         sent: NamesFile,
         *,
-        cached: NamesFile | None = None,
+        cached: KnownNames | None = None,
         touched: NDArray[np.bool_] | None = None,
         others: OtherBases | None = None,
     ) -> None:
@@ -55,7 +56,7 @@ class Comparison:
     def known(self, first: int, count: int) -> tuple[Names, NDArray[np.bool_]] | None:
         """By the cache, or as the base has them where nothing was touched."""
         if self._cached is not None:
-            return self._cached.names(first, count), np.ones(count, dtype=np.bool_)
+            return self._cached.of(first, count)
         if self._touched is None:
             return None
         known = self._base.kept(first, count, self._cut.size) & ~self._touched[first : first + count]

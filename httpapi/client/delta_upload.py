@@ -12,6 +12,7 @@ from httpapi.client.block_scan import BlockScan, Geometry
 from httpapi.client.block_sender import BlockSender
 from httpapi.client.comparison import ChangedSince, Comparison
 from httpapi.client.errors import ApiError, Conflict, SourceRefused
+from httpapi.client.known_names import KnownNames, known_below
 from httpapi.client.left_behind import Overtaken
 from httpapi.client.other_bases import fetch_others
 from httpapi.client.push_terms import plain
@@ -19,7 +20,7 @@ from httpapi.wire.deltas import NewDelta
 
 if TYPE_CHECKING:
     from httpapi.client.block_file import Readable, Stamp
-    from httpapi.client.block_names import ImageNames, NamesFile
+    from httpapi.client.block_names import ImageNames
     from httpapi.client.delta_api import DeltaApi
     from httpapi.client.other_bases import OtherBases
     from httpapi.client.push_state import Begun, PushState
@@ -143,7 +144,7 @@ class DeltaUpload:
         if self._keeping.cache is not None and self._keeping.touched is None:
             await asyncio.to_thread(self._file.settle)
         stamp = self._file.stamp()
-        cached = self._cached(stamp, begun.block_size)
+        cached = await asyncio.to_thread(self._known, stamp, cut)
         touched = None if self._keeping.touched is None else self._keeping.touched.blocks(cut)
         comparison = Comparison(cut, base, self._state.sent, cached=cached, touched=touched, others=self._others)
         sender = BlockSender(self._deltas, delta, comparison, self._retrying, self._count)
@@ -187,7 +188,15 @@ class DeltaUpload:
         self.sent += size
         self._report.compared(self.unchanged, self.sent)
 
-    def _cached(self, stamp: Stamp | None, block_size: int) -> NamesFile | None:
-        if self._keeping.cache is None or stamp is None or self._keeping.touched is not None:
+    def _known(self, stamp: Stamp | None, cut: Geometry) -> KnownNames | None:
+        cache = self._keeping.cache
+        if cache is None or stamp is None or self._keeping.touched is not None:
             return None
-        return self._keeping.cache.find(stamp, block_size)
+        names = cache.find(stamp, cut.block_size)
+        if names is not None:
+            return KnownNames(names)
+        found = known_below(self._file, cut, cache)
+        if found is None:
+            return None
+        self._report.tell(f"only what lies over {found[1].name} is read: that is as it was when it was pushed")
+        return found[0]

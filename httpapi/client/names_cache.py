@@ -121,7 +121,8 @@ class NamesCache:
         return found
 
     def _path(self, stamp: Stamp, block_size: int) -> Path:
-        return self._directory / f"{stamp.device:x}-{stamp.inode:x}-{block_size}"
+        how = f"-{stamp.reading}" if stamp.reading else ""
+        return self._directory / f"{stamp.device:x}-{stamp.inode:x}-{block_size}{how}"
 
     def _sweep(self) -> None:
         """Forgets those that were not used for the longest, and what was being kept when somebody was killed."""

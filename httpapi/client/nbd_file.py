@@ -1,46 +1,33 @@
 """An NBD export that is read by position, such as the disk of a running virtual machine.
 
-Only what reading needs of the protocol: fixed newstyle negotiation with NBD_OPT_GO, NBD_CMD_READ and simple replies
-(github.com/NetworkBlockDevice/nbd, doc/proto.md). Reads borrow connections; a further one is made when none is idle.
-Where the server takes no further one (qemu-nbd without --shared serves one at a time), those that there are do.
+Reads borrow connections (`nbd_connection.py`); a further one is made when none is idle. Where the server takes no
+further one (qemu-nbd without --shared serves one at a time), those that there are do. What the server says is zeros is
+not read.
 """
 
 from __future__ import annotations
 
 import socket
-import struct
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from httpapi.client.errors import SourceRefused
+from httpapi.client.nbd_connection import ALLOCATION, DEPTH, SECONDS, ZEROS, Connection, Unanswered
+from httpapi.client.nbd_map import NbdMap
 
 if TYPE_CHECKING:
-    from httpapi.client.block_file import Stamp
+    from collections.abc import Callable, Iterator, Sequence
+
+    from httpapi.client.block_file import Below, BlockFile, Stamp
 
 USUAL_PORT: Final = 10809
-SECONDS: Final = 60.0
 _FURTHER_SECONDS: Final = 2.0
 _MOST_CONNECTIONS: Final = 8
 _LONGEST_READ: Final = 4 << 20
-_LONGEST_REPLY: Final = 1 << 16
-_GREETING: Final = b"NBDMAGICIHAVEOPT"
-_OPTION: Final = struct.Struct(">8sII")
-_OPTION_REPLY: Final = struct.Struct(">QIII")
-_REQUEST: Final = struct.Struct(">IHHQQI")
-_REPLY: Final = struct.Struct(">IIQ")
-_FLAGS: Final = 3
-_OPT_GO: Final = 7
-_REP_ACK: Final = 1
-_REP_INFO: Final = 3
-_INFO_EXPORT: Final = 0
-_REPLY_MAGIC: Final = 0x3E889045565A9
-_REQUEST_MAGIC: Final = 0x25609513
-_SIMPLE_MAGIC: Final = 0x67446698
-_READ: Final = 0
-_DISCONNECT: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +58,28 @@ def parse_uri(uri: str) -> NbdPlace:
 
 
 class NbdFile:
-    """As `BlockFile`: all of it is data, and nothing tells whether it has changed. SourceRefused for whatever fails."""
+    """As `BlockFile`: nothing tells whether it has changed. SourceRefused for whatever fails.
 
-    def __init__(self, uri: str) -> None:
-        self.name = uri
-        self._place = parse_uri(uri)
-        first = _Connection(self._place, self.name)
+    `name` is its address, see `parse_uri`; or any name for the export "" behind what `connect` makes, which is told
+    after how many seconds to give up.
+    """
+
+    def __init__(self, name: str, *, connect: Callable[[float], socket.socket] | None = None) -> None:
+        self.name = name
+        place = NbdPlace("") if connect is not None else parse_uri(name)
+        self._export = place.name
+        self._way = connect or partial(_connect, place)
+        first = self._connect(SECONDS)
         self.size = first.size
         # Guards what follows; told when a connection is idle again, or none ever will be.
         self._turn = threading.Condition()
         self._open, self._idle = [first], [first]
         self._opening = False
         self._stopped = threading.Event()
-        self._why = f"{uri} is not read any more"
+        self._why = f"{name} is not read any more"
         self._most = _MOST_CONNECTIONS
+        self._data = NbdMap(self.size, partial(self._status, ALLOCATION), lambda flags: not flags & ZEROS)
+        self._mapped = ALLOCATION in first.maps
 
     def fill(self, piece: memoryview, offset: int) -> memoryview:
         """Reads all of `piece` from `offset` on."""
@@ -100,8 +95,29 @@ class NbdFile:
         return piece
 
     def next_data(self, start: int) -> tuple[int, int]:
-        """What is zeros is found by reading."""
+        """As the server tells it; where it does not, all is data."""
+        if self._mapped:
+            try:
+                return self._data.next_data(start)
+            except Unanswered:
+                self._mapped = False
         return start, self.size
+
+    @property
+    def files(self) -> Sequence[BlockFile]:
+        """None that are here."""
+        return ()
+
+    def begin(self) -> None:
+        """It is connected."""
+
+    def below(self) -> Sequence[Below]:
+        """Whatever its server knows of that, nobody here knows their bytes."""
+        return ()
+
+    def above(self, depth: int) -> Iterator[tuple[int, int]]:
+        """(offset, length) of what a chain's `depth` topmost files have, by QEMU's map of depths."""
+        return NbdMap(self.size, partial(self._status, DEPTH), lambda flags: 1 <= flags <= depth).extents()
 
     def end(self) -> int:
         """Its size, as it was told."""
@@ -139,7 +155,29 @@ class NbdFile:
             self._open, self._idle = [], []
             self._turn.notify_all()
 
-    def _borrow(self) -> _Connection:
+    def _status(self, which: str, offset: int, length: int) -> list[tuple[int, int]]:
+        connection = self._borrow()
+        try:
+            told = connection.status(offset, length)
+        except Unanswered:
+            self._give_back(connection)
+            raise
+        except BaseException as failure:
+            self._drop(connection, failure)
+            raise
+        self._give_back(connection)
+        if which not in told:
+            raise Unanswered(f"{self.name} does not tell its map {which}")
+        return told[which]
+
+    def _connect(self, seconds: float) -> Connection:
+        try:
+            connected = self._way(seconds)
+        except OSError as failure:
+            raise SourceRefused(f"cannot reach {self.name}: {failure.strerror or failure}") from failure
+        return Connection(connected, self._export, self.name, (ALLOCATION, DEPTH))
+
+    def _borrow(self) -> Connection:
         """An idle connection, or a further one; waits where there may be none."""
         with self._turn:
             while True:
@@ -151,10 +189,10 @@ class NbdFile:
                     break
                 self._turn.wait()
             self._opening = True
-        further: _Connection | None = None
+        further: Connection | None = None
         # A server that takes no further one refuses it, or lets it wait.
         with suppress(SourceRefused):
-            further = _Connection(self._place, self.name, seconds=_FURTHER_SECONDS)
+            further = self._connect(_FURTHER_SECONDS)
         with self._turn:
             self._opening = False
             if further is None or further.size != self.size:
@@ -170,12 +208,12 @@ class NbdFile:
             further.close()
         return self._borrow()
 
-    def _give_back(self, connection: _Connection) -> None:
+    def _give_back(self, connection: Connection) -> None:
         with self._turn:
             self._idle.append(connection)
             self._turn.notify()
 
-    def _drop(self, connection: _Connection, failure: BaseException) -> None:
+    def _drop(self, connection: Connection, failure: BaseException) -> None:
         with self._turn:
             self._why = str(failure)
             if connection in self._open:
@@ -183,90 +221,6 @@ class NbdFile:
                 connection.close()
             self._most = min(self._most, max(1, len(self._open)))
             self._turn.notify_all()
-
-
-class _Connection:
-    """One negotiated connection."""
-
-    def __init__(self, place: NbdPlace, name: str, *, seconds: float = SECONDS) -> None:
-        self._name = name
-        self._cookie = 0
-        try:
-            self._socket = _connect(place, seconds)
-        except OSError as failure:
-            raise SourceRefused(f"cannot reach {name}: {failure.strerror or failure}") from failure
-        try:
-            self.size = self._negotiate(place.name.encode())
-            self._socket.settimeout(SECONDS)
-        except BaseException:
-            self._socket.close()
-            raise
-
-    def read(self, piece: memoryview, offset: int) -> None:
-        self._cookie += 1
-        self._send(_REQUEST.pack(_REQUEST_MAGIC, 0, _READ, self._cookie, offset, len(piece)))
-        magic, error, cookie = _REPLY.unpack(self._receive(_REPLY.size))
-        if magic != _SIMPLE_MAGIC or cookie != self._cookie:
-            raise SourceRefused(f"{self._name} answers, but not as NBD has it")
-        if error:
-            raise SourceRefused(f"cannot read {self._name} at byte {offset}: its error {error}")
-        self._receive_into(piece)
-
-    def shut(self) -> None:
-        # Whoever waits in a read of it meets its end.
-        with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        # It may be gone already.
-        with suppress(OSError):
-            self._socket.sendall(_REQUEST.pack(_REQUEST_MAGIC, 0, _DISCONNECT, 0, 0, 0))
-        self._socket.close()
-
-    def _negotiate(self, export: bytes) -> int:
-        """The export's size in bytes."""
-        if self._receive(len(_GREETING)) != _GREETING:
-            raise SourceRefused(f"{self._name} answers, but not as an NBD server of today")
-        self._receive(2)
-        asked = struct.pack(">I", len(export)) + export + struct.pack(">H", 0)
-        self._send(struct.pack(">I", _FLAGS) + _OPTION.pack(b"IHAVEOPT", _OPT_GO, len(asked)) + asked)
-        size: int | None = None
-        while True:
-            magic, option, kind, length = _OPTION_REPLY.unpack(self._receive(_OPTION_REPLY.size))
-            if magic != _REPLY_MAGIC or option != _OPT_GO or length > _LONGEST_REPLY:
-                raise SourceRefused(f"{self._name} answers, but not as NBD has it")
-            data = self._receive(length)
-            if kind == _REP_ACK and size is not None:
-                return size
-            if kind == _REP_INFO and length >= 12 and data[:2] == struct.pack(">H", _INFO_EXPORT):
-                size = int.from_bytes(data[2:10], "big")
-            elif kind != _REP_INFO:
-                told = data.decode(errors="replace")[:200] or f"its error {kind & 0xFFFF}"
-                raise SourceRefused(f"{self._name} is not to be had: {told}")
-
-    def _send(self, data: bytes) -> None:
-        try:
-            self._socket.sendall(data)
-        except OSError as failure:
-            raise self._broken(failure) from failure
-
-    def _receive(self, length: int) -> bytes:
-        data = bytearray(length)
-        self._receive_into(memoryview(data))
-        return bytes(data)
-
-    def _receive_into(self, piece: memoryview) -> None:
-        while piece:
-            try:
-                count = self._socket.recv_into(piece)
-            except OSError as failure:
-                raise self._broken(failure) from failure
-            if not count:
-                raise SourceRefused(f"{self._name} has closed the connection")
-            piece = piece[count:]
-
-    def _broken(self, failure: OSError) -> SourceRefused:
-        return SourceRefused(f"cannot read {self._name}: {failure.strerror or failure}")
 
 
 def _connect(place: NbdPlace, seconds: float) -> socket.socket:

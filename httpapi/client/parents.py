@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from httpapi.client.errors import ApiError, is_no_route
+from httpapi.client.errors import ApiError, NotFound, is_no_route
 from httpapi.client.names import find_image, name_filter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from httpapi.client.api import ImagesApi
+    from httpapi.client.block_file import Readable
+    from httpapi.client.push_terms import PushWish
     from httpapi.client.report import Report
     from httpapi.wire.images import ImageRecord
 
@@ -41,6 +44,22 @@ async def find_parent(
     if asked is None:
         report.tell(told_of(parent))
     return parent
+
+
+async def find_parent_below(
+    api: ImagesApi, file: Readable, want: Mapping[str, object], wish: PushWish, report: Report
+) -> ImageRecord | None:
+    """Of an overlay that is no image's next version: the image that was made of what it lies over, told; or None."""
+    for below in file.below():
+        made = () if below.stamp is None else wish.cache.manifests_of(below.stamp).values()
+        for image_id in made:
+            with suppress(NotFound):
+                image = await api.get_image(image_id)
+                formats = (want.get("disk_format"), want.get("container_format"))
+                if image.status == "active" and (image.disk_format, image.container_format) == formats:
+                    report.tell(f"{file.name} lies over {below.name}, which is image {image.id}: its parent")
+                    return image
+    return None
 
 
 def told_of(parent: ImageRecord) -> str:

@@ -11,11 +11,12 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from blockstore.clock import monotonic
+from httpapi.client.disk_formats.headers import HEAD, format_in
 from httpapi.client.errors import ApiError, ClientError, EndpointRefused, Mismatch, NotFound, Unreachable
 from httpapi.client.hashing import USUAL, new_digest, stated_hash
 from httpapi.client.lane import Lane
 from httpapi.client.push_terms import PushResult
-from httpapi.client.source import PIECE
+from httpapi.client.source import PIECE, StreamSource
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -50,7 +51,9 @@ async def push(
     await api.discover()
     feed = _Feed(source, report)
     try:
-        await feed.begin()
+        first = await feed.begin()
+        if isinstance(source, StreamSource):
+            _tell_of_format(source, first, report)
         image_id = await create(api, want, report, keep=keep)
         try:
             image, verified = await _send_and_check(api, image_id, feed)
@@ -65,6 +68,12 @@ async def push(
     if not verified:
         report.note("the server states no hash that could be compared: the upload is not verified")
     return PushResult(image, feed.done, monotonic() - began, verified, sent=feed.done)
+
+
+def _tell_of_format(source: Source, first: memoryview, report: Report) -> None:
+    """Of what comes by a stream, and cannot be read as a guest would."""
+    if (found := format_in(bytes(first[:HEAD]))) is not None:
+        report.note(f"{source.name} is a {found}, and is kept as it is: name a file, and its guest's blocks are stored")
 
 
 async def stage(api: ImagesApi, image_id: str, source: Source, report: Report) -> tuple[int, str]:
@@ -173,11 +182,11 @@ class _Feed:
         self._buffers = [memoryview(bytearray(PIECE)) for _ in range(_RING)]
         self._first: asyncio.Future[memoryview] | None = None
 
-    async def begin(self) -> None:
+    async def begin(self) -> memoryview:
         """Reads the first piece, to be sent by `pieces`; raises what the source raises."""
         self._report.begin(self.size)
         self._first = self._read_into(0)
-        await self._first
+        return await self._first
 
     async def pieces(self) -> AsyncIterator[memoryview]:
         """Each piece is valid until the next but one is asked for."""

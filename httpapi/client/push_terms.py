@@ -10,7 +10,6 @@ from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Final
 
 from httpapi.client.auth import place_of
-from httpapi.client.block_file import BlockFile
 from httpapi.client.names_cache import NamesCache
 from httpapi.wire.images import CUTTING, PARENT
 
@@ -56,7 +55,7 @@ class PushWish:
         self, endpoint: str, file: Readable, want: Mapping[str, object], others: Sequence[ImageRecord] = ()
     ) -> Keeping:
         """What a push of this file to this service keeps; `others` are the images that `bases` means."""
-        path = os.path.realpath(file.name) if isinstance(file, BlockFile) else file.name
+        path = os.path.realpath(file.name) if file.files else file.name
         return Keeping(
             directory=self.state / "pushes",
             what=(place_of(endpoint), path, json.dumps(want, sort_keys=True), self.parent or ""),

@@ -18,6 +18,7 @@ from httpapi.client.errors import SourceRefused
 
 PIECE: Final = 1 << 20
 ZEROS: Final = memoryview(bytes(PIECE))
+STANDARD_INPUT: Final = 0
 _POLL_SECONDS: Final = 0.2
 
 
@@ -50,7 +51,7 @@ def open_source(path: str, *, size: int | None = None, live: bool = False) -> So
     """
     if path == "-":
         try:
-            return StreamSource(0, "standard input", size)
+            return StreamSource(STANDARD_INPUT, "standard input", size)
         except OSError as failure:
             raise SourceRefused(f"cannot read standard input: {failure.strerror}") from failure
     if not path:
@@ -194,7 +195,7 @@ class StreamSource:
 
     def close(self) -> None:
         """Frees the descriptor, except the process's own standard input."""
-        if self._descriptor:
+        if self._descriptor != STANDARD_INPUT:
             os.close(self._descriptor)
 
     def _rest_of_file(self) -> int | None:

@@ -16,9 +16,10 @@ from httpapi.client.auth import Access
 from httpapi.client.block_file import BlockFile, open_block_file
 from httpapi.client.delta_api import DeltaApi
 from httpapi.client.errors import NoData, NotAnImageService, PartRefused, SourceRefused
+from httpapi.client.keeping_names import begin_scan, keep_names
 from httpapi.client.names import find_image
 from httpapi.client.open_files import writer_of
-from httpapi.client.parents import find_parent
+from httpapi.client.parents import find_parent, find_parent_below
 from httpapi.client.push import push
 from httpapi.client.push_terms import MOST_BASES, PushWish
 from httpapi.client.report import NoReport
@@ -30,11 +31,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from blockstore.diff import Extent
+    from httpapi.client.block_file import Readable
     from httpapi.client.diff import Side, Totals
     from httpapi.client.pull import PullResult
     from httpapi.client.push_terms import PushResult
     from httpapi.client.report import Report
     from httpapi.client.source import Source
+    from httpapi.wire.images import ImageRecord
 
 
 async def push_disk(
@@ -46,21 +49,13 @@ async def push_disk(
     """
     await api.discover()
     file = source.file if isinstance(source, PositionedSource) else None
-    if isinstance(file, BlockFile) and not wish.live and (who := writer_of(file)) is not None:
-        raise SourceRefused(
-            f"{who} has {source.name} open to write: stop the virtual machine, push a snapshot of it, or say --live "
-            "if a mixture of before and after will do"
-        )
+    if file is not None:
+        _refuse_written(file, live=wish.live)
+        await _begin(file)
     parent = await find_parent(api, wish.parent, want, wish.project, report)
-    if wish.touched is not None:
-        if file is None:
-            raise SourceRefused(f"{source.name} is a stream: what has changed can be said of what is read by position")
-        if parent is None:
-            raise PartRefused(
-                "there is no image that what has changed could be compared with: name it with --parent, "
-                "or push all of it first"
-            )
-        wish.touched.check(file.size, file.name)
+    if parent is None and wish.parent is None and file is not None:
+        parent = await find_parent_below(api, file, want, wish, report)
+    _check_touched(source, parent, wish)
     if len(wish.bases) > MOST_BASES:
         raise SourceRefused(f"blocks may be taken from {MOST_BASES} further images, not from {len(wish.bases)}")
     if parent is not None and file is not None:
@@ -73,7 +68,45 @@ async def push_disk(
         if wish.touched is not None:
             raise PartRefused("only a part of the file is known, and the whole would have to be sent: push it without")
     lineage = {} if parent is None else {PARENT: parent.id}
-    return await push(api, source, {**want, **lineage}, report, keep=wish.keep)
+    scan = None if file is None or wish.live else await asyncio.to_thread(begin_scan, file)
+    done = await push(api, source, {**want, **lineage}, report, keep=wish.keep)
+    if file is not None and scan is not None and done.verified:
+        await keep_names(api, file, scan, done.image, wish.cache)
+    return done
+
+
+def _check_touched(source: Source, parent: ImageRecord | None, wish: PushWish) -> None:
+    """SourceRefused or PartRefused where what has changed was said, and cannot be made use of."""
+    if wish.touched is None:
+        return
+    if not isinstance(source, PositionedSource):
+        raise SourceRefused(f"{source.name} is a stream: what has changed can be said of what is read by position")
+    if parent is None:
+        raise PartRefused(
+            "there is no image that what has changed could be compared with: name it with --parent, "
+            "or push all of it first"
+        )
+    wish.touched.check(source.file.size, source.name)
+
+
+def _refuse_written(file: Readable, *, live: bool) -> None:
+    """SourceRefused where a QEMU writes to one of its files."""
+    plain = isinstance(file, BlockFile)
+    for each in () if live and plain else file.files:
+        if (who := writer_of(each)) is not None:
+            live_will_do = ", or say --live if a mixture of before and after will do" if plain else ""
+            raise SourceRefused(
+                f"{who} has {each.name} open to write: stop the virtual machine, or push a snapshot of it{live_will_do}"
+            )
+
+
+async def _begin(file: Readable) -> None:
+    """Before anything is made at the server."""
+    try:
+        await asyncio.to_thread(file.begin)
+    except asyncio.CancelledError:
+        file.stop()
+        raise
 
 
 async def pull_disk(

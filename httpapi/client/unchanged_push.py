@@ -14,7 +14,6 @@ from urllib.parse import quote, urlencode
 
 from blockstore.clock import monotonic
 from httpapi.client.answers import following
-from httpapi.client.block_file import BlockFile
 from httpapi.client.errors import ApiError, ClientError, LoginNeeded, Mismatch, NotAnImageService, NotFound, may_pass
 from httpapi.client.open_files import writer_of
 from httpapi.client.parents import is_own, name_query, newest_of, told_of
@@ -49,7 +48,7 @@ def push_unchanged(
     is what was left when this was killed. SourceRefused while another push of the same kind runs.
     """
     file = source.file if isinstance(source, PositionedSource) else None
-    if not isinstance(file, BlockFile) or _is_more(want, wish):
+    if file is None or not file.files or _is_more(want, wish):
         return None
     keeping = wish.keeping(access.endpoint, file, want)
     with held_directory(keeping.directory, keeping.what, file.name) as directory:
@@ -60,7 +59,7 @@ def push_unchanged(
             return None
         with suppress(ClientError), QuickApi(access) as api:
             _delete_left(api, left, report)
-            if stamp is not None and known and (wish.live or writer_of(file) is None):
+            if stamp is not None and known and (wish.live or not any(map(writer_of, file.files))):
                 return _Unchanged(api, stamp, wish.cache, known, left).push(want, wish, report)
     return None
 

@@ -56,8 +56,12 @@ class NbdServer:
         with connection, suppress(EOFError, OSError), self._shared:
             connection.sendall(b"NBDMAGICIHAVEOPT" + struct.pack(">H", 3))
             _exactly(connection, 4)
-            _, option, length = struct.unpack(">8sII", _exactly(connection, 16))
-            asked = _exactly(connection, length)
+            while True:
+                _, option, length = struct.unpack(">8sII", _exactly(connection, 16))
+                asked = _exactly(connection, length)
+                if option == 7:
+                    break
+                _reply(connection, option, 0x80000001, b"")
             name = asked[4 : 4 + int.from_bytes(asked[:4], "big")]
             if name != b"disk":
                 _reply(connection, option, 0x80000006, b"no such export")

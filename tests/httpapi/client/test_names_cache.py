@@ -50,13 +50,18 @@ def test_the_last_image_of_a_file_is_known_by_its_manifest(tmp_path: Path) -> No
     assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
+def touched(field: str, when_ns: int) -> Stamp:
+    changes: Any = {field: when_ns}
+    return replace(STAMP, **changes)
+
+
 def test_what_was_changed_less_than_two_seconds_before_is_not_kept(tmp_path: Path) -> None:
     for field in ("mtime_ns", "ctime_ns"):
-        young = replace(STAMP, **{field: now_us() * 1000 - 1_900_000_000})
+        young = touched(field, now_us() * 1000 - 1_900_000_000)
         assert kept(tmp_path, young).find(young, 4096) is None
-        old = replace(STAMP, **{field: now_us() * 1000 - 2_100_000_000})
+        old = touched(field, now_us() * 1000 - 2_100_000_000)
         assert kept(tmp_path, old).find(old, 4096) is not None
-        future = replace(STAMP, **{field: now_us() * 1000 + 3_600_000_000_000})
+        future = touched(field, now_us() * 1000 + 3_600_000_000_000)
         assert kept(tmp_path, future).find(future, 4096) is None
 
 
