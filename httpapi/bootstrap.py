@@ -230,7 +230,7 @@ async def _serve(
     spare = giving_back(app[IN_FLIGHT].is_idle, store.let_go)
     store_id = bytes.fromhex(store.id)
     scrubbed = scrubbing(ToScrub(settings, store_id, store.damage_met, place.number == 1))
-    figures = sampling(place, store.figures, settings.data, store_id)
+    figures = sampling(place, store.figures, settings.data, store_id, services.stores)
     stores, way_out = watching(services.stores), leaving(services.outgoing)
     async with way_out, stores, working(services, in_server(settings)), figures, scrubbed, spare, collecting(settings):
         await serve(

@@ -51,6 +51,13 @@ COPIES: Final = Counter(
     ("store", "what"),
     registry=REGISTRY,
 )
+STORE_UP: Final = Gauge(
+    "drystone_store_up",
+    "Whether a store can be used now, 1 or 0; 0 if any worker finds it down.",
+    ("store",),
+    multiprocess_mode="livemin",
+    registry=REGISTRY,
+)
 QUOTA_REFUSALS: Final = Counter(
     "drystone_quota_refusals", "Requests refused because of a quota of their project.", ("quota",), registry=REGISTRY
 )

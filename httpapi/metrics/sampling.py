@@ -14,6 +14,8 @@ from blockstore.clock import monotonic
 from blockstore.damage_met import Met
 from blockstore.errors import BlockstoreError
 from catalog.health import health_of
+from catalog.model.location import OUR_STORE
+from catalog.stores.set import OPAQUE
 from httpapi.metrics.instruments import (
     BAD_BLOCKS,
     DAMAGE_MET,
@@ -29,6 +31,7 @@ from httpapi.metrics.instruments import (
     SLAB_BUDGET,
     SLAB_QUEUED,
     SLAB_TAKEN,
+    STORE_UP,
 )
 from httpapi.metrics.requests import REQUEST_METER
 
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from blockstore.figures import PoolFigures, StoreFigures
     from blockstore.verified_at import PacksVerified
     from catalog.health import Health
+    from catalog.store_ports import Stores
     from httpapi.metrics.place import Place
 
 _log = logging.getLogger("drystone.metrics")
@@ -48,10 +52,12 @@ PACKS_SECONDS: Final = 60.0
 
 
 @contextlib.asynccontextmanager
-async def sampling(place: Place, figures: Callable[[], StoreFigures], data: Path, store: bytes) -> AsyncIterator[None]:
+async def sampling(
+    place: Place, figures: Callable[[], StoreFigures], data: Path, store: bytes, stores: Stores
+) -> AsyncIterator[None]:
     """Sample meanwhile, in this worker's name; the first one weighs the packs for all. `store` is the store's id."""
     REQUEST_METER.belongs_to(place.number)
-    running = [asyncio.create_task(sample_forever(figures))]
+    running = [asyncio.create_task(sample_forever(figures, stores))]
     if place.number == 1:
         running.append(asyncio.create_task(weigh_packs_forever(data / "packs")))
         running.append(asyncio.create_task(look_at_health_forever(data, store)))
@@ -63,7 +69,7 @@ async def sampling(place: Place, figures: Callable[[], StoreFigures], data: Path
         await asyncio.gather(*running, return_exceptions=True)
 
 
-async def sample_forever(figures: Callable[[], StoreFigures]) -> None:
+async def sample_forever(figures: Callable[[], StoreFigures], stores: Stores) -> None:
     """Sample until cancelled: the lag four times a second, the rest once."""
     due = monotonic()
     while True:
@@ -73,6 +79,7 @@ async def sample_forever(figures: Callable[[], StoreFigures]) -> None:
         LOOP_LAG.observe(max(0.0, now - began - TICK_SECONDS))
         if now >= due:
             sample(figures())
+            look_at_stores(stores)
             due = now + SAMPLE_SECONDS
 
 
@@ -85,6 +92,13 @@ def sample(figures: StoreFigures) -> None:
     for seconds in figures.rounds:
         GENERATION_SECONDS.observe(seconds)
     DAMAGE.count(figures.met)
+
+
+def look_at_stores(stores: Stores) -> None:
+    """Tell which of the stores beside our blocks answer, as far as this process knows; nobody is asked."""
+    for info in stores.infos():
+        if info.name != OUR_STORE and info.kind != OPAQUE:
+            STORE_UP.labels(info.name).set(not stores.is_aside(info.name))
 
 
 async def weigh_packs_forever(packs: Path) -> None:

@@ -13,15 +13,20 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from catalog.model.caller import Caller
+from catalog.model.location import Location
+from catalog.store_ports import StoreInfo
+from catalog.stores.opaque import OpaqueStore
+from catalog.stores.set import StoreSet
 from catalog.usecases import image_data, tasks
 from httpapi.handlers.probes import ProbeHandlers
 from httpapi.health import Health
 from httpapi.metrics import scrape
 from httpapi.metrics.place import Place
-from httpapi.metrics.sampling import sample, weigh
+from httpapi.metrics.sampling import look_at_stores, sample, weigh
 from httpapi.metrics.scrape import Scrape
 from httpapi.metrics.uploads import uploaded
 from tests.kit.image_service import CALLER, image_service, pieces
+from tests.kit.memory_store import MemoryStore
 from tests.kit.pieces_source import PiecesSource
 from tests.kit.running_server import ADMIN, RunningServer
 
@@ -157,6 +162,24 @@ def test_a_store_tells_of_its_memory_and_its_generations(tmp_path: Path) -> None
         count, size = weigh(tmp_path / "data" / "packs")
         assert count == 1
         assert size > 100
+
+
+def test_whether_a_store_can_be_used_is_told_of_those_that_are_read(services: Services) -> None:
+    stores = StoreSet([MemoryStore("fast-disk"), MemoryStore("far"), OpaqueStore(StoreInfo("ceph", "opaque"), ["rbd"])])
+    fast = Location("memory://fast-disk/a", "fast-disk")
+
+    def told(server: RunningServer) -> dict[str, float]:
+        look_at_stores(stores)
+        names = ("blocks", "ceph", "fast-disk", "far")
+        up = {name: figures(server).get(("drystone_store_up", frozenset({("store", name)}))) for name in names}
+        return {name: value for name, value in up.items() if value is not None}
+
+    with serving(services) as server:
+        assert told(server) == {"fast-disk": 1, "far": 1}
+        stores.failed(fast)
+        assert told(server) == {"fast-disk": 0, "far": 1}
+        stores.worked(fast)
+        assert told(server) == {"fast-disk": 1, "far": 1}
 
 
 def test_the_pages_table_has_every_figure_with_its_type_and_labels(services: Services, tmp_path: Path) -> None:
