@@ -70,6 +70,16 @@ def read_answer(status: int, headers: Mapping[str, str]) -> Answer:
     return Answer(Version(total, validator), first, last + 1, partial=True)
 
 
+def asked_to_wait(headers: Mapping[str, str]) -> float:
+    """The seconds that an answer asks for before the next request (RFC 9110, 10.2.3); 0 where it asks for nothing."""
+    text = headers.get("Retry-After", "").strip()
+    if text.isascii() and text.isdigit() and len(text) <= 9:
+        return float(text)
+    # By the server's own clock: ours may be another.
+    then, now = _date(text), _date(headers.get("Date", ""))
+    return 0.0 if then is None or now is None else max(0.0, (then - now).total_seconds())
+
+
 def _length(headers: Mapping[str, str]) -> int | None:
     """The body's length, None where it comes in chunks; one that ends with its connection could be cut unnoticed."""
     if "chunked" in headers.get("Transfer-Encoding", "").lower():

@@ -130,7 +130,7 @@ class Transfer:
             try:
                 response = await self._way.get(self._part.url, self._headers())
             except Broken as broken:
-                await self._retry(str(broken))
+                await self._retry(str(broken), wait=min(broken.wait, self._way.waits.asked))
                 continue
             try:
                 answer = read_answer(response.status, response.headers)
@@ -207,8 +207,8 @@ class Transfer:
         if size is not None and self._part.limit is not None and size > self._part.limit:
             raise LimitExceeded(f"The file is larger than the {self._part.limit} bytes that are allowed.")
 
-    async def _retry(self, why: str) -> None:
-        """Pause before the next try. Raises SourceLost after the last one."""
+    async def _retry(self, why: str, *, wait: float = 0.0) -> None:
+        """Pause before the next try, for `wait` seconds at least. Raises SourceLost after the last one."""
         self.close()
         if self._failed >= len(self._pauses):
             tries = "" if not self._pauses else f", {self._failed + 1} times in a row"
@@ -216,4 +216,4 @@ class Transfer:
             raise SourceLost(f"The file could not be fetched{came}: {why}{tries}.")
         pause = self._pauses[self._failed]
         self._failed += 1
-        await asyncio.sleep(pause)
+        await asyncio.sleep(max(pause, wait))

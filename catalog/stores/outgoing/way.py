@@ -13,6 +13,7 @@ import aiohttp
 from yarl import URL
 
 from catalog.model.errors import AddressRefused, SourceRefused
+from catalog.stores.outgoing.answers import asked_to_wait
 from catalog.stores.outgoing.names import JudgedNames
 
 if TYPE_CHECKING:
@@ -34,19 +35,28 @@ _LEAVE_SECONDS: Final = 0.01
 
 
 class Broken(Exception):
-    """A try failed in a way that another one may not; the message says how."""
+    """A try failed in a way that another one may not; the message says how.
+
+    `wait`: seconds that the server asks for before the next one.
+    """
+
+    def __init__(self, message: str, *, wait: float = 0.0) -> None:
+        super().__init__(message)
+        self.wait = wait
 
 
 @dataclass(frozen=True, slots=True)
 class Waits:
     """Seconds: for a connection (name and TLS included), without a byte of an answer, between two looks at its pace.
 
+    `asked`: as long as that a server may have us wait before we ask again.
     A source that keeps us waiting for more than `pace` seconds in all must have given SLOWEST bytes for each of them.
     """
 
     connect: float = 10.0
     silence: float = 60.0
     pace: float = 300.0
+    asked: float = 60.0
 
 
 class Way:
@@ -171,7 +181,7 @@ def _judged(response: aiohttp.ClientResponse, target: Target) -> aiohttp.ClientR
         return response
     response.close()
     if status in _LATER or status >= 500:
-        raise Broken(f"{target} answers {status}")
+        raise Broken(f"{target} answers {status}", wait=asked_to_wait(response.headers))
     raise SourceRefused(f"{target} answers {status}.", status)
 
 

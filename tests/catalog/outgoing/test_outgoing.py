@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import os
 import ssl
+import time
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from catalog.model.errors import AddressRefused, LimitExceeded, SourceChanged, SourceLost, SourceRefused
+from catalog.stores.outgoing.answers import asked_to_wait
 from catalog.stores.outgoing.names import SystemNames
 from catalog.stores.outgoing.outgoing import Outgoing
 from catalog.stores.outgoing.rules import Rules
@@ -212,6 +214,40 @@ def test_tries_are_bounded_and_begin_anew_with_every_byte(web: BrokenWeb) -> Non
         fetch(web)
     web.files["/image"] = Served(DATA, statuses=[503, 429, 500])
     assert fetch(web) == DATA
+
+
+def test_a_server_may_say_when_to_ask_again_within_bounds(web: BrokenWeb) -> None:
+    async def scene() -> float:
+        rules = Rules(ports=frozenset({web.port}), networks=LOOPBACK)
+        outgoing = Outgoing(rules, pauses=QUICK, waits=Waits(5.0, 5.0, asked=0.15))
+        began = time.monotonic()
+        try:
+            assert await whole(outgoing, web.url("/image")) == DATA
+        finally:
+            await outgoing.close()
+        return time.monotonic() - began
+
+    web.files["/image"] = Served(DATA, statuses=[503, 429], headers={"Retry-After": "86400"})
+    assert 0.3 <= asyncio.run(scene()) < 20
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, 0),
+        ({"Retry-After": "120"}, 120),
+        ({"Retry-After": "-5"}, 0),
+        ({"Retry-After": "soon"}, 0),
+        ({"Retry-After": "9" * 40}, 0),
+        ({"Retry-After": "Fri, 27 Nov 2026 07:00:30 GMT", "Date": "Fri, 27 Nov 2026 07:00:00 GMT"}, 30),
+        ({"Retry-After": "Fri, 27 Nov 2026 07:00:00 GMT", "Date": "Fri, 27 Nov 2026 07:00:30 GMT"}, 0),
+        ({"Retry-After": "Fri, 27 Nov 2026 07:00:30 GMT"}, 0),
+    ],
+)
+def test_a_time_to_wait_is_read_as_seconds_or_as_a_date_by_the_servers_clock(
+    headers: Mapping[str, str], seconds: float
+) -> None:
+    assert asked_to_wait(headers) == seconds
 
 
 def test_a_server_that_stands_still_ends_in_time(web: BrokenWeb) -> None:
