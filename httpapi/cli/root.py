@@ -38,6 +38,7 @@ VERBS: Final = {
     "tree": ("httpapi.cli.tree", "tree", "Draw which image came from which."),
     "coalesce": ("httpapi.cli.coalesce", "coalesce", "Make an image independent of its ancestors."),
     "copy": ("httpapi.cli.copy", "copy", "Copy an image into further stores."),
+    "url": ("httpapi.cli.url", "url", "A URL for programs that can send no login."),
     "locations": ("httpapi.cli.locations", "locations", "Show where an image lies."),
     "deactivate": ("httpapi.cli.deactivate", "deactivate", "Keep an image's bytes from everybody."),
     "reactivate": ("httpapi.cli.reactivate", "reactivate", "Let an image be read again."),
