@@ -27,7 +27,7 @@ class CagedConverter:
     def __init__(self, limits: CageLimits, *, longest: int) -> None:
         self._cage = Cage(limits)
         self._qemu_img = QemuImg(self._cage)
-        self._limit = longest
+        self.longest = longest
 
     def check(self) -> None:
         """As `Converter`."""
@@ -44,7 +44,7 @@ class CagedConverter:
             raise ConversionRefused(
                 f"Images of disk_format {disk_format} are not converted: it must be one of {', '.join(SOURCES)}."
             )
-        declared = await asyncio.to_thread(looked_at, file, disk_format, self._limit)
+        declared = await asyncio.to_thread(looked_at, file, disk_format, self.longest)
         room, name = file.parent, file.name
         lend(room, name, (await self._cage.known_walls()).guest)
         told = await self._qemu_img.info(room, name, disk_format)
@@ -52,7 +52,7 @@ class CagedConverter:
             raise ConversionRefused("The image names other files, and is not converted without them: flatten it first.")
         if told.encrypted:
             raise ConversionRefused("The image is encrypted, and is not converted: only its owner has the key.")
-        check_length(told.virtual_size, self._limit)
+        check_length(told.virtual_size, self.longest)
         if declared is not None and -(-declared // 512) * 512 != -(-told.virtual_size // 512) * 512:
             raise ConversionRefused("The image's header tells of two lengths of the disk, so it is damaged.")
         await self._qemu_img.check(room, name, disk_format)

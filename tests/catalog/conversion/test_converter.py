@@ -117,6 +117,12 @@ def test_the_same_disk_becomes_the_same_bytes_so_that_they_are_stored_once(
     assert first == second or (target == "vmdk" and first[2048:] == second[2048:])
 
 
+@pytest.mark.parametrize(("target", "compressed"), [("raw", False), ("qcow2", True), ("vmdk", True)])
+def test_the_least_memory_that_may_be_set_is_enough(tmp_path: Path, target: str, *, compressed: bool) -> None:
+    (tmp_path / "source").write_bytes(DISK)
+    run(caged(memory=768 << 20), tmp_path, Disk("raw", SIZE), target, compressed=compressed)
+
+
 def test_a_disk_comes_out_in_whole_sectors(tmp_path: Path) -> None:
     (tmp_path / "source").write_bytes(b"\1" * 1000)
     assert run(caged(), tmp_path, Disk("raw", 1000)) == Disk("raw", 1024)
@@ -183,3 +189,26 @@ def test_no_name_is_taken_for_anything_else(tmp_path: Path, name: str) -> None:
     (tmp_path / "source").write_bytes(DISK)
     with pytest.raises(ValueError, match="plain file name"):
         asyncio.run(caged().convert(tmp_path, Disk("raw", SIZE), "source", name, "raw", progress=unheard))
+
+
+@pytest.mark.parametrize("disk_format", ["raw", "qcow2", "vhdx"])
+def test_a_long_disk_with_little_in_it_needs_little_room(tmp_path: Path, disk_format: str) -> None:
+    subprocess.run(["qemu-img", "create", "-q", "-f", disk_format, tmp_path / "source", "1T"], check=True, timeout=60)
+    converter = caged(reserve=shutil.disk_usage(tmp_path).free - (256 << 20))
+    source = asyncio.run(converter.inspect(tmp_path / "source", disk_format))
+    assert source == Disk(disk_format, 1 << 40)
+
+    async def scene() -> None:
+        begun = asyncio.Event()
+        work = asyncio.create_task(
+            converter.convert(tmp_path, source, "source", "target", "raw", progress=lambda _: begun.set())
+        )
+        # A VHDX does not tell where it has nothing, so all of it is looked through.
+        waits = asyncio.create_task(begun.wait())
+        await asyncio.wait({work, waits}, return_when=asyncio.FIRST_COMPLETED)
+        assert begun.is_set()
+        work.cancel()
+        waits.cancel()
+        await asyncio.wait({work, waits})
+
+    asyncio.run(scene())
