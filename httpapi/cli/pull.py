@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -11,7 +12,9 @@ from httpapi.cli.verb import Choices, client_verb, run
 
 if TYPE_CHECKING:
     from httpapi.client.api import ImagesApi
+    from httpapi.client.disk_formats.conversion import Wanted
     from httpapi.client.pull import PullResult
+    from httpapi.client.report import Report
     from httpapi.wire.images import ImageRecord
 
 # File systems allow 255 bytes; there is room for the suffix.
@@ -20,7 +23,7 @@ _LONGEST_STEM: Final = 200
 _SUFFIXES: Final = frozenset(
     {"aki", "ami", "ari", "iso", "ploop", "qcow2", "raw", "vdi", "vhd", "vhdx", "vmdk"},
 )
-
+_TO: Final = ("raw", "qcow2", "vmdk", "vhdx", "vdi")
 
 # \b keeps click from wrapping the lines.
 EXAMPLES: Final = """
@@ -29,6 +32,7 @@ Examples:
   drystone pull debian
   drystone pull 3f9a02 disk.raw --force              (gets only what differs)
   drystone pull debian new.raw --seed old.raw
+  drystone pull debian vm.qcow2 --format qcow2       (vmdk, vhdx, vdi, raw, too; --compressed)
   drystone pull debian - | dd of=/dev/vdb bs=4M
   drystone pull debian /mnt/fast/vm7.raw --reflink   (on the machine that has a copy as a file)
 """
@@ -41,6 +45,10 @@ Examples:
 @click.option("--seed", "seeds", metavar="OTHER", multiple=True, help="A file with blocks of the image; repeatable.")
 @click.option("--reflink", is_flag=True, help="Clone the file that holds the image, if it is on this machine.")
 @click.option("--no-verify", is_flag=True, help="With --reflink: do not read the clone to check its hash.")
+@click.option(
+    "--format", "to_format", type=click.Choice(_TO), help="Convert it to this format.  [default: as the image is]"
+)
+@click.option("--compressed", is_flag=True, help="With --format qcow2 or vmdk: compress its clusters.")
 @client_verb
 def pull(
     choices: Choices,
@@ -51,6 +59,8 @@ def pull(
     seeds: tuple[str, ...],
     reflink: bool,
     no_verify: bool,
+    to_format: str | None,
+    compressed: bool,
 ) -> None:
     """Download IMAGE to FILE; without FILE, to its name and format in this directory, such as debian.raw.
 
@@ -69,6 +79,10 @@ def pull(
     all the same, unless --no-verify says that the file is to be trusted. Where there is no such file, a note says why,
     and IMAGE is downloaded.
 
+    With --format the image is downloaded and its hash checked, then qemu-img (qemu-utils) makes FILE of it; until then
+    both are hidden files beside it. FILE's suffix chooses nothing: a note says when it is another format's. What was an
+    image of that format before comes as it is. --seed and --reflink are for the image's own format.
+
     Prints the file's path where no person reads, a summary on a terminal, and with --json an object with id,
     name, size, seconds, rate (bytes a second), verified, unchanged and received (bytes), cloned (`reflink`, `copy` or
     null), and file (on standard error if the data goes to `-`).
@@ -78,6 +92,7 @@ def pull(
     from httpapi.client.transfers import clone_disk, pull_disk
 
     _refuse_together(file, seeds, reflink=reflink, no_verify=no_verify)
+    wanted = _wanted(to_format, compressed=compressed)
     if file == "-" and seeds:
         raise click.UsageError("--seed is for files: standard output gets the whole image")
     if file == "-" and sys.stdout.isatty():
@@ -87,7 +102,14 @@ def pull(
 
         async def step(api: ImagesApi) -> tuple[str, PullResult]:
             record = await find_image(api, image, project=choices.project)
-            path = file if file is not None else file_name_for(record)
+            path = file if file is not None else file_name_for(record, to_format)
+            _tell_of_suffix(path, to_format or record.disk_format, report)
+            if wanted is not None and wanted.is_made_by_converting(record):
+                if seeds or reflink:
+                    raise click.UsageError(f"--seed and --reflink are for the image's own format, {record.disk_format}")
+                from httpapi.client.disk_formats.conversion import pull_converted
+
+                return path, await pull_converted(api, record, path, wanted, report, force=force)
             if reflink:
                 return path, await clone_disk(api, record.id, path, report, force=force, verify=not no_verify)
             return path, await pull_disk(api, record.id, path, report, force=force, seeds=seeds)
@@ -103,10 +125,28 @@ def _refuse_together(file: str | None, seeds: tuple[str, ...], *, reflink: bool,
         raise click.UsageError("--reflink makes a file of another one: it goes with neither --seed nor standard output")
 
 
-def file_name_for(image: ImageRecord) -> str:
+def _wanted(to_format: str | None, *, compressed: bool) -> Wanted | None:
+    from httpapi.client.disk_formats.conversion import COMPRESSED, Wanted
+
+    if compressed and to_format not in COMPRESSED:
+        raise click.UsageError(
+            f"--compressed goes with --format {' or '.join(COMPRESSED)}: others have no such clusters"
+        )
+    return None if to_format is None else Wanted(to_format, compressed)
+
+
+def _tell_of_suffix(path: str, disk_format: str | None, report: Report) -> None:
+    suffix = PurePath(path).suffix.lower().removeprefix(".")
+    if suffix in _SUFFIXES and suffix != disk_format:
+        convert = f"; --format {suffix} converts it" if suffix in _TO else ""
+        report.note(f"{path} will be {disk_format}, whatever its name says{convert}")
+
+
+def file_name_for(image: ImageRecord, to_format: str | None = None) -> str:
     """A file's name for an image, made from its name; never a path, a hidden file or an option."""
     stem = _stem(image.name or "") or _stem(image.id) or "image"
-    suffix = f".{image.disk_format}" if image.disk_format in _SUFFIXES else ".raw"
+    disk_format = to_format or image.disk_format
+    suffix = f".{disk_format}" if disk_format in _SUFFIXES else ".raw"
     return stem if stem.endswith(suffix) else stem + suffix
 
 

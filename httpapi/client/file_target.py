@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from chunker.holes import find_holes
 from httpapi.client.errors import TargetRefused
-from httpapi.client.part import make_part
+from httpapi.client.part import hidden_beside, make_part
 from httpapi.client.writing import refusing, write_at
 
 if TYPE_CHECKING:
@@ -34,6 +34,15 @@ class FileTarget:
         self._force = force
         self._placed = self._finished = False
         self._part, self._descriptor = part or make_part(self._path, name=self.name)
+
+    @property
+    def part(self) -> Path:
+        """The hidden file that gets the name: for who writes it by other ways than `write`."""
+        return self._part
+
+    def beside(self, suffix: str) -> Path:
+        """Another hidden file that belongs to this one, always of the same name."""
+        return hidden_beside(self._path, suffix)
 
     def begin(self, size: int) -> None:
         """Gives the part its whole length; what is never written stays a hole."""

@@ -47,6 +47,11 @@ def take_part(path: Path, *, name: str) -> tuple[Path, int, bool]:
     return (*taken, True) if taken else (*_new_part(path, name), False)
 
 
+def hidden_beside(path: Path, suffix: str) -> Path:
+    """A hidden file's name that belongs to the file `path`, always the same."""
+    return path.with_name(f".{_label(path)}{suffix}")
+
+
 def _new_part(path: Path, name: str) -> tuple[Path, int]:
     for _ in range(_TRIES):
         part = path.with_name(f".{_label(path)}.{secrets.token_hex(8)}{SUFFIX}")

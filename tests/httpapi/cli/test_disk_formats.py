@@ -207,3 +207,77 @@ def test_standard_input_is_kept_as_it_is_and_that_is_told(
     assert code == 0
     assert "standard input is a qcow2, and is kept as it is: name a file, and its guest's blocks are stored" in err
     assert pulled(drystone, tmp_path, "disk") == path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("disk_format", "options"),
+    [("qcow2", []), ("qcow2", ["--compressed"]), ("vmdk", []), ("vmdk", ["--compressed"]), ("vhdx", []), ("vdi", [])],
+)
+def test_an_image_comes_as_a_file_of_another_format(
+    drystone: Drystone, tmp_path: Path, disk_format: str, options: list[str]
+) -> None:
+    (tmp_path / "disk.raw").write_bytes(DATA)
+    push(drystone, tmp_path / "disk.raw")
+    path = tmp_path / "out" / f"disk.{disk_format}"
+    path.parent.mkdir()
+    code, out, err = drystone("pull", "disk", str(path), "--format", disk_format, *options)
+    assert (code, out.strip(), err) == (0, str(path), f"drystone: converting to {disk_format}\n")
+    assert seen_by_guest(path, disk_format) == DATA
+    assert list(path.parent.iterdir()) == [path]
+    code, _, err = drystone("pull", "disk", str(path), "--format", disk_format)
+    assert code == 1
+    assert "exists" in err
+
+
+def test_an_image_that_is_kept_as_it_is_can_be_converted_as_well(drystone: Drystone, tmp_path: Path) -> None:
+    path = make_disk(tmp_path / "disk.qcow2", "qcow2", DATA, "-c")
+    push(drystone, path, "--as-is")
+    assert drystone("pull", "disk", str(tmp_path / "same.qcow2"), "--format", "qcow2")[0] == 0
+    assert (tmp_path / "same.qcow2").read_bytes() == path.read_bytes()
+    assert drystone("pull", "disk", str(tmp_path / "disk.raw"), "--format", "raw")[0] == 0
+    assert (tmp_path / "disk.raw").read_bytes() == DATA
+
+
+def test_a_suffix_that_is_another_formats_is_told(drystone: Drystone, tmp_path: Path) -> None:
+    (tmp_path / "disk.raw").write_bytes(DATA)
+    push(drystone, tmp_path / "disk.raw")
+    code, _, err = drystone("pull", "disk", str(tmp_path / "odd.qcow2"))
+    assert (code, (tmp_path / "odd.qcow2").read_bytes()) == (0, DATA)
+    assert "odd.qcow2 will be raw, whatever its name says; --format qcow2 converts it" in err
+
+
+def test_a_conversion_that_fails_leaves_nothing(drystone: Drystone, tmp_path: Path) -> None:
+    (tmp_path / "disk.raw").write_bytes(DATA)
+    push(drystone, tmp_path / "disk.raw")
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "qemu-img").write_text("#!/bin/sh\necho 'qemu-img: error while writing: No space left' >&2; exit 1\n")
+    (tools / "qemu-img").chmod(0o755)
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "vm.qcow2").write_bytes(b"as it was")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{tools}:/usr/bin:/bin")
+        code, _, err = drystone("pull", "disk", str(out / "vm.qcow2"), "--format", "qcow2", "--force")
+    assert code == 1
+    assert "qemu-img could not make" in err
+    assert "No space left" in err
+    assert list(out.iterdir()) == [out / "vm.qcow2"]
+    assert (out / "vm.qcow2").read_bytes() == b"as it was"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--format", "vdi", "--compressed"], "--compressed goes with --format qcow2 or vmdk"),
+        (["--compressed"], "--compressed goes with --format qcow2 or vmdk"),
+        (["--format", "qcow2", "--seed", "x"], "are for the image's own format, raw"),
+        (["--format", "vhd"], "'vhd' is not one of"),
+    ],
+)
+def test_what_does_not_go_together_is_told(drystone: Drystone, tmp_path: Path, arguments: list[str], why: str) -> None:
+    (tmp_path / "disk.raw").write_bytes(DATA)
+    push(drystone, tmp_path / "disk.raw")
+    code, _, err = drystone("pull", "disk", str(tmp_path / "x"), *arguments)
+    assert code == 2
+    assert why in err
