@@ -23,7 +23,7 @@ from blockstore.errors import StoreUnavailable
 from blockstore.index.contract import ROW
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator
     from io import BufferedRandom
 
     from numpy.typing import NDArray
@@ -144,22 +144,29 @@ class Compared:
 
 def compare(batches: Iterable[NDArray[np.void]], marks: Marks) -> Iterator[Compared]:
     """Merge the index's rows (arrays of ROW, ascending) with the marks, both bucket by bucket."""
-    no_rows = np.empty(0, dtype=ROW)
     no_marks = np.empty(0, dtype=MARK)
     bucket = _Bucket(marks, 0)
     for batch in batches:
         rest = batch
         while len(rest):
             first = int(rest["digest"][0, 0])
-            while bucket.first < first:
-                yield Compared(no_rows, np.empty(0, dtype=np.bool_), bucket.missing())
-                bucket = _Bucket(marks, bucket.first + 1)
+            bucket = yield from _without_rows(bucket, marks, until=first)
             count = int(np.searchsorted(rest["digest"][:, 0], first, side="right"))
             yield Compared(rest[:count], bucket.meet(prefixes(rest[:count]["digest"])), no_marks)
             rest = rest[count:]
-    while bucket.first < BUCKETS:
-        yield Compared(no_rows, np.empty(0, dtype=np.bool_), bucket.missing())
+    yield from _without_rows(bucket, marks, until=BUCKETS)
+
+
+def _without_rows(bucket: _Bucket, marks: Marks, *, until: int) -> Generator[Compared, None, _Bucket]:
+    """What no row has met in the buckets before `until`, which is the one that it gives."""
+    no_rows, none_marked = np.empty(0, dtype=ROW), np.empty(0, dtype=np.bool_)
+    while bucket.first < until:
+        missing = bucket.missing()
+        # A small store has hundreds of buckets with nothing in them.
+        if len(missing):
+            yield Compared(no_rows, none_marked, missing)
         bucket = _Bucket(marks, bucket.first + 1)
+    return bucket
 
 
 class _Bucket:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MIB = 1 << 20
 # Made once, not by each worker of the tests.
 MONTH = pytest.mark.xdist_group("month")
-LONG_PACKS = replace(OPTIONS, pack_full=4 * MIB)
+LONG_PACKS = replace(OPTIONS, pack_full=4 * MIB, slab=MIB // 2, slab_budget=4 * MIB)
 HOW = Compacting(full=4 * MIB)
 BLOCKS = 4096
 NIGHTS = 30
