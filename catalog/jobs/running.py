@@ -11,14 +11,14 @@ import asyncio
 import logging
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from blockstore.clock import monotonic
-from blockstore.errors import BlockstoreError
 from catalog.blocking import to_its_end
 from catalog.jobs import steps
 from catalog.jobs.context import JobContext
-from catalog.model.errors import CatalogError, CopyLost, StoreDown
+from catalog.jobs.failures import as_told, in_full, is_thought_of
+from catalog.model.errors import CatalogError
 from catalog.model.job import ClaimLost, JobCancelled, JobFailed
 
 if TYPE_CHECKING:
@@ -153,13 +153,11 @@ class RunningJob:
             await self._cancelled(str(error))
             return
         retries = None if isinstance(error, JobFailed) else self._kind.retries
-        reason = _sentence(error)
-        trace = None if isinstance(error, _TOLD) else error
-        log.warning("try %d of job %s failed: %s", self._claim.attempt, self._claim.job_id, reason, exc_info=trace)
-        # Where stores are, the operator alone knows.
-        told = next((text for kind, text in _OF_STORES.items() if isinstance(error, kind)), reason)
-        now = self._services.clock()
-        await self._write(lambda uow: steps.fail(uow, self._claim, told, retries=retries, at=now))
+        whole, told = in_full(error), as_told(error)
+        trace = None if is_thought_of(error) else error
+        log.warning("try %d of job %s failed: %s", self._claim.attempt, self._claim.job_id, whole, exc_info=trace)
+        more, now = None if whole == told else whole, self._services.clock()
+        await self._write(lambda uow: steps.fail(uow, self._claim, told, retries=retries, at=now, whole=more))
 
     async def _cancelled(self, reason: str) -> None:
         now = self._services.clock()
@@ -169,23 +167,3 @@ class RunningJob:
     async def _write(self, step: Callable[[UnitOfWork], None]) -> None:
         # To its end: what the job holds must not be let go while a step may still name it.
         await to_its_end(self._services.database.write(step))
-
-
-_TOLD = (CatalogError, BlockstoreError, JobFailed, OSError)
-_LOG: Final = "whoever runs the service finds more in its log, under this task's id."
-_OF_STORES: Final = {
-    StoreDown: f"A store cannot be asked now; {_LOG}",
-    CopyLost: f"A store has lost the image's bytes; {_LOG}",
-}
-
-
-def _sentence(error: BaseException) -> str:
-    """What a user is told of an error."""
-    if isinstance(error, OSError):
-        text = f"the system refused: {error.strerror or error}"
-    elif isinstance(error, _TOLD):
-        text = str(error)
-    else:
-        text = f"a fault of the service ({type(error).__name__}: {error}); its log has the trace"
-    text = text.strip()[:1000]
-    return text if text.endswith(".") else text + "."

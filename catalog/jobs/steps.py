@@ -100,8 +100,13 @@ def succeed(uow: UnitOfWork, held: Claim, effect: Effect, *, at: datetime) -> No
     uow.tasks.save(task.succeeded(done.result, done.message, at=at))
 
 
-def fail(uow: UnitOfWork, held: Claim, reason: str, *, retries: Retries | None, at: datetime) -> None:
-    """The try failed, for a `reason` that is a sentence: another one follows, or none (`retries` None: at once)."""
+def fail(
+    uow: UnitOfWork, held: Claim, reason: str, *, retries: Retries | None, at: datetime, whole: str | None = None
+) -> None:
+    """The try failed, for a `reason` that is a sentence: another one follows, or none (`retries` None: at once).
+
+    `whole` is the reason as administrators are told it, where that says more.
+    """
     if uow.jobs.is_cancelled(held):
         end_cancelled(uow, held, "asked for while it ran.", at=at)
         return
@@ -110,12 +115,12 @@ def fail(uow: UnitOfWork, held: Claim, reason: str, *, retries: Retries | None, 
     if pause is None:
         uow.jobs.end(held)
         tries = "" if retries is None else f"Given up after {held.attempt} tries: "
-        _end_badly(uow, task, tries + reason, at=at)
+        _end_badly(uow, task, tries + reason, at=at, whole=None if whole is None else tries + whole)
         return
     assert retries is not None
     uow.jobs.put_back(held, run_at=at + pause, counts=True)
     tried = f"Try {held.attempt} of {retries.tries} failed, the next one follows in {pause.total_seconds():g} s: "
-    uow.tasks.save(task.waiting(tried + reason, at=at))
+    uow.tasks.save(task.waiting(tried + reason, at=at, whole=None if whole is None else tried + whole))
 
 
 def release(uow: UnitOfWork, held: Claim, *, at: datetime) -> None:
@@ -167,9 +172,9 @@ def cancel_of_image(uow: UnitOfWork, image_id: str, *, at: datetime) -> bool:
     return bool(found)
 
 
-def _end_badly(uow: UnitOfWork, task: Task, message: str, *, at: datetime) -> Task:
+def _end_badly(uow: UnitOfWork, task: Task, message: str, *, at: datetime, whole: str | None = None) -> Task:
     let_go_of(uow, task, at=at)
-    ended = task.failed(message, at=at)
+    ended = task.failed(message, at=at, whole=whole)
     uow.tasks.save(ended)
     return ended
 

@@ -61,7 +61,8 @@ NOBODY: Final = Requester()
 class Task:
     """One task; `progress` is a percentage, `attempts` how often its work was begun, times are UTC.
 
-    `owner` is the project whose members may see it; `input` and `result` are JSON objects.
+    `owner` is the project whose members may see it; `input` and `result` are JSON objects. `whole_message` is what
+    administrators are told in the place of `message`, where that leaves out what is the operator's to know.
     """
 
     id: str
@@ -76,6 +77,7 @@ class Task:
     input: Mapping[str, object] = field(default_factory=dict)
     result: Mapping[str, object] | None = None
     message: str = ""
+    whole_message: str | None = None
     progress: int = 0
     attempts: int = 0
     expires_at: datetime | None = None
@@ -87,26 +89,28 @@ class Task:
 
     def begun(self, attempt: int, *, at: datetime) -> Task:
         """A worker took it up, for the `attempt`th time; progress starts over."""
-        return replace(
-            self, status=TaskStatus.PROCESSING, attempts=attempt, progress=0, message="Begun.", updated_at=at
-        )
+        now = self._with(TaskStatus.PROCESSING, "Begun.", at=at)
+        return replace(now, attempts=attempt, progress=0)
 
     def moved(self, progress: int, message: str, *, at: datetime) -> Task:
         """The work went on."""
-        return replace(self, progress=progress, message=message, updated_at=at)
+        return replace(self._with(self.status, message, at=at), progress=progress)
 
-    def waiting(self, message: str, *, at: datetime) -> Task:
-        """Another try follows; the message says why."""
-        return replace(self, status=TaskStatus.PENDING, progress=0, message=message, updated_at=at)
+    def waiting(self, message: str, *, at: datetime, whole: str | None = None) -> Task:
+        """Another try follows; the message says why, and `whole` more of it, to administrators."""
+        return replace(self._with(TaskStatus.PENDING, message, at=at, whole=whole), progress=0)
 
     def succeeded(self, result: Mapping[str, object], message: str, *, at: datetime) -> Task:
         """The work is done."""
-        done = replace(self, status=TaskStatus.SUCCESS, progress=100, message=message, updated_at=at)
-        return replace(done, result=dict(result), expires_at=at + KEPT)
+        done = self._with(TaskStatus.SUCCESS, message, at=at)
+        return replace(done, progress=100, result=dict(result), expires_at=at + KEPT)
 
-    def failed(self, message: str, *, at: datetime) -> Task:
-        """The work is given up, or was cancelled."""
-        return replace(self, status=TaskStatus.FAILURE, message=message, updated_at=at, expires_at=at + KEPT)
+    def failed(self, message: str, *, at: datetime, whole: str | None = None) -> Task:
+        """The work is given up, or was cancelled; `whole` as when it waits."""
+        return replace(self._with(TaskStatus.FAILURE, message, at=at, whole=whole), expires_at=at + KEPT)
+
+    def _with(self, status: TaskStatus, message: str, *, at: datetime, whole: str | None = None) -> Task:
+        return replace(self, status=status, message=message, whole_message=whole, updated_at=at)
 
 
 def image_task(kind: str, *, image_id: str, owner: str | None, by: Requester, at: datetime) -> Task:

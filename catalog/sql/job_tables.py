@@ -22,6 +22,7 @@ tasks: Final = Table(
     Column("input", JSON, nullable=False),
     Column("result", JSON(none_as_null=True)),
     Column("message", Text, nullable=False),
+    Column("whole_message", Text),
     Column("progress", Integer, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("created_at", BigInteger, nullable=False),

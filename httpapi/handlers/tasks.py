@@ -21,6 +21,7 @@ from httpapi.wire.json_body import parse_json
 from httpapi.wire.tasks import TaskRecord, parse_new_task
 
 if TYPE_CHECKING:
+    from catalog.model.caller import Caller
     from catalog.model.task import Task
     from catalog.usecases.services import Services
 
@@ -38,7 +39,7 @@ class TasksHandlers:
         pairs = list(request.query.items())
         page = await tasks.list_tasks(self.services, request[CALLER], parse_task_query(pairs, self.services.limits))
         links = list_links(pairs, last_id=page.tasks[-1].id if page.more else None, noun="tasks")
-        return _json({"tasks": [record_of(task).stub() for task in page.tasks], **links})
+        return _json({"tasks": [record_of(task, request[CALLER]).stub() for task in page.tasks], **links})
 
     async def create(self, request: web.Request) -> web.Response:
         """201 with a task that imports an image; no other task is made by asking for it."""
@@ -46,7 +47,7 @@ class TasksHandlers:
         kind, given = parse_new_task(parse_json(await read_json(request, idle_seconds=self.body_timeout)))
         request_id = request[REQUEST_ID]
         task = await import_tasks.create(self.services, request[CALLER], kind, given, request_id=request_id)
-        response = _json(record_of(task).to_json(), status=201)
+        response = _json(record_of(task, request[CALLER]).to_json(), status=201)
         response.headers["Location"] = f"{base_url(request)}/v2/tasks/{task.id}"
         return response
 
@@ -54,30 +55,30 @@ class TasksHandlers:
         """One task, whole."""
         refuse_body(request)
         task = await tasks.show(self.services, request[CALLER], request.match_info["id"])
-        return _json(record_of(task).to_json())
+        return _json(record_of(task, request[CALLER]).to_json())
 
     async def of_image(self, request: web.Request) -> web.Response:
         """All tasks of an image, whole, newest first."""
         refuse_body(request)
         found = await tasks.of_image(self.services, request[CALLER], request.match_info["image_id"])
-        return _json({"tasks": [record_of(task).to_json() for task in found]})
+        return _json({"tasks": [record_of(task, request[CALLER]).to_json() for task in found]})
 
     async def coalesce(self, request: web.Request) -> web.Response:
         """202 with the task that gives an image a whole manifest."""
         refuse_body(request)
         image_id, request_id = request.match_info["image_id"], request[REQUEST_ID]
         task = await coalesce(self.services, request[CALLER], image_id, request_id=request_id)
-        return _json(record_of(task).to_json(), status=202)
+        return _json(record_of(task, request[CALLER]).to_json(), status=202)
 
     async def cancel(self, request: web.Request) -> web.Response:
         """202 with the task, which is over if it only waited, and will be soon if it runs."""
         refuse_body(request)
         task = await tasks.cancel(self.services, request[CALLER], request.match_info["id"])
-        return _json(record_of(task).to_json(), status=202)
+        return _json(record_of(task, request[CALLER]).to_json(), status=202)
 
 
-def record_of(task: Task) -> TaskRecord:
-    """The record of a task."""
+def record_of(task: Task, caller: Caller) -> TaskRecord:
+    """The record of a task, as this caller is told it."""
     return TaskRecord(
         id=task.id,
         type=task.type,
@@ -86,7 +87,7 @@ def record_of(task: Task) -> TaskRecord:
         created_at=wire_time(task.created_at),
         updated_at=wire_time(task.updated_at),
         expires_at=None if task.expires_at is None else wire_time(task.expires_at),
-        message=task.message,
+        message=(caller.is_admin and task.whole_message) or task.message,
         input=task.input,
         result=task.result if task.is_over else {"progress": task.progress},
         # Of a task that the service gave itself, which only admins see, the image is in its input alone.

@@ -144,6 +144,17 @@ def test_a_project_sees_its_own_tasks_and_an_admin_all(services: Services, serve
         assert nobody.call("GET", "/v2/tasks").status == 403
 
 
+def test_what_failed_in_full_is_told_to_admins_alone(services: Services, server: RunningServer) -> None:
+    task = made(server, "wall")
+    failed = task.failed("The store failed.", at=services.clock(), whole="packs/0a/7 is damaged.")
+    server.run(services.database.write(lambda uow: uow.tasks.save(failed)))
+    path = f"/v2/tasks/{task.id}"
+    assert server.call("GET", path).json["message"] == "packs/0a/7 is damaged."
+    with RunningServer(services, caller=MEMBER) as member:
+        assert member.call("GET", path).json["message"] == "The store failed."
+        assert b"packs" not in member.call("GET", "/v2/tasks").body
+
+
 def test_a_member_cancels_a_task_once(services: Services, server: RunningServer) -> None:
     task = made(server, "wall")
     with RunningServer(services, caller=MEMBER) as member:

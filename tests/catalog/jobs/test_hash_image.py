@@ -157,7 +157,8 @@ def test_an_image_whose_bytes_are_lost_ends_in_a_failure_that_says_so(later: Ser
         async with worker(quick):
             ended = await over(later, await only_task(later, image))
         assert ended.status is TaskStatus.FAILURE
-        assert ended.message == "Given up after 5 tries: manifest 5 is missing: restore it from a backup."
+        assert ended.whole_message == "Given up after 5 tries: manifest 5 is missing: restore it from a backup."
+        assert "in the store; whoever runs the service" in ended.message
         assert (await images.show(later, ANNA, image.id)).status is Status.ACTIVE
 
     asyncio.run(scene())

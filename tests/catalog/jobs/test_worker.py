@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
-from blockstore.errors import Damaged
+from blockstore.errors import Damaged, Poisoned
 from blockstore.names import new_name
 from catalog.jobs import steps
 from catalog.jobs.bell import Bell
 from catalog.jobs.kinds import Kind
 from catalog.jobs.running import Pace, RunningJob
 from catalog.jobs.steps import Done
-from catalog.model.errors import CatalogUnavailable, CopyLost, StoreDown
+from catalog.model.errors import CatalogUnavailable, CopyLost, SourceLost, StoreDown
 from catalog.model.job import Job, JobCancelled, JobFailed, Retries
 from catalog.model.task import KEPT, TaskStatus
 from catalog.usecases import tasks
@@ -169,17 +169,43 @@ def test_no_more_jobs_run_at_once_than_a_worker_is_told(services: Services) -> N
 
 
 @pytest.mark.parametrize(
-    ("error", "sentence"),
+    ("error", "sentence", "whole"),
     [
-        (Damaged("manifest 5 is damaged: restore it"), "manifest 5 is damaged: restore it."),
-        (OSError(5, "Input/output error"), "the system refused: Input/output error."),
-        (StoreDown("Store fast is down: /mnt/fast is empty."), f"A store cannot be asked now; {IN_THE_LOG}"),
-        (CopyLost("Store fast has no /mnt/fast/a."), f"A store has lost the image's bytes; {IN_THE_LOG}"),
-        (ValueError("x"), "a fault of the service (ValueError: x); its log has the trace."),
+        (
+            Damaged("manifest 5 is damaged: restore it"),
+            f"What this needs is damaged in the store; {IN_THE_LOG}",
+            "manifest 5 is damaged: restore it.",
+        ),
+        (
+            Poisoned("pack 7 was not synced"),
+            f"The store cannot do this now; {IN_THE_LOG}",
+            "pack 7 was not synced.",
+        ),
+        (
+            OSError(5, "Input/output error"),
+            f"The system refused what this needs; {IN_THE_LOG}",
+            "the system refused: Input/output error.",
+        ),
+        (
+            StoreDown("Store fast is down: /mnt/fast is empty."),
+            f"A store cannot be asked now; {IN_THE_LOG}",
+            "Store fast is down: /mnt/fast is empty.",
+        ),
+        (
+            CopyLost("Store fast has no /mnt/fast/a."),
+            f"A store has lost the image's bytes; {IN_THE_LOG}",
+            "Store fast has no /mnt/fast/a.",
+        ),
+        (
+            ValueError("x"),
+            f"A fault of the service; {IN_THE_LOG}",
+            "a fault of the service (ValueError: x); its log has the trace.",
+        ),
+        (SourceLost("The file could not be fetched"), "The file could not be fetched.", None),
     ],
 )
 def test_a_job_that_fails_each_time_is_given_up_with_its_last_error_and_the_number_of_tries(
-    services: Services, error: Exception, sentence: str
+    services: Services, error: Exception, sentence: str, whole: str | None
 ) -> None:
     async def scene() -> None:
         told = Told(errors=[error] * 9)
@@ -187,6 +213,7 @@ def test_a_job_that_fails_each_time_is_given_up_with_its_last_error_and_the_numb
             task = await over(services, await new_task(services))
         assert (task.status, task.attempts) == (TaskStatus.FAILURE, 3)
         assert task.message == f"Given up after 3 tries: {sentence}"
+        assert task.whole_message == (None if whole is None else f"Given up after 3 tries: {whole}")
         assert task.expires_at is not None
         assert (told.begun, told.effects) == (3, 0)
         assert not await services.database.read(lambda uow: uow.jobs.is_due(["told"], at=services.clock()))
