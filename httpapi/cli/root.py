@@ -34,6 +34,7 @@ VERBS: Final = {
     "push": ("httpapi.cli.push", "push", "Upload a disk image."),
     "import": ("httpapi.cli.import_", "import_", "Have the service fetch an image, or import a file."),
     "pull": ("httpapi.cli.pull", "pull", "Download an image."),
+    "nbd": ("httpapi.cli.nbd", "nbd", "Serve an image as a disk that machines boot from."),
     "diff": ("httpapi.cli.diff", "diff", "Tell where two images or files differ."),
     "tree": ("httpapi.cli.tree", "tree", "Draw which image came from which."),
     "coalesce": ("httpapi.cli.coalesce", "coalesce", "Make an image independent of its ancestors."),

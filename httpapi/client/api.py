@@ -27,6 +27,7 @@ from httpapi.wire.sizes import IMAGE_SIZE_HEADER
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from httpapi.wire.images import ImageRecord
 
@@ -111,6 +112,21 @@ class ImagesApi:
         self._http.headers.popall(PROJECT_HEADER, None)
         self._http.headers.update(found.login.headers(found.project))
         return True
+
+    @property
+    def login_headers(self) -> Mapping[str, str]:
+        """What makes a request the caller's, for programs that ask the service themselves; secret."""
+        access = self._access
+        return {} if access.login is None else access.login.headers(access.project)
+
+    @property
+    def cacert(self) -> Path | None:
+        """The authorities that the service's certificate must come from; None for the system's."""
+        return self._access.cacert
+
+    def data_url(self, image_id: str) -> str:
+        """Where an image's bytes are; no secret stands in it."""
+        return f"{self._root}/v2{_path(image_id)}/file"
 
     async def discover(self) -> None:
         """Asks which versions there are, once, before the first request: a wrong address is named, not met as a 404."""

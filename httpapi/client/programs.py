@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Self
 from httpapi.client.errors import ProgramMissing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import IO
 
 # Program: the package that has it in Debian and Ubuntu, and in Fedora.
@@ -48,7 +48,7 @@ class BoundProgram:
     """A program that runs until it ends, is ended, or this process is gone, however it went.
 
     `listener` is a socket that it gets by systemd's protocol, in place of the standard output. Descriptors to inherit
-    must be 10 or more. It has no standard input, and no terminal's signals reach it.
+    must be 10 or more. It has no standard input, no terminal's signals reach it, and `environment` is ours if None.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class BoundProgram:
         stderr: IO[bytes] | int = subprocess.DEVNULL,
         listener: int | None = None,
         inherited: Sequence[int] = (),
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         assert all(each >= _LEAST_INHERITED for each in inherited)
         theirs, self._alive = os.pipe2(os.O_CLOEXEC)
@@ -70,6 +71,7 @@ class BoundProgram:
                 stdout=stdout if listener is None else listener,
                 stderr=stderr,
                 pass_fds=inherited,
+                env=environment,
                 start_new_session=True,
             )
         except BaseException:
