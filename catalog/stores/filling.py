@@ -34,12 +34,13 @@ class Run(Protocol):
 class Filling:
     """One step that writes, and one that syncs, at a time: more would wait for the same file in the kernel.
 
-    `end` must be called, whatever happened.
+    `end` must be called, whatever happened. Not `durable`: nothing is synced, for a file that nobody needs tomorrow.
     """
 
-    def __init__(self, run: Run, file: OpenFile) -> None:
+    def __init__(self, run: Run, file: OpenFile, *, durable: bool = True) -> None:
         self._run = run
         self._file = file
+        self._durable = durable
         self._step: asyncio.Task[object] | None = None
         self._sync: asyncio.Task[object] | None = None
         self._unsynced = 0
@@ -73,7 +74,7 @@ class Filling:
             await self._step
         self._step = asyncio.create_task(self._run(step))
         self._unsynced += size
-        if self._unsynced >= SYNCED:
+        if self._durable and self._unsynced >= SYNCED:
             if self._sync is not None:
                 await self._sync
             self._sync = asyncio.create_task(self._run(self._file.sync))
