@@ -7,23 +7,20 @@ What it would have done afterwards is never done; its process is dead, its work 
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
-from catalog.jobs import steps
-from catalog.jobs.context import JobContext
-from catalog.jobs.kinds import KINDS
 from catalog.model.image import Status
-from catalog.model.importing import FAILED, IMPORT, LEFT, Method
+from catalog.model.importing import FAILED, LEFT, Method
 from catalog.model.task import TaskStatus
 from catalog.usecases import images, imports, tasks
 from catalog.usecases.imports import Asked
 from tests.catalog.cast import ADMIN, ANNA, RAW, bytes_of, put
 from tests.catalog.import_scenes import DATA, DIRECT, left, staged, told, working
 from tests.catalog.jobs.scenes import over, task_now
+from tests.catalog.killed_workers import Life, dies
 from tests.kit.memory_store import MemoryStore
 from tests.kit.several_stores import loose, with_stores
 
@@ -32,54 +29,11 @@ if TYPE_CHECKING:
 
     from catalog.model.image import Image
     from catalog.model.task import Task
-    from catalog.ports import UnitOfWork
     from catalog.store_ports import CopyReader
     from catalog.usecases.services import Services
     from tests.kit.memory_blocks import MemoryBlocks
 
-T = TypeVar("T")
 FEWEST, MOST = 4, 40
-
-
-class Killed(BaseException):
-    """The process died here."""
-
-
-class Life:
-    """Ends at the `last` step, before it or after it; nothing is done any more then."""
-
-    def __init__(self, last: int, *, before: bool) -> None:
-        self._left = last
-        self._before = before
-        self.is_over = False
-
-    def begin(self) -> None:
-        self._left -= 1
-        if self.is_over or (self._left == 0 and self._before):
-            self.is_over = True
-            raise Killed
-
-    def end(self) -> None:
-        if self._left <= 0:
-            self.is_over = True
-            raise Killed
-
-
-class MortalDatabase:
-    def __init__(self, services: Services, life: Life) -> None:
-        self._database = services.database
-        self._life = life
-
-    async def read(self, step: Callable[[UnitOfWork], T]) -> T:
-        if self._life.is_over:
-            raise Killed
-        return await self._database.read(step)
-
-    async def write(self, step: Callable[[UnitOfWork], T]) -> T:
-        self._life.begin()
-        found = await self._database.write(step)
-        self._life.end()
-        return found
 
 
 class MortalStore(MemoryStore):
@@ -121,23 +75,6 @@ def deaths_of(services: Services, blocks: MemoryBlocks, start: Start, end: End, 
         if not asyncio.run(scene(last)):
             return last - 1
     return MOST
-
-
-async def dies(services: Services, blocks: MemoryBlocks, task: Task, life: Life, process: str) -> None:
-    """Another process claims the job, and dies at some step of it, or in the middle of its end."""
-    claimed = await services.database.write(
-        lambda uow: steps.claim(uow, process, process, [IMPORT], at=services.clock())
-    )
-    assert claimed is not None
-    claim, running = claimed
-    mortal = replace(services, database=MortalDatabase(services, life))
-    # The double has one process; what the dead one recorded bears its name.
-    blocks.process, own = process, blocks.process
-    with suppress(Killed):
-        effect = await KINDS[IMPORT].run(JobContext(mortal, running, claim))
-        await mortal.database.write(lambda uow: steps.succeed(uow, claim, effect, at=services.clock()))
-    blocks.process = own
-    blocks.dead.add(process)
 
 
 async def staged_import(services: Services) -> Task:
