@@ -68,6 +68,7 @@ DEFAULTS: Final[Mapping[str, str]] = {
     "cancel_task": "rule:owners_member",
     "change_owner": "rule:context_is_admin",
     "coalesce_image": "rule:owners_member",
+    "convert_image": "rule:context_is_admin or role:member",
     "get_deleted_images": "role:reader",
     "get_deleted_image": "rule:owners_reader",
     "undelete_image": "rule:owners_member",
@@ -117,8 +118,8 @@ def may_list_deleted(caller: Caller) -> bool:
     return _allows_own(caller, "get_deleted_images", caller.project)
 
 
-def may_create(caller: Caller, owner: str) -> bool:
-    """Whether the caller may create images that belong to the project `owner`."""
+def may_create(caller: Caller, owner: str | None) -> bool:
+    """Whether the caller may create images that belong to the project `owner`, or to none."""
     return _allows_own(caller, "add_image", owner)
 
 

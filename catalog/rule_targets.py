@@ -17,7 +17,8 @@ _IMAGE: Final = _OWNER | {"id", "name", "visibility", "status", "protected", "os
 _TASK: Final = _OWNER | {"id", "type", "status"}
 _OF_IMAGES: Final = (
     "get_image", "download_image", "upload_image", "modify_image", "delete_image", "deactivate", "reactivate",
-    "add_member", "get_members", "get_member", "modify_member", "delete_member", "coalesce_image", *LOCATIONS,
+    "add_member", "get_members", "get_member", "modify_member", "delete_member", "coalesce_image", "convert_image",
+    *LOCATIONS,
 )  # fmt: skip
 TARGETS: Final[Mapping[str, AbstractSet[str]]] = {
     **dict.fromkeys(_OF_IMAGES, _IMAGE),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from blockstore import reserve
 from blockstore.store import BlockStore, StoreOptions
 from catalog.formats.rules import Formats
+from catalog.jobs.rooms import Rooms
 from catalog.limits import Limits
 from catalog.model.caller import Caller
 from catalog.sql.open import open_catalog
@@ -24,6 +25,7 @@ from httpapi import logs
 from httpapi.app import build_app
 from httpapi.checks import check
 from httpapi.collecting import collecting
+from httpapi.conversion import converter_of
 from httpapi.handlers.probes import ProbeHandlers
 from httpapi.health import Health, Watched
 from httpapi.identity.basic import BasicIdentity
@@ -32,6 +34,7 @@ from httpapi.identity.htpasswd import UserFileRefused
 from httpapi.identity.none import NoIdentity
 from httpapi.identity.users import UserFiles
 from httpapi.import_methods import import_methods
+from httpapi.import_rules import import_rules, work_directory
 from httpapi.job_places import in_server, in_worker
 from httpapi.job_worker import work, working
 from httpapi.keystone_settings import keystone_of
@@ -161,15 +164,20 @@ def _open_parts(settings: Settings) -> Iterator[tuple[BlockStore, Services]]:
     stores = load_stores(settings.stores_file, outgoing)
     methods = import_methods(settings, stores)
     url_keys = url_keys_of(settings)
+    rules = import_rules(settings)
     bring_up_to_date(settings.data, settings.catalog)
     store = BlockStore.open(settings.data, options)
     reserve.keep(settings.data)
     try:
         database = open_catalog(settings.catalog)
+        rooms = Rooms(work_directory(settings), store=store.id, process=store.process, is_alive=store.is_alive)
         try:
             services = Services(
                 database=database,
                 blocks=StoredBlocks(store),
+                import_rules=rules,
+                rooms=rooms,
+                converter=converter_of(settings),
                 limits=Limits(
                     image_size_cap=settings.image_size_cap,
                     uploads=settings.project_uploads,
@@ -199,6 +207,7 @@ def _open_parts(settings: Settings) -> Iterator[tuple[BlockStore, Services]]:
             )
             yield store, services
         finally:
+            rooms.close()
             database.close()
     finally:
         store.close()

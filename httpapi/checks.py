@@ -19,6 +19,7 @@ from catalog.property_protection import Protection
 from httpapi import tls
 from httpapi.conversion import describe_conversion
 from httpapi.import_methods import import_methods
+from httpapi.import_rules import describe_imports, import_rules
 from httpapi.job_places import in_server
 from httpapi.keystone_settings import odd_keystone
 from httpapi.lifecycle import check_listen
@@ -93,8 +94,9 @@ def check(settings: Settings, identity_of: Callable[[Settings], Identity]) -> Ch
         "quotas": _quotas(settings, notes),
         "stores": _stores(settings, notes),
         "asks": describe_outgoing(settings),
-        "signed URLs": _signed_urls(settings, notes),
+        "signed URLs": _described(lambda: describe_keys(settings), notes),
         "formats": _FORMATS[settings.formats],
+        "imports": _described(lambda: describe_imports(import_rules(settings)), notes),
         "workers": _workers(settings),
         "jobs": _jobs(settings),
         "conversion": describe_conversion(settings),
@@ -246,9 +248,9 @@ def _stores(settings: Settings, notes: _Notes) -> str:
     return f"by weight: {', '.join(told)}"
 
 
-def _signed_urls(settings: Settings, notes: _Notes) -> str:
+def _described(describe: Callable[[], str], notes: _Notes) -> str:
     try:
-        return describe_keys(settings)
+        return describe()
     except SettingsRefused as refusal:
         notes.problems.append(str(refusal))
         return "not usable yet"

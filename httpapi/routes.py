@@ -126,6 +126,8 @@ def tables(services: Services, *, body_timeout: float, probes: ProbeHandlers | N
             f"{V2}/images/{{image_id}}/actions/sign": {"POST": tickets.sign},
             # Ours, like lineage: the reference knows no chains.
             f"{V2}/images/{{image_id}}/actions/coalesce": {"POST": tasks.coalesce},
+            # Ours: the reference converts when it imports, never what is there.
+            f"{V2}/images/{{image_id}}/actions/convert": {"POST": tasks.convert},
             f"{V2}/lineage": {"GET": lineage.list},
             # Ours: to the reference a deleted image is gone.
             f"{V2}/images/{{image_id}}/actions/undelete": {"POST": deleted.undelete},

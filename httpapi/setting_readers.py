@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from catalog.conversion_ports import TARGETS
 from httpapi import setting_values as values
 
 if TYPE_CHECKING:
@@ -49,6 +50,11 @@ READERS: Final[Mapping[str, Callable[[object], object]]] = {
     "delta_expiry": values.seconds,
     "staging_expiry": values.seconds,
     "import_methods": values.some_of("glance-direct", "web-download", "copy-image", "glance-download"),
+    "import_convert": values.one_of("off", *TARGETS),
+    "import_decompress": values.switch,
+    "import_inject": values.pairs,
+    "import_inject_ignore_roles": values.roles,
+    "work_dir": values.path,
     "gc_keep_deleted": values.duration,
     "project_uploads": values.count(1, 1_000_000),
     "project_journals": values.size_of_at_least(1 << 20),

@@ -166,6 +166,20 @@ def some_of(*words: str) -> Callable[[object], frozenset[str]]:
     return read
 
 
+def pairs(value: object) -> tuple[str, ...]:
+    """Texts KEY=VALUE: a list of them, a text with commas, or a table; no key twice."""
+    if isinstance(value, dict):
+        value = [f"{key}={each}" for key, each in value.items()]
+    found = value.split(",") if isinstance(value, str) else value
+    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
+        raise ValueError(f'expected properties, as a list or such as "os_type=linux,tier=gold", not {value!r}.')
+    told = [each.strip() for each in found if each.strip()]
+    keys = [each.partition("=")[0].strip() for each in told]
+    if not all(keys) or not all("=" in each for each in told) or len(set(keys)) < len(keys):
+        raise ValueError(f'expected properties, each such as "os_type=linux" and no key twice, not {value!r}.')
+    return tuple(told)
+
+
 def ports(value: object) -> frozenset[int]:
     """Ports, as a list of numbers or a text with commas."""
     many = value if isinstance(value, list) else str(value).split(",")

@@ -96,6 +96,11 @@ class Settings:
     delta_expiry: float = 86400.0
     staging_expiry: float = 86400.0
     import_methods: frozenset[str] | None = None
+    import_convert: str = "off"
+    import_decompress: bool = False
+    import_inject: tuple[str, ...] = ()
+    import_inject_ignore_roles: frozenset[str] = frozenset({"admin"})
+    work_dir: Path | None = None
     gc_keep_deleted: float = KEEP_DELETED
     project_uploads: int = 1000
     project_journals: int = 4 << 30

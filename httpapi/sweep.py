@@ -34,6 +34,8 @@ async def sweep_once(services: Services) -> None:
         found += await staging.end_expired(services)
         await tasks.sweep(services)
         await let_go_tokens(services)
+        if services.rooms is not None:
+            await services.rooms.sweep()
     except (BlockstoreError, CatalogError, OSError) as error:
         SWEEPS.labels("failed").inc()
         _log.warning("What dead processes left could not be swept, next try in %g s: %s", INTERVAL_SECONDS, error)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
+from blockstore.clock import monotonic
 from catalog.blocking import to_its_end
 from catalog.jobs import steps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
     from catalog.model.job import Claim
@@ -30,7 +32,8 @@ class JobContext:
 
     `claim` is the worker's hold on it; `is_last`: when this try fails, no other follows. `undo` takes back what the
     work left outside the catalog, for when its effect certainly never comes about; `let_go` is called when that is
-    settled, in any case.
+    settled, in any case. `seconds` is how long parts of it took, for the result; `part` the percentages between which
+    the part lies that reports now.
     """
 
     services: Services
@@ -41,11 +44,22 @@ class JobContext:
     message: str = ""
     undo: Callable[[], None] = _nothing
     let_go: Callable[[], None] = _nothing
+    seconds: dict[str, float] = field(default_factory=dict)
+    part: tuple[int, int] = (0, 100)
 
     def report(self, done: int, total: int, message: str) -> None:
         """So much of `total` is done; costs nothing."""
-        self.progress = min(100, 100 * done // total) if total else 100
+        low, high = self.part
+        self.progress = low + (min(high - low, (high - low) * done // total) if total else high - low)
         self.message = message
+
+    @contextmanager
+    def timed(self, name: str, *, part: tuple[int, int]) -> Iterator[None]:
+        """Around a part of the work; what it reports lies between these two percentages."""
+        begun = monotonic()
+        self.part = part
+        yield
+        self.seconds[name] = round(monotonic() - begun, 3)
 
     async def change(self, step: Callable[[UnitOfWork, datetime], T]) -> T:
         """Change the catalog in between, in one transaction that is this claim's or nobody's; at its end in any case.

@@ -47,5 +47,10 @@ def report_copied(context: JobContext, done: int, size: int | None) -> None:
     context.report(done if size else 0, size or 1, f"Copied {_mib(done)}{of} MiB.")
 
 
+def report_stored(context: JobContext, done: int, size: int) -> None:
+    """So many bytes of what was made are stored."""
+    context.report(done, size, f"Stored {_mib(done)} of {_mib(size)} MiB.")
+
+
 def _mib(size: int) -> int:
     return -(-size // _MIB)

@@ -7,6 +7,7 @@ it: so a try that finds something staged fetches nothing.
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,11 +15,12 @@ from blockstore import names
 from catalog.cutting import cutting_of
 from catalog.formats.rules import Said
 from catalog.jobs import steps
+from catalog.jobs.converting import converted_image
 from catalog.jobs.counting import Counted, report_copied
-from catalog.jobs.foreign import ForeignSource, check_hash, from_other_service, take_over
+from catalog.jobs.foreign import check_hash, from_other_service, take_over
 from catalog.model.errors import SourceLost, SourceRefused
 from catalog.model.image import CHECKSUM
-from catalog.model.importing import Method, Plan
+from catalog.model.importing import CONVERT, Method, Plan, Ready
 from catalog.model.job import JobFailed
 from catalog.model.pin import Pin, UploadKind
 from catalog.usecases import format_checks, import_steps, staging, uploads
@@ -31,10 +33,26 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from catalog.jobs.context import JobContext
+    from catalog.model.foreign_image import ForeignImage
     from catalog.model.image import Image
+    from catalog.model.staged import Staged
     from catalog.ports import Source, UnitOfWork, Written
     from catalog.usecases.import_steps import Found
     from catalog.usecases.services import Services
+
+
+@dataclass(frozen=True, slots=True)
+class Coming:
+    """Bytes that are to be staged; `size` in bytes, None where nobody knows it. `told`: what comes along with them.
+
+    `replaces` is what was staged before, of which they were made, and then `disk_format` what they are.
+    """
+
+    source: Source
+    size: int | None
+    told: ForeignImage | None = None
+    replaces: Staged | None = None
+    disk_format: str | None = None
 
 
 async def fetched(context: JobContext) -> Found:
@@ -42,29 +60,38 @@ async def fetched(context: JobContext) -> Found:
 
     Raises AddressRefused, FormatRefused, QuotaExceeded, LimitExceeded, the source's errors and the block store's.
     """
+    return await taken_in(context, _source(context))
+
+
+async def taken_in(context: JobContext, opening: AbstractAsyncContextManager[Coming]) -> Found:
+    """Have these bytes staged, in one transaction in the place of what they replace. Raises as `fetched` does."""
     services, task = context.services, context.task
     pin_id = names.new_name().hex()
-    copies = Plan.of(task).copies
-    async with _source(context) as (source, expected):
-        told = source.told if isinstance(source, ForeignSource) else None
-        meter = Meter(services, pin_id, expected)
+    plan = Plan.of(task)
+    copies = plan.copies
+    async with opening as coming:
+        told, before = coming.told, coming.replaces
+        meter = Meter(services, pin_id, _more(services, coming))
 
         def begin(uow: UnitOfWork, _at: datetime) -> Image:
             image = import_steps.importing_image(uow, task)
             # What is copied counts already.
             uow.pins.add(_pin(context, image, pin_id, reserved=0 if copies else meter.admit(uow, image)))
             take_over(services, image, told)
+            image.disk_format = coming.disk_format or image.disk_format
             return image
 
         image = await context.change(begin)
         known = _known_hashes(image) if copies else {}
+        # What is yet to be unpacked, or was made here, is looked at afterwards.
+        unseen = copies or plan.decompress or before is not None
         try:
-            async with meter.metered(source) as coming:
-                watched = None if copies else format_checks.watched(services, Said.of(image), coming)
+            async with meter.metered(coming.source) as source:
+                watched = None if unseen else format_checks.watched(services, Said.of(image), source)
                 written = await services.blocks.write(
                     pin_id,
-                    watched or coming,
-                    expected=expected,
+                    watched or source,
+                    expected=coming.size,
                     cutting=cutting_of(image, services.block_size),
                     hashes=tuple(known) if copies else staging.hashes_of(services),
                 )
@@ -77,6 +104,8 @@ async def fetched(context: JobContext) -> Found:
                     take_over(services, image, told)
                     image.be_changed(at=at)
                     uow.images.save(image, expect=image.status)
+                if before is not None:
+                    import_steps.replace_staged(uow, task, before, Ready(pin_id, coming.disk_format or ""), at=at)
                 staging.keep(uow, image, pin_id, written, hashing=services.hashing, at=at, until=None)
 
             now = services.clock()
@@ -85,6 +114,14 @@ async def fetched(context: JobContext) -> Found:
             uploads.forget(services, pin_id)
     services.on_upload(written)
     return await services.database.read(lambda uow: import_steps.look(uow, task))
+
+
+def _more(services: Services, coming: Coming) -> int | None:
+    """What of it is to be reserved: all, or how much longer it is than what it replaces. Raises LimitExceeded."""
+    if coming.size is None:
+        return None
+    services.limits.check_size(coming.size)
+    return coming.size if coming.replaces is None else max(0, coming.size - coming.replaces.size)
 
 
 def _known_hashes(image: Image) -> Mapping[str, str]:
@@ -114,18 +151,32 @@ def _pin(context: JobContext, image: Image, pin_id: str, *, reserved: int) -> Pi
     )
 
 
-def _source(context: JobContext) -> AbstractAsyncContextManager[tuple[Source, int | None]]:
-    """What the task's method reads, open, and its length in bytes if that is known."""
+def _source(context: JobContext) -> AbstractAsyncContextManager[Coming]:
+    """What the task's method reads, open."""
     method = Plan.of(context.task).method
     if method["name"] == Method.WEB_DOWNLOAD:
         return _from_web(context, method["uri"])
     if method["name"] == Method.GLANCE_DOWNLOAD:
-        return from_other_service(context, method)
+        return _from_other_service(context, method)
+    if method["name"] == CONVERT:
+        return _converted(context)
     return _from_image(context)
 
 
 @asynccontextmanager
-async def _from_web(context: JobContext, url: str) -> AsyncGenerator[tuple[Source, int | None], None]:
+async def _from_other_service(context: JobContext, method: Mapping[str, str]) -> AsyncGenerator[Coming, None]:
+    async with from_other_service(context, method) as (source, size):
+        yield Coming(source, size, told=source.told)
+
+
+@asynccontextmanager
+async def _converted(context: JobContext) -> AsyncGenerator[Coming, None]:
+    async with converted_image(context) as source:
+        yield Coming(source, source.size)
+
+
+@asynccontextmanager
+async def _from_web(context: JobContext, url: str) -> AsyncGenerator[Coming, None]:
     outgoing, cap = context.services.outgoing, context.services.limits.image_size_cap
     try:
         remote = await outgoing.open(url, limit=cap)
@@ -135,7 +186,7 @@ async def _from_web(context: JobContext, url: str) -> AsyncGenerator[tuple[Sourc
 
     remote.on_progress = partial(report_copied, context)
     try:
-        yield remote, remote.size
+        yield Coming(remote, remote.size)
     except SourceRefused as error:
         raise JobFailed(str(error)) from error
     finally:
@@ -143,12 +194,12 @@ async def _from_web(context: JobContext, url: str) -> AsyncGenerator[tuple[Sourc
 
 
 @asynccontextmanager
-async def _from_image(context: JobContext) -> AsyncGenerator[tuple[Source, int | None], None]:
+async def _from_image(context: JobContext) -> AsyncGenerator[Coming, None]:
     """The image's own bytes, wherever they can be read."""
     async with own_bytes(context) as reader:
         pieces = reader.read(0, reader.size)
         try:
-            yield _Pieces(pieces), reader.size
+            yield Coming(_Pieces(pieces), reader.size)
         finally:
             await pieces.aclose()
 

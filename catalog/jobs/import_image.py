@@ -1,4 +1,4 @@
-"""The job `api_image_import`: bytes that are staged, or are fetched and staged first, into the stores asked for.
+"""The jobs `api_image_import`, `import` and `convert`: bytes that are staged, or first have to be, into stores.
 
 Each step that must be found by a next try is a transaction of its own (`catalog/README.md`, "Imports"), the last
 store's is one with the end.
@@ -9,9 +9,9 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
-from catalog.formats.rules import Said
+from catalog.jobs.converting import work_on, worked_on
 from catalog.jobs.counting import Counted
-from catalog.jobs.fetching import fetched, own_bytes
+from catalog.jobs.fetching import Coming, fetched, own_bytes, taken_in
 from catalog.jobs.steps import Done
 from catalog.model.errors import (
     Conflict,
@@ -24,7 +24,7 @@ from catalog.model.errors import (
     StoreFull,
     StoreReadOnly,
 )
-from catalog.model.importing import Plan
+from catalog.model.importing import CONVERT, Plan
 from catalog.model.job import JobFailed
 from catalog.model.location import OUR_STORE, our_location
 from catalog.usecases import format_checks, import_steps, uploads
@@ -35,9 +35,12 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from catalog.jobs.context import JobContext
+    from catalog.jobs.converting import Work
     from catalog.jobs.steps import Effect
     from catalog.model.location import Location
+    from catalog.model.staged import Staged
     from catalog.ports import UnitOfWork
+    from catalog.store_ports import CopyReader
     from catalog.usecases.import_steps import Found
 
     Change: TypeAlias = Callable[[UnitOfWork, datetime], None]
@@ -64,6 +67,8 @@ async def _imported(context: JobContext) -> Effect:
     left = plan.left(found.image)
     if left and found.staged is None and (not plan.copies or OUR_STORE in left):
         found = await fetched(context)
+    if left and found.staged is not None and not plan.copies:
+        found = await _prepared(context, found, found.staged)
     size = await _disk_size(context, found) if left and not plan.copies else None
     pending: Change = _nothing
     down: StoreDown | None = None
@@ -79,9 +84,35 @@ async def _imported(context: JobContext) -> Effect:
     def effect(uow: UnitOfWork, at: datetime) -> Done:
         pending(uow, at)
         image = import_steps.finish(uow, task, at=at)
-        return Done(f"Imported {-(-(image.size or 0) // (1 << 20))} MiB.", {"image_id": image.id})
+        took = {"seconds": context.seconds} if context.seconds else {}
+        verb = "Converted to" if task.type == CONVERT else "Imported"
+        return Done(f"{verb} {-(-(image.size or 0) // (1 << 20))} MiB.", {"image_id": image.id, **took})
 
     return effect
+
+
+async def _prepared(context: JobContext, found: Found, staged: Staged) -> Found:
+    """What is staged, unpacked and converted as the task's plan says, if that is not done yet."""
+    plan = Plan.of(context.task)
+    if found.ready is not None or not (plan.decompress or plan.convert):
+        return found
+    reader = await context.services.blocks.open(found.chain)
+    try:
+        work = await work_on(found.image, plan, reader)
+        if work.is_none:
+            return found
+        return await taken_in(context, _remade(context, found, staged, reader, work))
+    finally:
+        reader.close()
+
+
+@asynccontextmanager
+async def _remade(
+    context: JobContext, found: Found, staged: Staged, reader: CopyReader, work: Work
+) -> AsyncGenerator[Coming, None]:
+    disk_format = found.image.disk_format or ""
+    async with worked_on(context, reader, disk_format, work) as source:
+        yield Coming(source, source.size, replaces=staged, disk_format=work.target or disk_format)
 
 
 def _forget_journals(context: JobContext, found: Found) -> None:
@@ -136,7 +167,7 @@ async def _bytes_of(context: JobContext, found: Found) -> AsyncGenerator[Counted
 async def _disk_size(context: JobContext, found: Found) -> int | None:
     """The size of the disk in it, if it is known. Raises FormatRefused."""
     assert found.staged is not None, "it was staged or fetched"
-    said = Said.of(found.image)
+    said = found.said
     content = await format_checks.check(context.services, said, found.chain)
     return said.disk_size(content, found.staged.size)
 

@@ -10,7 +10,7 @@ from catalog.jobs.hash_image import hash_image
 from catalog.jobs.import_image import import_image
 from catalog.jobs.location_import import location_import
 from catalog.jobs.put_back import put_back
-from catalog.model.importing import IMPORT, IMPORT_TASK
+from catalog.model.importing import CONVERT, IMPORT, IMPORT_TASK
 from catalog.model.job import Retries
 from catalog.model.task import COALESCE, HASH, LOCATION_IMPORT, PUT_BACK
 
@@ -40,5 +40,6 @@ KINDS: Final[Mapping[str, Kind]] = {
     PUT_BACK: Kind(put_back, Retries(tries=6, first=2.0)),
     IMPORT: Kind(import_image),
     IMPORT_TASK: Kind(import_image),
+    CONVERT: Kind(import_image),
     LOCATION_IMPORT: Kind(location_import, Retries(tries=4)),
 }

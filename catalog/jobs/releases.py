@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from catalog.model.importing import IMPORT, IMPORT_TASK
+from catalog.model.importing import CONVERT, IMPORT, IMPORT_TASK
 from catalog.model.task import LOCATION_IMPORT
-from catalog.usecases import import_steps, location_import
+from catalog.usecases import conversions, import_steps, location_import
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +28,7 @@ The image may be gone, or going: it is asked for before the image's rows are.
 RELEASES: Final[dict[str, Release]] = {
     IMPORT: import_steps.release,
     IMPORT_TASK: import_steps.release,
+    CONVERT: conversions.release,
     LOCATION_IMPORT: location_import.release,
 }
 """By the type of task. A kind that changes nothing before its effect has nothing to let go, and is not in it."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from catalog.model.importing import IMPORT, IMPORT_TASK
+from catalog.model.importing import CONVERT, IMPORT, IMPORT_TASK
 from catalog.model.task import COALESCE, HASH, LOCATION_IMPORT, PUT_BACK
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ LANES: Final[Mapping[str, Lane]] = {
     PUT_BACK: Lane.QUICK,
     IMPORT: Lane.SLOW,
     IMPORT_TASK: Lane.SLOW,
+    CONVERT: Lane.SLOW,
     LOCATION_IMPORT: Lane.SLOW,
 }
 """The lane of each kind of job; one that reads what lies elsewhere waits in the slow one, whatever its kind."""

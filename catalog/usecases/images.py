@@ -114,8 +114,11 @@ async def delete(services: Services, caller: Caller, image_id: str) -> None:
     def remove(uow: UnitOfWork) -> Sequence[Pin]:
         image = load_modifiable(uow, caller, image_id, policy.may_delete)
         if steps.cancel_of_image(uow, image.id, at=services.clock()):
-            # What its tasks let go was the image's.
-            image = load_modifiable(uow, caller, image_id, policy.may_delete)
+            # What its tasks let go was the image's, or all of it.
+            left = uow.images.get(image.id)
+            if left is None:
+                return ()
+            image = left
         keep = services.keep_deleted > 0 and image.has_bytes
         image.be_deleted(at=services.clock())
         pins = uow.pins.of_image(image.id)

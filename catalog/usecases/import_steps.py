@@ -6,13 +6,14 @@ late step of an import that is over finds nothing of its own, and changes nothin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from catalog.formats.rules import Said
 from catalog.jobs.enqueueing import enqueue
 from catalog.model import importing
 from catalog.model.image import Contents, Status
-from catalog.model.importing import LOCK, Plan
+from catalog.model.importing import LOCK, Plan, Ready
 from catalog.model.job import JobCancelled, JobFailed
 from catalog.model.pin import UploadKind
 from catalog.model.task import HASH, Requester, image_task
@@ -37,13 +38,23 @@ _GONE: Final = "the image was deleted, or is no longer imported by this task."
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Where an import stands: the image, what is staged for it with its chain, and what the try before left."""
+    """Where an import stands: the image, what is staged for it with its chain, and what the try before left.
+
+    `ready` says what the staged bytes are if they were made of those that came.
+    """
 
     image: Image
     staged: Staged | None
     chain: Sequence[StoredManifest]
     left_pins: Sequence[Pin]
     left_copies: Sequence[LooseCopy]
+    ready: Ready | None = None
+
+    @property
+    def said(self) -> Said:
+        """What the staged bytes are said to be."""
+        said = Said.of(self.image)
+        return said if self.ready is None else replace(said, disk_format=self.ready.disk_format)
 
 
 def look(uow: UnitOfWork, task: Task) -> Found:
@@ -59,6 +70,7 @@ def look(uow: UnitOfWork, task: Task) -> Found:
         chain=() if staged is None else uow.manifests.chain(staged.manifest),
         left_pins=[pin for pin in pins if staged is None or pin.id != staged.id],
         left_copies=_copies_of(uow, task),
+        ready=_ready(uow, task, staged),
     )
 
 
@@ -78,6 +90,18 @@ def clear(uow: UnitOfWork, task: Task, *, at: datetime) -> None:
     uow.loose.doom(found.left_copies)
 
 
+def replace_staged(uow: UnitOfWork, task: Task, before: Staged, ready: Ready, *, at: datetime) -> None:
+    """What was staged goes; what is staged next, in the same transaction, is what was made of it.
+
+    Raises JobCancelled when it has gone already.
+    """
+    now = uow.tasks.get(task.id)
+    if now is None or uow.staged.of_image(before.image_id) != before:
+        raise JobCancelled(_GONE)
+    uploads.drop_pin(uow, before.id, at=at)
+    uow.tasks.save(ready.said_in(now))
+
+
 def has_come(
     uow: UnitOfWork, task: Task, staged: Staged | None, location: Location, size: int | None, at: datetime
 ) -> None:
@@ -95,6 +119,9 @@ def has_come(
         manifest = uow.manifests.get(staged.manifest)
         told = uploads.tells_change(uow, image, None if manifest is None else manifest.base)
         image.be_imported(_contents(staged, location, size, told=told), at=at)
+        if (ready := _ready(uow, task, staged)) is not None:
+            image.disk_format = ready.disk_format
+        image.properties.update(plan.inject)
     else:
         image.locations = (*image.locations, location)
         image.be_changed(at=at)
@@ -158,6 +185,13 @@ def release(uow: UnitOfWork, task: Task, at: datetime) -> None:
         if location.manifest is not None:
             let_go(uow, location.manifest, at=at)
     let_go_copies(uow, image.id, lost, at=at)
+
+
+def _ready(uow: UnitOfWork, task: Task, staged: Staged | None) -> Ready | None:
+    """What the staged bytes are if they are made of those that came; the task is asked as it is by now."""
+    now = uow.tasks.get(task.id)
+    found = None if now is None else Ready.of(now)
+    return found if found is not None and staged is not None and found.staged == staged.id else None
 
 
 def _lost_with(image: Image, plan: Plan) -> Sequence[Location]:

@@ -11,7 +11,7 @@ from catalog.jobs.enqueueing import enqueue
 from catalog.model import importing
 from catalog.model.errors import Conflict, Invalid
 from catalog.model.image import Status
-from catalog.model.importing import IMPORT, IMPORT_TASK, LOCK, Method, Plan
+from catalog.model.importing import IMPORT, IMPORT_TASK, LOCK, RULES, Method, Plan
 from catalog.model.location import OUR_STORE
 from catalog.model.task import Requester, image_task
 from catalog.usecases.access import load_modifiable
@@ -61,7 +61,7 @@ async def start(
     `token` is the caller's, with which another service is asked.
 
     Raises NotFound, Forbidden, Conflict (the image's status, its formats, another import, an unknown store), Invalid,
-    AddressRefused.
+    AddressRefused, LimitExceeded (with the properties that imports get here).
     """
     if asked.method["name"] == Method.WEB_DOWNLOAD:
         # Before anybody is told of an address: who may not import, or not now, learns nothing by it.
@@ -102,7 +102,8 @@ def _begin(
     kind = IMPORT if asked.told is None else IMPORT_TASK
     told = {"image_id": image.id, "import_req": asked.request} if asked.told is None else asked.told
     task = image_task(kind, image_id=image.id, owner=image.owner, by=by, at=now)
-    task = replace(task, input={**told, "backend": stores})
+    rules = {} if image.has_bytes else _rules(services, image, caller)
+    task = replace(task, input={**told, "backend": stores, **({RULES: rules} if rules else {})})
     if image.has_bytes:
         image.be_changed(at=now)
     else:
@@ -125,6 +126,15 @@ def _require(uow: UnitOfWork, caller: Caller, image_id: str, asked: Asked) -> Im
     _require_ready(image, method)
     _require_unlocked(uow, image)
     return image
+
+
+def _rules(services: Services, image: Image, caller: Caller) -> Mapping[str, object]:
+    """What the operator has done with this import. Raises LimitExceeded for an image that can take no more."""
+    rules = services.import_rules.said_to(caller)
+    after = image.copy()
+    after.properties.update(services.import_rules.inject if "inject" in rules else {})
+    services.limits.check_changed_image(image, after)
+    return rules
 
 
 _STATUS: Final[Mapping[Method, tuple[Status, str]]] = {

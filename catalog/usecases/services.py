@@ -9,7 +9,7 @@ from blockstore import clock
 from catalog.formats.rules import Formats
 from catalog.jobs.bell import Bell
 from catalog.limits import Limits
-from catalog.model.importing import Method
+from catalog.model.importing import ImportRules, Method
 from catalog.property_protection import Protection
 from catalog.quota_ports import Said
 from catalog.stores.outgoing.outgoing import Outgoing
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from catalog.conversion_ports import Converter
+    from catalog.jobs.rooms import Rooms
     from catalog.ports import Blocks, Database, Written
     from catalog.rules import Rules
     from catalog.store_ports import Stores
@@ -60,6 +62,8 @@ class Services:
     `show_locations`, `show_direct_url`: whether callers whom the rules let see it are told where images lie. `on_place`
     is told a store's name and what happened to a copy in it: `failed`, `lost`, `found`, `put back`. `url_keys` sign
     tickets, None where none are made or taken; `ticket_longest`: seconds that one may be good for, at most.
+    `import_rules`: what is done with all that is imported. `converter` converts images, in `rooms`; without either
+    nothing can be converted here.
     """
 
     database: Database
@@ -91,3 +95,6 @@ class Services:
     on_place: Callable[[str, str], None] = _say_nothing
     url_keys: UrlKeys | None = None
     ticket_longest: float = 7 * 86400.0
+    import_rules: ImportRules = field(default_factory=ImportRules)
+    converter: Converter | None = None
+    rooms: Rooms | None = None

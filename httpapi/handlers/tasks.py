@@ -10,12 +10,14 @@ from aiohttp import web
 
 from catalog.usecases import import_tasks, tasks
 from catalog.usecases.coalescing import coalesce
+from catalog.usecases.conversions import Wanted, convert
 from catalog.usecases.task_queries import parse_task_query
 from httpapi.body import read_json, refuse_body
 from httpapi.caller import CALLER
 from httpapi.handlers.image_record import wire_time
 from httpapi.proxies import base_url
 from httpapi.request_id import REQUEST_ID
+from httpapi.wire.conversions import parse_conversion
 from httpapi.wire.images import list_links
 from httpapi.wire.json_body import parse_json
 from httpapi.wire.tasks import TaskRecord, parse_new_task
@@ -69,6 +71,14 @@ class TasksHandlers:
         image_id, request_id = request.match_info["image_id"], request[REQUEST_ID]
         task = await coalesce(self.services, request[CALLER], image_id, request_id=request_id)
         return _json(record_of(task, request[CALLER]).to_json(), status=202)
+
+    async def convert(self, request: web.Request) -> web.Response:
+        """202 with the task that makes an image of another one, in another format."""
+        said = parse_conversion(parse_json(await read_json(request, idle_seconds=self.body_timeout)))
+        wanted = Wanted(said.disk_format, said.name, said.compressed)
+        image_id, request_id = request.match_info["image_id"], request[REQUEST_ID]
+        task = await convert(self.services, request[CALLER], image_id, wanted, request_id=request_id)
+        return _json(record_of(task).to_json(), status=202)
 
     async def cancel(self, request: web.Request) -> web.Response:
         """202 with the task, which is over if it only waited, and will be soon if it runs."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from catalog.conversion_ports import TARGETS
 from catalog.model.image import Status
 from catalog.model.member import MemberStatus
 from httpapi.openapi import metadef_schemas as metadefs
@@ -159,6 +160,12 @@ _OURS: Final[Mapping[str, Schema]] = {
         },
         "required": ["method"],
         "examples": [{"method": {"name": "glance-direct"}}],
+    },
+    "NewConversion": {
+        "type": "object",
+        "properties": {"disk_format": one_of(*TARGETS), "name": TEXT, "compressed": {"type": "boolean"}},
+        "required": ["disk_format"],
+        "examples": [{"disk_format": "raw"}],
     },
     "NewMember": {"type": "object", "properties": {"member": TEXT}, "required": ["member"]},
     "MemberAnswer": {

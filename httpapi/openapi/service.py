@@ -200,7 +200,7 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
             parameters=(Parameter(STORE_HEADER, "the store that gets the image", where="header"),),
             body=Body(content=json_of("NewImport")),
             answers={202: Answer("there is a task that imports")},
-            errors=(*OF_AN_IMAGE, *WRITES, *READS_JSON, "invalid", "conflict", "address-refused"),
+            errors=(*OF_AN_IMAGE, *WRITES, *READS_JSON, "invalid", "conflict", "address-refused", "limit-exceeded"),
         )
     },
     "/v2/images/{image_id}/tasks": {
@@ -209,6 +209,24 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
             summary="The tasks on an image that the caller may see, whole, newest first",
             answers={200: Answer("all of them", json_of("TasksOfImage"))},
             errors=OF_AN_IMAGE,
+        )
+    },
+    "/v2/images/{image_id}/actions/convert": {
+        "POST": Operation(
+            name="convert-image",
+            summary="Has a new image made of the image's disk, in another format; ours",
+            body=Body(content=json_of("NewConversion")),
+            answers={202: Answer("the task that does it; its image_id is the new image", json_of("Task"))},
+            errors=(
+                *OF_AN_IMAGE,
+                *WRITES,
+                *READS_JSON,
+                "invalid",
+                "conflict",
+                "limit-exceeded",
+                "quota-exceeded",
+            ),
+            gives={"id": "$response.body#/id"},
         )
     },
     "/v2/images/{image_id}/actions/coalesce": {

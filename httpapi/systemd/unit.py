@@ -38,7 +38,7 @@ def unit_for(settings: Settings, *, config: Path | None, flags: Mapping[str, obj
         arguments=" ".join(_quoted(each) for each in arguments),
         manual=resources.files("httpapi").joinpath("README.md"),
         command=" ".join(_quoted(each) for each in (*program, "serve", *arguments)),
-        directory="\n".join([_of_data(data, known_to_systemd=known_to_systemd), *_of_stores(settings)]),
+        directory="\n".join([_of_data(data, known_to_systemd=known_to_systemd), *_of_others(settings)]),
         grace=f"{settings.shutdown_grace:g}",
         stop_seconds=int(settings.shutdown_grace) + 1 + _STOP_MARGIN,
         watchdog="# No sign of life for so long: it is killed and started again.\nWatchdogSec=60",
@@ -52,9 +52,10 @@ def _of_data(data: Path, *, known_to_systemd: bool) -> str:
     return f"ReadWritePaths={_quoted(str(data))}"
 
 
-def _of_stores(settings: Settings) -> Iterator[str]:
-    """Volumes that may be away when it starts, hence the hyphen."""
-    for each in directories_of(settings.stores_file):
+def _of_others(settings: Settings) -> Iterator[str]:
+    """Stores, and where jobs work: volumes that may be away when it starts, hence the hyphen."""
+    work = [] if settings.work_dir is None else [str(settings.work_dir.absolute())]
+    for each in (*directories_of(settings.stores_file), *work):
         yield f"ReadWritePaths={_quoted('-' + each)}"
 
 

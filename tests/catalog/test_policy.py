@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from catalog import location_policy, policy
+from catalog import conversion_policy, location_policy, policy
 from catalog.model.caller import Caller
 from catalog.model.image import Image, Status, Visibility
 from catalog.model.query import ImageQuery
@@ -167,7 +167,8 @@ def test_the_references_own_texts_are_read_as_they_stand() -> None:
 
 def test_every_rule_says_what_it_judges_and_is_used() -> None:
     source = Path(policy.__file__).read_text(encoding="utf-8")
-    functions = source[source.index("def rules_with") :] + Path(location_policy.__file__).read_text(encoding="utf-8")
+    beside = [Path(each).read_text(encoding="utf-8") for each in (location_policy.__file__, conversion_policy.__file__)]
+    functions = "".join([source[source.index("def rules_with") :], *beside])
     definitions = {name for name in policy.DEFAULTS if "metadef" in name}
     acts = {name for name in policy.DEFAULTS if f'"{name}"' in functions}
     assert acts == set(TARGETS) - definitions

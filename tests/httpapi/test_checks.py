@@ -110,3 +110,9 @@ def test_a_start_is_refused_over_the_first_problem_and_says_that_there_are_more(
 
 def test_other_services_are_asked_where_keystone_knows_them_alone(good: Settings) -> None:
     assert "needs identity keystone" in problem(good, import_methods=frozenset({"glance-download"}))
+
+
+def test_properties_that_no_image_could_get_are_a_problem_before_the_first_import(good: Settings) -> None:
+    assert "os_glance" in problem(good, import_inject=("os_glance_x=1",))
+    assert "visibility" in problem(good, import_inject=("visibility=public",))
+    assert "import_inject" in problem(good, import_inject=("k" * 300 + "=1",))

@@ -60,6 +60,8 @@ def test_it_may_write_where_stores_of_files_are(tmp_path: Path) -> None:
         'ReadWritePaths="-/mnt/a b"',
         "ReadWritePaths=-/srv/images",
     ]
+    at_work = service(unit_for(replace(USUAL, work_dir=Path("/mnt/scratch")), config=None, flags={}))
+    assert at_work["ReadWritePaths"] == "-/mnt/scratch"
     stores.write_text("[")
     assert "ReadWritePaths" not in unit_for(replace(USUAL, stores_file=stores), config=None, flags={})
 

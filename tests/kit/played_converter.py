@@ -1,4 +1,4 @@
-"""The port `Converter` without a program: formats are marks before the disk's bytes, compression is a mark too."""
+"""The port `Converter` without a program: formats are marks before the disk's bytes, compression is its magic."""
 
 from __future__ import annotations
 
@@ -11,12 +11,17 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-_PACKED = {b"<gzip>": "gzip", b"<xz>": "xz", b"<zstd>": "zstd", b"<zip>": "zip"}
+_PACKED = {b"\x1f\x8b": "gzip", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip"}
 
 
 def marked(disk_format: str, disk: bytes) -> bytes:
-    """A file of this format, or of this compression, as the double understands it."""
+    """A file of this format, as the double understands it."""
     return disk if disk_format == "raw" else b"<%s>" % disk_format.encode() + disk
+
+
+def packed(compression: str, data: bytes) -> bytes:
+    """The same of a compression."""
+    return next(magic for magic, name in _PACKED.items() if name == compression) + data
 
 
 class PlayedConverter:

@@ -130,6 +130,7 @@ OPERATIONS: tuple[Operation | Listing, ...] = (
     Operation(f"POST {_IMAGE}/actions/reactivate"),
     Operation(f"POST {_IMAGE}/actions/coalesce"),
     Operation(f"POST {_IMAGE}/actions/sign"),
+    Operation(f"POST {_IMAGE}/actions/convert", {"disk_format": "qcow2"}),
     Operation(f"GET {_IMAGE}/members"),
     Operation(f"POST {_IMAGE}/members", {"member": "salt"}),
     Operation(f"GET {_MEMBER}", also="(of the project that accepted)"),
