@@ -6,6 +6,7 @@ quotas and what a kill leaves are those of every import. The room goes when the 
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -71,7 +72,7 @@ async def worked_on(
 
     Raises ConversionRefused, ConversionFailed, StoreFull, and what reading raises.
     """
-    rooms, converter = _means(context.services)
+    rooms, converter = await _means(context.services)
     async with rooms.room(context.task.id) as room:
         try:
             with context.timed("read", part=(0, 15)):
@@ -128,10 +129,10 @@ async def _convert(
     )
 
 
-def _means(services: Services) -> tuple[Rooms, Converter]:
+async def _means(services: Services) -> tuple[Rooms, Converter]:
     if services.rooms is None or services.converter is None:
         raise ConversionUnavailable("This service converts no images.")
-    services.converter.check()
+    await asyncio.to_thread(services.converter.check)
     return services.rooms, services.converter
 
 

@@ -35,14 +35,13 @@ _log = logging.getLogger("drystone.rooms")
 THREADS: Final = 4
 SECONDS: Final = 0.5
 """Between two looks at a disk while a room is open."""
-_SHARE: Final = 50
-_ENOUGH: Final = 2 << 30
+_RESERVE: Final = 1 << 30
 
 
 def spared(directory: Path) -> bool:
-    """Whether its disk has room for work: a fiftieth of it, or 2 GiB, stay free for others."""
+    """Whether its disk has room for work: the last GiB is for others."""
     found = os.statvfs(directory)
-    return found.f_bavail * found.f_frsize >= min(found.f_blocks * found.f_frsize // _SHARE, _ENOUGH)
+    return found.f_bavail * found.f_frsize >= _RESERVE
 
 
 class Rooms:

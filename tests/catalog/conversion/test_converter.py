@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import shutil
 import subprocess
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +19,7 @@ from catalog.model.errors import ConversionRefused, ConversionUnavailable, Store
 from tests.contracts.converter import DISK, SIZE, ConverterContract, unheard
 from tests.kit.caged_processes import working_in
 from tests.kit.hostile_files import cut, many_times_qcow2
-from tests.kit.played_converter import PlayedConverter, marked
+from tests.kit.played_converter import PlayedConverter, marked, packed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,7 +85,7 @@ class TestThePlayedOne(ConverterContract):
 
     @pytest.fixture
     def packed(self) -> Callable[[bytes], bytes]:
-        return lambda data: b"<gzip>" + data
+        return partial(packed, "gzip")
 
 
 def test_what_is_read_and_written_is_what_the_contract_says() -> None:
