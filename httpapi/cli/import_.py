@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
@@ -24,14 +24,15 @@ Examples:
   drystone import --uri https://images.example.org/debian-12.raw --name debian
   drystone import --uri https://images.example.org/debian-12.raw --all-stores
   drystone import disk.qcow2 --name debian --store fast --store deep
+  drystone import /var/lib/libvirt/images --name 'lab-{}' --dry-run
   drystone import 3f9a02 --uri https://images.example.org/debian-12.raw
 """
 
 
 @click.command("import", epilog=EXAMPLES)
-@click.argument("words", metavar="[IMAGE] [FILE]", nargs=-1)
+@click.argument("words", metavar="[IMAGE] [FILE|DIR]", nargs=-1)
 @click.option("--uri", metavar="URL", help="What the service is to fetch by itself, in place of a FILE.")
-@click.option("--name", help="A new image's name. [default: the file's, without its suffix]")
+@click.option("--name", help="A new image's name; of a DIR with {} for each file's. [default: the file's, no suffix]")
 @click.option("--disk-format", help="[default: by suffix, qcow2 vmdk vhd vhdx vdi iso, else raw]")
 @click.option("--container-format", default="bare", show_default=True)
 @click.option("--property", "properties", metavar="KEY=VALUE", multiple=True, help="An extra property; repeatable.")
@@ -40,13 +41,37 @@ Examples:
 @click.option("--all-stores", is_flag=True, help="It is to lie in every store that takes images.")
 @click.option("--allow-failure", is_flag=True, help="Succeed if at least one of several stores has got it.")
 @click.option("--no-wait", is_flag=True, help="Don't wait for its end.")
+@click.option("--dry-run", is_flag=True, help="Of a DIR: only say what would become which image.")
+@click.option(
+    "--backing-dir",
+    "backing_dirs",
+    metavar="PLACE",
+    multiple=True,
+    help="Of a DIR: files below overlays may lie in PLACE, too; repeatable.",
+)
 @client_verb
-def import_(choices: Choices, words: tuple[str, ...], *, uri: str | None, no_wait: bool, **given: object) -> None:
+def import_(
+    choices: Choices,
+    words: tuple[str, ...],
+    *,
+    uri: str | None,
+    no_wait: bool,
+    dry_run: bool,
+    backing_dirs: tuple[str, ...],
+    **given: object,
+) -> None:
     """Make an image of what is at --uri, which the service fetches, or of FILE, which is sent to be staged.
 
     It makes a new image; IMAGE names one that is there and queued, to be filled. `drystone stores` lists the stores
     that --store may name; without it the image lies where images usually do. `push` is the better way for a FILE that
     may have been pushed before: it sends only what changed.
+
+    DIR is a directory of qcow2, vmdk, vhdx or vdi disks: each becomes an image of its guest's blocks, as `push` makes
+    one, what lies below others first. An overlay gets the image of what it lies over as its parent, and sends only what
+    it has itself. Interrupted, the same command goes on: what is there already, by the same name and with the same
+    bytes, is left as it is, and said. Files below overlays lie in DIR, or below it, or in a --backing-dir. Prints one
+    line a disk: the image's id, its name, `imported`, `there`, `failed` or `planned`, and the file; with --json an
+    array.
 
     The service fetches by itself: this verb only waits, with a bar on a terminal. Ctrl-C ends the waiting alone, and
     says how to follow or to end the import. A transfer that breaks off goes on where it was, and so does the import
@@ -58,6 +83,11 @@ def import_(choices: Choices, words: tuple[str, ...], *, uri: str | None, no_wai
     """
     from httpapi.cli.importing import print_begun, print_image
 
+    if uri is None and len(words) == 1 and Path(words[0]).is_dir():
+        _import_directory(choices, words[0], backing_dirs, given, dry_run=dry_run, no_wait=no_wait)
+        return
+    if dry_run or backing_dirs:
+        raise click.UsageError("--dry-run and --backing-dir are for a DIR of disks")
     image, file = _image_and_file(words, uri)
     into = _into(given)
     want = image if image is not None else _wanted(file or uri or "", given)
@@ -67,6 +97,33 @@ def import_(choices: Choices, words: tuple[str, ...], *, uri: str | None, no_wai
         return
     record = _to_its_end(choices, begun)
     print_image(choices, record, f"Imported {record.name or record.id}: {record.size or 0} bytes")
+
+
+def _import_directory(
+    choices: Choices,
+    directory: str,
+    places: tuple[str, ...],
+    given: dict[str, object],
+    *,
+    dry_run: bool,
+    no_wait: bool,
+) -> None:
+    from httpapi.cli.import_directory import import_directory
+    from httpapi.cli.push import parse_properties
+
+    pattern = str(given["name"] or "{}")
+    if "{}" not in pattern:
+        raise click.UsageError("--name of a DIR names all its disks: write {} where each file's own name is to stand")
+    said = [key for key in ("disk_format", "stores", "all_stores", "allow_failure") if given[key]]
+    if said or no_wait or given["container_format"] != "bare":
+        raise click.UsageError("disks of a DIR are pushed, as raw: formats, stores and --no-wait are for one image")
+    want = parse_properties(given["properties"]) | ({"tags": list(_texts(given["tags"]))} if given["tags"] else {})
+    import_directory(choices, directory, want, pattern, places, dry_run=dry_run)
+
+
+def _texts(given: object) -> tuple[str, ...]:
+    assert isinstance(given, tuple)
+    return given
 
 
 def _begin(choices: Choices, want: Mapping[str, object] | str, file: str | None, uri: str | None, into: Into) -> Begun:

@@ -32,7 +32,11 @@ VERBS: Final = {
     "set": ("httpapi.cli.set", "set_", "Change what is said of an image."),
     "tag": ("httpapi.cli.tag", "tag", "Put tags on an image, take them off, or list them."),
     "push": ("httpapi.cli.push", "push", "Upload a disk image."),
-    "import": ("httpapi.cli.import_", "import_", "Have the service fetch an image, or import a file."),
+    "import": (
+        "httpapi.cli.import_",
+        "import_",
+        "Have the service fetch an image, or import a file or a directory of disks.",
+    ),
     "pull": ("httpapi.cli.pull", "pull", "Download an image."),
     "nbd": ("httpapi.cli.nbd", "nbd", "Serve an image as a disk that machines boot from."),
     "diff": ("httpapi.cli.diff", "diff", "Tell where two images or files differ."),

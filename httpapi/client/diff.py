@@ -17,7 +17,7 @@ import numpy as np
 from blockstore.diff import Extent
 from blockstore.scan import scan
 from chunker.fixed import USUAL
-from httpapi.client.block_file import BlockFile
+from httpapi.client.block_file import Readable
 from httpapi.client.block_gap import MOST_BYTES, parts_of
 from httpapi.client.block_names import SIZE, ImageNames
 from httpapi.client.block_scan import runs_of
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from httpapi.client.delta_api import DeltaApi
     from httpapi.client.report import Report
 
-Side: TypeAlias = ImageNames | BlockFile
+Side: TypeAlias = ImageNames | Readable
 _MOST_THREADS: Final = 8
 
 

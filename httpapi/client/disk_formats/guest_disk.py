@@ -45,6 +45,11 @@ class GuestDisk:
             report.tell(f"{self.name} lies over {each.file.name}, read as {each.format}")
 
     @property
+    def formats(self) -> Sequence[str]:
+        """Of its files."""
+        return [each.format for each in self._layers]
+
+    @property
     def files(self) -> Sequence[BlockFile]:
         """The top one first."""
         return [each.file for each in self._layers]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -281,3 +282,75 @@ def test_what_does_not_go_together_is_told(drystone: Drystone, tmp_path: Path, a
     code, _, err = drystone("pull", "disk", str(tmp_path / "x"), *arguments)
     assert code == 2
     assert why in err
+
+
+def lab(tmp_path: Path) -> Path:
+    """Two machines over a golden image, one of them over a snapshot, and what is no disk."""
+    here = tmp_path / "lab"
+    here.mkdir()
+    make_disk(here / "golden.qcow2", "qcow2", DATA)
+    write(make_overlay(here / "a.qcow2", "golden.qcow2", "qcow2", len(DATA)), "write -P 1 1M 64k")
+    write(make_overlay(here / "a-snapshot.snap1", "a.qcow2", "qcow2", len(DATA)), "write -P 2 2M 64k")
+    (here / "base.raw").write_bytes(DATA[:MIB])
+    write(make_overlay(here / "b.qcow2", "base.raw", "raw", MIB), "write -P 3 0 64k")
+    (here / "notes.txt").write_bytes(b"no disk")
+    return here
+
+
+def imported(drystone: Drystone, *arguments: str | Path, code: int = 0) -> dict[str, Any]:
+    found, out, err = drystone("import", "--json", *map(str, arguments))
+    assert found == code, err
+    return {each["name"]: each for each in json.loads(out)}
+
+
+def test_a_directory_of_chains_becomes_parents_and_children(drystone: Drystone, tmp_path: Path) -> None:
+    here = lab(tmp_path)
+    planned = imported(drystone, here, "--dry-run", "--name", "lab-{}")
+    assert {each["result"] for each in planned.values()} == {"planned"}
+    assert json.loads(drystone("ls", "--json")[1]) == []
+    found = imported(drystone, here, "--name", "lab-{}")
+    assert list(found) == list(planned)
+    assert {name: each["result"] for name, each in found.items()} == {
+        "lab-base": "imported", "lab-golden": "imported", "lab-a": "imported", "lab-b": "imported",
+        "lab-a-snapshot": "imported",
+    }  # fmt: skip
+    for child, parent in (("a", "golden"), ("a-snapshot", "a"), ("b", "base")):
+        assert found[f"lab-{child}"]["parent"] == found[f"lab-{parent}"]["id"]
+        assert found[f"lab-{child}"]["sent"] < 2 * 65536
+    for name, file in (("a", "a.qcow2"), ("a-snapshot", "a-snapshot.snap1"), ("b", "b.qcow2")):
+        assert pulled(drystone, tmp_path, f"lab-{name}") == seen_by_guest(here / file, "qcow2")
+
+
+def test_what_is_there_already_is_not_imported_again(drystone: Drystone, tmp_path: Path) -> None:
+    here = lab(tmp_path)
+    first = imported(drystone, here)
+    again = imported(drystone, here)
+    assert {each["result"] for each in again.values()} == {"there"}
+    assert {name: each["id"] for name, each in again.items()} == {name: each["id"] for name, each in first.items()}
+    # Another machine remembers nothing, and reads.
+    shutil.rmtree(tmp_path / "state")
+    assert {each["result"] for each in imported(drystone, here).values()} == {"there"}
+    write(here / "a-snapshot.snap1", "write -P 9 3M 64k")
+    changed = imported(drystone, here)
+    assert {name for name, each in changed.items() if each["result"] == "imported"} == {"a-snapshot"}
+    assert changed["a-snapshot"]["parent"] == first["a"]["id"]
+
+
+def test_one_that_must_not_be_read_holds_up_only_what_lies_over_it(drystone: Drystone, tmp_path: Path) -> None:
+    here = lab(tmp_path)
+    make_overlay(here / "hostile.qcow2", "/etc/shadow", "raw", MIB)
+    os.truncate(here / "golden.qcow2", 600_000)
+    code, out, err = drystone("import", str(here))
+    assert code == 1
+    assert {line.split("\t")[1]: line.split("\t")[2] for line in out.splitlines()} == {
+        "base": "imported", "b": "imported", "golden": "failed", "a": "failed", "a-snapshot": "failed",
+    }  # fmt: skip
+    assert "hostile.qcow2 is not imported: " in err
+    assert "what it lies over, " in err
+    assert "left alone: " in err
+
+
+def test_options_that_are_not_for_a_directory_are_told(drystone: Drystone, tmp_path: Path) -> None:
+    for arguments in (["--name", "all"], ["--store", "fast"], ["--no-wait"]):
+        assert drystone("import", str(tmp_path), *arguments)[0] == 2
+    assert drystone("import", "--uri", "http://127.0.0.1/x", "--dry-run")[0] == 2
