@@ -17,7 +17,6 @@ from blockstore.errors import BlockstoreError
 from catalog.model.quota import NAMES
 from catalog.property_protection import Protection
 from httpapi import tls
-from httpapi.conversion import describe_conversion
 from httpapi.import_methods import import_methods
 from httpapi.import_rules import describe_imports, import_rules
 from httpapi.job_places import in_server
@@ -99,7 +98,6 @@ def check(settings: Settings, identity_of: Callable[[Settings], Identity]) -> Ch
         "imports": _described(lambda: describe_imports(import_rules(settings)), notes),
         "workers": _workers(settings),
         "jobs": _jobs(settings),
-        "conversion": describe_conversion(settings),
         "collection": _collection(settings),
         "scrubbing": _scrubbing(settings),
         "properties": "not usable yet" if protection is None else describe(settings, protection),

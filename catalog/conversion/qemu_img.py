@@ -77,10 +77,14 @@ class QemuImg:
     async def info(self, room: Path, name: str, disk_format: str) -> Told:
         """What it makes of the file's header. Raises ConversionRefused."""
         said = _document(await self._run(room, disk_format, "info", "--output=json", _opened(name, disk_format)))
-        data = said.get("format-specific", {}).get("data", {})
-        extents = [each.get("filename") for each in data.get("extents", ())]
+        try:
+            data = said.get("format-specific", {}).get("data", {})
+            extents = [each["filename"] for each in data.get("extents", ())]
+            size = int(said["virtual-size"])
+        except (LookupError, TypeError, AttributeError) as error:
+            raise _not_understood() from error
         return Told(
-            int(said["virtual-size"]),
+            size,
             encrypted=bool(said.get("encrypted", False)),
             leads_elsewhere="backing-filename" in said or "data-file" in data or any(each != name for each in extents),
         )
@@ -100,10 +104,11 @@ class QemuImg:
         if disk_format not in _MEASURED:
             return (room / plain(name)).lstat().st_blocks * 512
         # As qcow2: for a raw target it tells the disk's length.
-        opened = _opened(name, disk_format)
-        return int(
-            _document(await self._run(room, disk_format, "measure", "--output=json", "-O", "qcow2", opened))["required"]
-        )
+        words = ("measure", "--output=json", "-O", "qcow2", _opened(name, disk_format))
+        required = _document(await self._run(room, disk_format, *words)).get("required")
+        if not isinstance(required, int):
+            raise _not_understood()
+        return required
 
     async def convert(
         self,
@@ -144,9 +149,15 @@ def _document(ended: Ended) -> dict[str, Any]:
     try:
         found = json.loads(ended.out)
     except ValueError as error:
-        raise ConversionRefused("What qemu-img tells of the image cannot be understood.") from error
-    assert isinstance(found, dict), "its answers are objects"
+        raise _not_understood() from error
+    if not isinstance(found, dict):
+        raise _not_understood()
     return found
+
+
+def _not_understood() -> ConversionRefused:
+    # As if the image had it in its hands.
+    return ConversionRefused("What qemu-img tells of the image cannot be understood.")
 
 
 def _parsed(progress: Callable[[float], None]) -> Callable[[bytes], None]:

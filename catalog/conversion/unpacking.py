@@ -19,6 +19,7 @@ from catalog.model.errors import ConversionFailed, ConversionRefused, StoreFull
 if TYPE_CHECKING:
     from catalog.conversion.cage import Cage, Ended
 
+_KNOWN: Final = ("gzip", "xz", "zstd", "zip")
 log = logging.getLogger(__name__)
 _START: Final = (
     "import sys; sys.path.insert(0, sys.argv[1]); "
@@ -56,7 +57,11 @@ def _found(ended: Ended) -> dict[str, Any]:
         found = json.loads(last)
     except ValueError:
         found = None
-    if ended.code or not isinstance(found, dict):
+    if (
+        ended.code
+        or not isinstance(found, dict)
+        or not ("refused" in found or "full" in found or found.get("compression") in _KNOWN)
+    ):
         log.warning("unpacking ended with %d: %s", ended.code, ended.err[-2000:].decode(errors="replace"))
         how = f"by {ended.by.name}" if ended.by is not None else f"with {ended.code}"
         raise ConversionFailed(f"The program that unpacks was ended {how}; the log of the service has more.")

@@ -48,12 +48,17 @@ def check(context: click.Context, /, config: Path | None, *, reach: bool, as_jso
     Problems, with which the server would not start, and warnings are sentences on standard error. The exit code is 1
     if there are problems.
     """
+    from dataclasses import replace
+
     from httpapi.bootstrap import identity_of
     from httpapi.checks import check as look_at
+    from httpapi.conversion import describe_conversion
     from httpapi.settings import load_all
 
     loaded = load_all(config=config, flags=flags)
     checked = look_at(loaded.settings, identity_of)
+    # Not by every server that starts: it takes a program that does nothing to see whether that may.
+    checked = replace(checked, plan={**checked.plan, "conversion": describe_conversion(loaded.settings)})
     problems = (*loaded.problems, *checked.problems, *(_unreachable(checked) if reach else ()))
     if as_json or (context.find_root().obj or {}).get("as_json"):
         _print_json(loaded, checked, problems)

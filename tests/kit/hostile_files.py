@@ -49,6 +49,7 @@ def qcow2(
     l1: tuple[int, ...] = (0,),
     l1_size: int | None = None,
     backing: str = "",
+    cipher: int = 0,
     features: int = 0,
     extensions: bytes = b"",
     clusters: tuple[bytes, ...] = (),
@@ -57,7 +58,7 @@ def qcow2(
     count = 4 + len(clusters)
     name_at = 112 + len(extensions) + 8
     header = struct.pack(
-        ">4sIQIIQIIQQIIQ", b"QFI\xfb", 3, name_at if backing else 0, len(backing), 16, size, 0,
+        ">4sIQIIQIIQQIIQ", b"QFI\xfb", 3, name_at if backing else 0, len(backing), 16, size, cipher,
         len(l1) if l1_size is None else l1_size, 3 * CLUSTER, CLUSTER, 1, 0, 0,
     )  # fmt: skip
     header += struct.pack(">QQQIIB7x", features, 0, 0, 4, 112, 0)
@@ -218,6 +219,7 @@ HOSTILE: Final[dict[str, Hostile]] = {
         lambda: qcow2(backing=f'json:{{"driver":"file","filename":"{SECRET}"}}'), "qcow2", "backing file"
     ),
     "a qcow2 with a data file": Hostile(_data_file, "qcow2", "data_file"),
+    "a qcow2 that is encrypted": Hostile(lambda: qcow2(cipher=1), "qcow2", "is encrypted"),
     "a qcow2 of 8 EiB": Hostile(lambda: large_qcow2((1 << 63) - CLUSTER), "qcow2", "more than is converted"),
     "a qcow2 of 2 TiB": Hostile(lambda: large_qcow2(2 << 40), "qcow2", "more than is converted"),
     "a qcow2 with a table of 32 GiB": Hostile(lambda: qcow2(l1_size=2**32 - 1), "qcow2", "cannot be read as qcow2"),

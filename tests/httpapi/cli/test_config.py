@@ -36,6 +36,7 @@ def test_each_setting_is_shown_with_where_it_came_from(
     assert shown["listen"] == ("[::1]:8080", "--listen")
     assert shown["block_size"] == ("64KiB", "default")
     assert shown["public_url"] == ("unset", "default")
+    assert any(row[:2] == ["plan", "conversion"] for row in rows)
     assert ["plan", "listens on", "http://[::1]:8080, from this machine only"] in rows
     assert said.err == ""
 
