@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _ENDPOINT = "http://127.0.0.1:9292"
+_ENDS_WITHIN = 300
 
 
 @check("main-job", "readme", "The commands that the README shows work as they stand there.")
@@ -38,7 +39,9 @@ def _runs(block: str, place: Path, url: str) -> Figure:
     variables = environment({"DRYSTONE_ENDPOINT": url})
     variables["PATH"] = f"{CLIENTS / 'bin'}:{variables['PATH']}"
     script = "set -e\n" + block.replace(_ENDPOINT, url)
-    done = subprocess.run(["bash", "-c", script], cwd=place, env=variables, capture_output=True, text=True, check=False)
+    # A block may wait for what it started.
+    command = ["timeout", str(_ENDS_WITHIN), "bash", "-c", script]
+    done = subprocess.run(command, cwd=place, env=variables, capture_output=True, text=True, check=False)
     commands = tuple(block.strip().splitlines())
     said = tuple((done.stdout + done.stderr).splitlines()[-12:]) if done.returncode else ()
     return holds(f"`{_verb(commands)}` and what follows", done.returncode == 0, commands + said)
