@@ -78,7 +78,7 @@ class TasksHandlers:
         wanted = Wanted(said.disk_format, said.name, said.compressed)
         image_id, request_id = request.match_info["image_id"], request[REQUEST_ID]
         task = await convert(self.services, request[CALLER], image_id, wanted, request_id=request_id)
-        return _json(record_of(task).to_json(), status=202)
+        return _json(record_of(task, request[CALLER]).to_json(), status=202)
 
     async def cancel(self, request: web.Request) -> web.Response:
         """202 with the task, which is over if it only waited, and will be soon if it runs."""
