@@ -169,10 +169,11 @@ class Image:
         self._move(Status.UPLOADING, at)
         self.upload = upload
 
-    def be_staged(self, upload: Upload, *, at: datetime) -> None:
+    def be_staged(self, upload: Upload, size: int, *, at: datetime) -> None:
         """All of it has come, and waits. Raises Conflict when another upload is at work."""
         self._require_taking(upload.id)
         self.upload = upload
+        self.size = size
         self.be_changed(at=at)
 
     def begin_importing(self, *, at: datetime) -> None:

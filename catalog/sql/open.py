@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-SCHEMA: Final = "0014"
+SCHEMA: Final = "0015"
 """The newest revision in `migrations/`: a catalog that has it is opened as it is."""
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import case, delete, func, insert, select
 
+from catalog.model.image import Status
 from catalog.model.quota import NAMES, NO_QUOTA, Quota, Usage
 from catalog.quota_ports import Said
 from catalog.sql.tables import images, pins, project_usage, quotas
@@ -19,6 +20,7 @@ _OTHERS: Final = ""
 """The name under which the catalog keeps what it says of all projects that it does not name."""
 
 _NOBODY: Final = Usage()
+_COMING: Final = (Status.UPLOADING.value, Status.IMPORTING.value)
 
 
 class SqlQuotas:
@@ -86,5 +88,7 @@ def _staged() -> Select[Any]:
 
 
 def _count() -> Select[Any]:
-    sums = (func.count(images.c.id), func.coalesce(func.sum(images.c.size), 0))
+    # What is staged counts by its pin.
+    come = case((images.c.status.in_(_COMING), 0), else_=images.c.size)
+    sums = (func.count(images.c.id), func.coalesce(func.sum(come), 0))
     return select(images.c.owner, *sums).where(images.c.owner.is_not(None)).group_by(images.c.owner)

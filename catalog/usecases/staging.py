@@ -88,7 +88,7 @@ def _end(services: Services, uow: UnitOfWork, image_id: str, mine: Upload, writt
         raise Gone(f"Image {image_id} was deleted while its data was uploaded.")
     now = services.clock()
     before = image.status
-    image.be_staged(replace(mine, kind=UploadKind.SESSION), at=now)
+    image.be_staged(replace(mine, kind=UploadKind.SESSION), written.size, at=now)
     uow.images.save(image, expect=before, upload=mine.id)
     until = now + timedelta(seconds=services.staging_expiry)
     keep(uow, image, mine.id, written, hashing=services.hashing, at=now, until=until)

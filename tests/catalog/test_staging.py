@@ -15,22 +15,47 @@ from catalog.model.image import Status
 from catalog.model.importing import IMPORT
 from catalog.model.new_image import NewImage
 from catalog.model.pin import UploadKind
-from catalog.model.quota import Quota
+from catalog.model.quota import Quota, Usage
 from catalog.quota_ports import Said
-from catalog.usecases import changing, image_data, images, imports, quotas
+from catalog.usecases import changing, image_data, images, imports, quotas, uploads
 from catalog.usecases.staging import end_expired, stage
 from tests.catalog.cast import ANNA, BORIS, RAW, READER, put, stream
-from tests.catalog.import_scenes import DATA, DIRECT, left, now, staged
+from tests.catalog.import_scenes import DATA, DIRECT, imported, left, now, staged
 from tests.kit.memory_blocks import MemoryBlocks
 
 if TYPE_CHECKING:
+    from catalog.ports import UnitOfWork
     from catalog.usecases.services import Services
+
+
+def test_what_is_staged_tells_its_size_and_counts_once(services: Services) -> None:
+    async def scene() -> None:
+        def usage(uow: UnitOfWork) -> tuple[Usage, object]:
+            return uow.quotas.usage(ANNA.project), uow.quotas.counted().get(ANNA.project)
+
+        async def counts() -> tuple[int, int]:
+            kept, counted = await services.database.read(usage)
+            assert kept == counted
+            return kept.bytes, kept.staged_bytes
+
+        image = await staged(services)
+        assert await counts() == (0, len(DATA))
+        await imported(services, image)
+        assert await counts() == (len(DATA), 0)
+        again = await staged(services)
+        assert again.upload is not None
+        upload = again.upload.id
+        await services.database.write(lambda uow: uploads.abandon(uow, again.id, upload, at=services.clock()))
+        assert (await now(services, again)).size is None
+        assert await counts() == (len(DATA), 0)
+
+    asyncio.run(scene())
 
 
 def test_staged_bytes_wait_under_a_sessions_pin_and_are_no_images_yet(services: Services, blocks: MemoryBlocks) -> None:
     async def scene() -> None:
         image = await staged(services)
-        assert (image.status, image.size, image.locations) == (Status.UPLOADING, None, ())
+        assert (image.status, image.size, image.locations) == (Status.UPLOADING, len(DATA), ())
         found = await services.database.read(lambda uow: uow.staged.of_image(image.id))
         assert found is not None
         assert (found.size, found.os_hash_algo, len(found.os_hash_value or "")) == (len(DATA), "sha512", 128)
