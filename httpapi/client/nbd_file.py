@@ -1,8 +1,8 @@
 """An NBD export that is read by position, such as the disk of a running virtual machine.
 
 Reads borrow connections (`nbd_connection.py`); a further one is made when none is idle. Where the server takes no
-further one (qemu-nbd without --shared serves one at a time), those that there are do. What the server says is zeros is
-not read.
+further one (qemu-nbd without --shared serves one at a time), those that there are do. Of a disk that we serve to
+ourselves what is zeros is not read, by the server's maps; a running machine's may change under them, and is read.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ class NbdFile:
         place = NbdPlace("") if connect is not None else parse_uri(name)
         self._export = place.name
         self._way = connect or partial(_connect, place)
+        self._maps = () if connect is None else (ALLOCATION, DEPTH)
         first = self._connect(SECONDS)
         self.size = first.size
         # Guards what follows; told when a connection is idle again, or none ever will be.
@@ -175,7 +176,7 @@ class NbdFile:
             connected = self._way(seconds)
         except OSError as failure:
             raise SourceRefused(f"cannot reach {self.name}: {failure.strerror or failure}") from failure
-        return Connection(connected, self._export, self.name, (ALLOCATION, DEPTH))
+        return Connection(connected, self._export, self.name, self._maps)
 
     def _borrow(self) -> Connection:
         """An idle connection, or a further one; waits where there may be none."""

@@ -1,7 +1,6 @@
 """Where an NBD export has data, as the server tells it: asked for once, a gigabyte at a time, and kept in memory.
 
-What is told of a gigabyte holds from then on, also where the export is written to meanwhile: its bytes are then of no
-one moment anyhow.
+What is told of a gigabyte holds from then on: it is for exports that nobody writes to.
 """
 
 from __future__ import annotations
