@@ -89,6 +89,10 @@ class StorageDaemon:
 
     def reads(self, start: int = 0, stop: int | None = None) -> list[tuple[int, int]]:
         """(offset, length) of each read that its NBD server was asked for, by these bytes of the trace."""
-        told = self.trace.read_bytes()[start:stop].decode()
-        requests = [(int(kind, 16), int(offset), int(length)) for kind, offset, length in _REQUEST.findall(told)]
-        return [(offset, length) for kind, offset, length in requests if kind == _READ]
+        return reads_in(self.trace.read_bytes()[start:stop])
+
+
+def reads_in(trace: bytes) -> list[tuple[int, int]]:
+    """(offset, length) of each read in what QEMU has traced of `nbd_receive_request`."""
+    requests = [(int(kind, 16), int(offset), int(length)) for kind, offset, length in _REQUEST.findall(trace.decode())]
+    return [(offset, length) for kind, offset, length in requests if kind == _READ]

@@ -86,7 +86,7 @@ def test_each_night_reads_what_was_written_since_the_last_one(nights: Nights) ->
     # After a shutdown as well: the bitmaps are in the disks.
     nights.disks.stop()
     nights.disks.start()
-    nights.disks.write("vda", 10 * BLOCK + 5, 10, 3)
+    nights.disks.write("vda", 10 * BLOCK, BLOCK, 3)
     second = nights.backup()
     assert [(each["read"], each["dirty"], each["read_bytes"]) for each in second.values()] == [
         ("dirty", BLOCK, BLOCK),
@@ -109,7 +109,8 @@ def test_of_a_qemu_that_was_killed_all_is_read_and_what_differs_is_sent(nights: 
         nights.disks.kill()
         nights.disks.start()
         done = nights.backup()["vda"]
-        assert (done["read"], done["read_bytes"], done["unchanged"]) == ("full", done["size"], done["size"] - BLOCK)
+        assert (done["read"], done["dirty"], done["unchanged"]) == ("full", None, done["size"] - BLOCK)
+        assert 4 * BLOCK <= done["read_bytes"] <= done["size"]
         assert why in done["why"]
         assert f"vda: full read: {done['why']}" in nights.told
         nights.is_right()

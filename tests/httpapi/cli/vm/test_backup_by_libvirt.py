@@ -1,0 +1,164 @@
+"""`drystone vm backup DOMAIN`: what libvirt is told, in which order; libvirt and the export are played."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from httpapi.cli.root import run
+from tests.kit.image_service import image_service
+from tests.kit.nbd_server import NbdServer
+from tests.kit.played_libvirt import PlayedLibvirt
+from tests.kit.running_server import RunningServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+BLOCK = 65536
+
+
+class Backups:
+    def __init__(self, libvirt: PlayedLibvirt, export: NbdServer, capfd: pytest.CaptureFixture[str]) -> None:
+        self.libvirt, self.export, self._capfd = libvirt, export, capfd
+        self.told = ""
+
+    def run(self, *more: str) -> tuple[int, str]:
+        code = run(["vm", "backup", "web", "--nbd", str(self.export.path), *more])
+        out, self.told = self._capfd.readouterr()
+        return code, out
+
+    def backup(self, *more: str) -> Any:
+        """Its document, and what virsh was told."""
+        code, out = self.run("--json", "--no-freeze", *more)
+        assert code == 0, self.told
+        return json.loads(out)
+
+    def dirty(self, *blocks: int) -> None:
+        """What the bitmap says."""
+        rows = [{"offset": each * BLOCK, "length": BLOCK, "type": 1, "description": "dirty"} for each in blocks]
+        rows.append({"offset": 0, "length": len(self.export.data), "type": 0, "description": "clean"})
+        self.libvirt.put("map.json", json.dumps(rows))
+
+
+@pytest.fixture
+def backups(
+    data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Backups]:
+    libvirt = PlayedLibvirt(tmp_path / "libvirt")
+    nbdinfo = libvirt.path / "nbdinfo"
+    nbdinfo.write_text(f"#!/bin/sh\ncat {libvirt.room}/map.json\n")
+    nbdinfo.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{libvirt.path}:{os.environ['PATH']}")
+    data = bytearray(os.urandom(4 * BLOCK))
+    with (
+        image_service(data_root, block_size=BLOCK) as service,
+        RunningServer(service.services) as server,
+        NbdServer(tmp_path / "nbd", data) as export,
+    ):
+        monkeypatch.setenv("DRYSTONE_ENDPOINT", f"http://127.0.0.1:{server.port}")
+        yield Backups(libvirt, export, capfd)
+
+
+def test_a_checkpoint_goes_when_the_next_image_is_there(backups: Backups) -> None:
+    first = backups.backup()
+    assert (first["name"], first["disks"][0]["read"]) == ("web", "full")
+    assert backups.libvirt.taken() == ["backup-begin web", "domjobabort web"]
+    backups.dirty(2)
+    second = backups.backup()
+    assert (second["disks"][0]["dirty"], second["disks"][0]["read_bytes"]) == (BLOCK, BLOCK)
+    assert second["disks"][0]["parent"] == first["group"]
+    told = backups.libvirt.taken()
+    assert told == ["backup-begin web", "domjobabort web", f"checkpoint-delete web drystone-{first['group']}"]
+    assert backups.libvirt.checkpoints == [f"drystone-{second['group']}"]
+
+
+def test_a_broken_checkpoint_makes_it_read_all_and_goes(backups: Backups) -> None:
+    first = backups.backup()
+    backups.libvirt.put("broken")
+    backups.libvirt.taken()
+    done = backups.backup()
+    assert done["disks"][0]["read"] == "full"
+    assert "missing or broken bitmap" in done["disks"][0]["why"]
+    assert "disk: full read: what was written since the last backup is lost" in backups.told
+    gone = f"checkpoint-delete web drystone-{first['group']}"
+    assert backups.libvirt.taken() == ["backup-begin web"] * 2 + ["domjobabort web", gone, f"{gone} --metadata"]
+    backups.libvirt.mend("broken")
+    backups.dirty()
+    assert backups.backup()["disks"][0]["dirty"] == 0
+
+
+def test_a_failure_takes_back_the_new_checkpoint_alone(backups: Backups) -> None:
+    first = backups.backup()
+    backups.libvirt.put("map.json", "no list")
+    assert backups.run("--no-freeze")[0] == 1
+    assert backups.libvirt.checkpoints == [f"drystone-{first['group']}"]
+    assert not (backups.libvirt.room / "job").exists()
+
+
+def test_a_job_that_a_killed_backup_left_is_ended_and_anothers_is_not(backups: Backups) -> None:
+    ours, theirs = (
+        f"<domainbackup><server socket='{each}'/></domainbackup>" for each in (backups.export.path, "/somebody's")
+    )
+    backups.libvirt.put("job", theirs.replace("'/somebody's'", '"/somebody\'s"'))
+    assert backups.run()[0] == 1
+    assert "another backup of web is under way, at /somebody's" in backups.told
+    assert backups.libvirt.taken() == []
+    backups.libvirt.put("job", ours)
+    backups.backup()
+    assert "a backup that was killed had left its point in time" in backups.told
+    assert backups.libvirt.taken()[0] == "domjobabort web"
+
+
+def test_a_killed_runs_checkpoint_is_of_no_use(backups: Backups) -> None:
+    backups.libvirt.put("checkpoints", "drystone-9f0c8f4e-1b53-4c5e-8f6e-0d4c7a0a3a11 mine drystone-mine")
+    assert "its bitmap goes on from, is gone" in backups.backup()["disks"][0]["why"]
+    # What is nobody's here stays.
+    assert backups.libvirt.checkpoints[:2] == ["mine", "drystone-mine"]
+    assert len(backups.libvirt.checkpoints) == 3
+
+
+def test_file_systems_are_frozen_around_the_beginning_alone(backups: Backups) -> None:
+    code, out = backups.run("--json")
+    assert (code, json.loads(out)["frozen"]) == (0, 2)
+    assert backups.libvirt.taken() == ["domfsfreeze web", "backup-begin web", "domfsthaw web", "domjobabort web"]
+    backups.dirty()
+    backups.libvirt.put("refuse-domfsfreeze", "Guest agent is not responding")
+    assert json.loads(backups.run("--json")[1])["frozen"] is None
+    assert backups.run("--freeze")[0] == 1
+    assert "Guest agent is not responding" in backups.told
+
+
+def test_a_machine_that_does_not_run_is_none_to_back_up(backups: Backups) -> None:
+    backups.libvirt.put("state", "shut off\n")
+    assert backups.run()[0] == 1
+    assert "web does not run" in backups.told
+    backups.libvirt.put("refuse-dumpxml", "failed to get domain 'web'")
+    assert backups.run()[0] == 1
+    assert "failed to get domain 'web'" in backups.told
+
+
+def test_its_xml_comes_back_with_it(backups: Backups, tmp_path: Path) -> None:
+    done = backups.backup()
+    assert run(["vm", "restore", done["group"][:8], "--to", str(tmp_path / "again"), "--format", "raw"]) == 0
+    assert (tmp_path / "again" / "disk.raw").read_bytes() == backups.export.data
+    assert f'file="{tmp_path}/again/disk.raw"' in (tmp_path / "again" / "web.xml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "Missing argument 'DOMAIN'"),
+        (["web", "--qmp", "/q"], "both say what to back up"),
+        (["--qmp", "/q", "--connect", "x"], "--connect is for libvirt"),
+        (["web", "--agent", "/a"], "--agent is for --qmp"),
+    ],
+)
+def test_a_machine_is_named_one_way(
+    arguments: list[str], told: str, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert run(["vm", "backup", *arguments]) == 2
+    assert told in capfd.readouterr().err
