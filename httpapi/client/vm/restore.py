@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from httpapi.client.disk_formats.conversion import Wanted, pull_converted
 from httpapi.client.errors import ClientError, TargetRefused
 from httpapi.client.transfers import pull_disk
 from httpapi.client.vm import domain_xml
-from httpapi.client.vm.qcow2_file import make_qcow2
 from httpapi.client.vm.start import start_command
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from httpapi.client.report import Report
     from httpapi.client.vm.groups import Group
 
-RAW: Final = "raw"
 QCOW2: Final = "qcow2"
 # Names come from the service: no path, nothing hidden, no option.
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
@@ -88,13 +87,11 @@ async def _bring(
 ) -> RestoredDisk:
     image = group.active[disk]
     report.tell(f"{disk}: image {image.id} of {image.created_at}")
-    if wish.disk_format == RAW:
+    wanted = Wanted(wish.disk_format)
+    if wanted.is_made_by_converting(image):
+        pulled = await pull_converted(api, image, str(file), wanted, report, force=wish.force)
+    else:
         pulled = await pull_disk(api, image.id, str(file), report, force=wish.force)
-        return RestoredDisk(disk, image.id, file, pulled.size, pulled.received)
-    raw = file.with_name(f".{file.name}.drystone-raw")
-    # Hidden, and nobody's but an earlier restore's of the same file: what it got is not fetched again.
-    pulled = await pull_disk(api, image.id, str(raw), report, force=True)
-    await make_qcow2(raw, file, force=wish.force)
     return RestoredDisk(disk, image.id, file, pulled.size, pulled.received)
 
 
