@@ -42,6 +42,7 @@ VERBS: Final = {
     "diff": ("httpapi.cli.diff", "diff", "Tell where two images or files differ."),
     "tree": ("httpapi.cli.tree", "tree", "Draw which image came from which."),
     "coalesce": ("httpapi.cli.coalesce", "coalesce", "Make an image independent of its ancestors."),
+    "convert": ("httpapi.cli.convert", "convert", "Make a new image of a disk in another format."),
     "copy": ("httpapi.cli.copy", "copy", "Copy an image into further stores."),
     "url": ("httpapi.cli.url", "url", "A URL for programs that can send no login."),
     "locations": ("httpapi.cli.locations", "locations", "Show where an image lies."),

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
+from httpapi.client.answers import read_json
 from httpapi.client.errors import ClientError, Mismatch, NotAnImageService
 from httpapi.client.hashing import USUAL, stated_hash
 from httpapi.client.push import create, stage, take_back
 from httpapi.client.retrying import Retrying
-from httpapi.client.tasks import SECONDS, get_task, image_tasks
+from httpapi.client.tasks import SECONDS, get_task, image_tasks, read_task
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from httpapi.client.api import ImagesApi
     from httpapi.client.report import Report
     from httpapi.client.source import Source
+    from httpapi.wire.conversions import ConversionRequest
     from httpapi.wire.images import ImageRecord
     from httpapi.wire.tasks import TaskRecord
 
@@ -73,6 +75,17 @@ async def send(api: ImagesApi, want: Mapping[str, object] | str, source: Source,
 async def copy(api: ImagesApi, image_id: str, into: Into) -> Begun:
     """Have the service copy an active image into further stores."""
     return Begun(image_id, await _start(api, image_id, {"name": "copy-image"}, into))
+
+
+async def convert(api: ImagesApi, image_id: str, wanted: ConversionRequest) -> Begun:
+    """Have the service make a new image of an active one; it deletes that again if it fails."""
+    path = f"/images/{quote(image_id, safe='')}/actions/convert"
+    async with api.request("POST", path, json=dict(wanted.to_json())) as response:
+        with api.network():
+            task = read_task(await read_json(response))
+    if task.image_id is None:
+        raise NotAnImageService("the conversion has begun, but its task names no image: check --endpoint")
+    return Begun(task.image_id, task)
 
 
 async def follow(api: ImagesApi, begun: Begun, report: Report, seconds: float = SECONDS) -> AsyncIterator[TaskRecord]:
