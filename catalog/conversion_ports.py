@@ -34,6 +34,13 @@ TARGETS: Final = ("raw", "qcow2", "vmdk", "vhdx")
 COMPRESSIBLE: Final = ("qcow2", "vmdk")
 """Those of them that can be written compressed."""
 
+PACKED: Final = (
+    *(b"\x1f\x8b", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd", b"PK\x03\x04"),
+    # A zip of nothing, and the frames without data that a zstd file may begin with.
+    *(b"PK\x05\x06", *(bytes([number]) + b"\x2a\x4d\x18" for number in range(0x50, 0x60))),
+)
+"""What files begin with that `unpack` takes for compressed ones; of any other it says that they are not."""
+
 
 @dataclass(frozen=True, slots=True)
 class Disk:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from catalog.conversion_ports import SOURCES
+from catalog.conversion_ports import PACKED, SOURCES
 from catalog.jobs.counting import Counted, report_stored
 from catalog.model.errors import ConversionUnavailable
 from catalog.model.importing import Plan
@@ -30,9 +30,7 @@ if TYPE_CHECKING:
     from catalog.store_ports import CopyReader
     from catalog.usecases.services import Services
 
-_PACKED: Final = (b"\x1f\x8b", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd", b"PK\x03\x04")
-"""What gzip, xz, zstd and zip begin with."""
-_HEAD: Final = max(map(len, _PACKED))
+_HEAD: Final = max(map(len, PACKED))
 CAME: Final = "came"
 """The file in a room that holds the bytes as they came."""
 
@@ -140,4 +138,4 @@ async def _is_packed(reader: CopyReader) -> bool:
     head = b""
     async for piece in reader.read(0, min(reader.size, _HEAD)):
         head += bytes(piece)
-    return head.startswith(_PACKED)
+    return head.startswith(PACKED)

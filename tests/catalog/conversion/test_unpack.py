@@ -14,6 +14,7 @@ import pytest
 import zstandard
 
 from catalog.conversion.unpack.program import unpack
+from catalog.conversion_ports import PACKED
 from tests.kit.hostile_files import large_zip, zipped
 
 if TYPE_CHECKING:
@@ -35,10 +36,10 @@ def skippable(data: bytes) -> bytes:
     return (0x184D2A5D).to_bytes(4, "little") + len(data).to_bytes(4, "little") + data
 
 
-PACKED = gzip.compress(DISK)
+GZIPPED = gzip.compress(DISK)
 GOOD = {
-    "gzip": ("gzip", PACKED),
-    "gzip with a name": ("gzip", PACKED[:3] + b"\x08" + PACKED[4:10] + b"disk\0" + PACKED[10:]),
+    "gzip": ("gzip", GZIPPED),
+    "gzip with a name": ("gzip", GZIPPED[:3] + b"\x08" + GZIPPED[4:10] + b"disk\0" + GZIPPED[10:]),
     "gzip in members": ("gzip", b"".join(gzip.compress(DISK[at : at + 99_999]) for at in range(0, len(DISK), 99_999))),
     "gzip, stored": ("gzip", gzip.compress(DISK, 0)),
     "xz": ("xz", lzma.compress(DISK)),
@@ -107,6 +108,12 @@ def test_any_file_that_is_changed_somewhere_is_refused_or_comes_to_the_same(tmp_
         assert set(found) == {"refused"} or disk == DISK
         found, _, _ = unpacked(folder, data[: chance.randrange(len(data))], 2 * len(DISK))
         assert set(found) in ({"refused"}, {"compression", "size"})
+
+
+@pytest.mark.parametrize("magic", PACKED)
+def test_what_begins_as_a_compressed_file_is_taken_for_one(tmp_path: Path, magic: bytes) -> None:
+    found, _, _ = unpacked(tmp_path, magic + b"\0" * 50, 1)
+    assert "not compressed" not in str(found["refused"])
 
 
 def test_zeros_of_any_length_become_holes_and_nothing_else_does(tmp_path: Path) -> None:
