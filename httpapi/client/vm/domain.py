@@ -24,7 +24,6 @@ from httpapi.client.vm.virsh import Virsh, VirshRefused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from xml.etree.ElementTree import Element
 
 _SOCKETS: Final = Path("/var/tmp")  # noqa: S108 - whoever runs QEMU can make one there; the name is not to be guessed
 _QCOW2: Final = "qcow2"
@@ -39,7 +38,8 @@ class DomainMachine:
         self._socket = socket
         self._scratch = None if scratch is None else Path(scratch).absolute()
         self._frozen: int | None = None
-        root = self._read()
+        root = domain_xml.parse(self._virsh.run("dumpxml", domain), f"domain {domain}")
+        self._disks = domain_xml.disks_of(root)
         self.name = root.findtext("name")
         self.uuid = root.findtext("uuid") or domain
         if not self._runs():
@@ -65,7 +65,7 @@ class DomainMachine:
 
     def disks(self) -> Sequence[Disk]:
         """See Machine."""
-        return [Disk(each.name, self._size(each.name), each.disk_format == _QCOW2) for each in self._disks()]
+        return [Disk(each.name, self._size(each.name), each.disk_format == _QCOW2) for each in self._disks]
 
     def marks(self) -> Sequence[Mark]:
         """See Machine."""
@@ -84,9 +84,8 @@ class DomainMachine:
 
     def begin(self, group: str, since: Mapping[str, str | None], *, freeze: bool | None) -> Mapping[str, Export]:
         """See Machine."""
-        disks = self._disks()
-        held = [self._held(each, since[each.name]) for each in disks if each.name in since]
-        others = [each.name for each in disks if each.name not in since]
+        held = [self._held(each, since[each.name]) for each in self._disks if each.name in since]
+        others = [each.name for each in self._disks if each.name not in since]
         socket = self._socket or f"{_our_sockets()}{secrets.token_hex(8)}"
         for each in held:
             # One of a run during which the machine ended; libvirt takes no file that is there.
@@ -148,12 +147,6 @@ class DomainMachine:
 
     def _runs(self) -> bool:
         return self._virsh.run("domstate", self._domain).strip() in {"running", "paused"}
-
-    def _read(self) -> Element:
-        return domain_xml.parse(self._virsh.run("dumpxml", self._domain), f"domain {self._domain}")
-
-    def _disks(self) -> list[DomainDisk]:
-        return domain_xml.disks_of(self._read())
 
     def _held(self, disk: DomainDisk, since: str | None) -> Held:
         directory = self._scratch or (None if disk.file is None else disk.file.parent)
