@@ -48,7 +48,7 @@ def nbd(path: Path, export: str = "", **more: object) -> dict[str, object]:
 class Guest:
     """A machine with these disks, in QEMU's own words; `root` is the guest's device to take its root from, /dev/vda.
 
-    `extra` are further arguments of QEMU's.
+    `extra` are further arguments of QEMU's, before the disks, so that these may name what it has.
     """
 
     def __init__(
@@ -150,8 +150,8 @@ class Guest:
             *("-serial", f"file:{self.room / 'kernel-said'}"),
             *("-chardev", f"socket,id=line,path={self._line},server=on,wait=off", "-serial", "chardev:line"),
             *("-qmp", f"unix:{self.qmp},server=on,wait=off"),
-            *itertools.chain.from_iterable(self._drives()),
             *self._extra,
+            *itertools.chain.from_iterable(self._drives()),
         ]
 
     def _drives(self) -> Iterator[list[str]]:

@@ -188,17 +188,21 @@ def qemu_arguments(ready: Ready, wish: ServingWish) -> list[str]:
     if wish.read_only or wish.overlay is not None:
         # What is served is the same again when it is served anew; what was written to it without an overlay is not.
         server["reconnect-delay"] = 60
-    disk: dict[str, object] = {"driver": ready.driver, "file": server}
+    read_only: dict[str, object] = {"read-only": True} if wish.read_only or wish.overlay is not None else {}
+    disk: dict[str, object] = {"driver": ready.driver, **read_only, "file": server}
     if ready.driver == "qcow2":
         # Whatever file of this machine it may name.
         disk["backing"] = None
-    if wish.overlay is not None:
-        file = {"driver": "file", "filename": str(wish.overlay.absolute())}
-        disk = {"driver": "qcow2", "file": file, "backing": {**disk, "read-only": True}}
-    elif wish.read_only:
-        disk["read-only"] = True
-    disk = {"node-name": "disk", **disk}
-    return ["-blockdev", json.dumps(disk, separators=(",", ":")), "-device", "virtio-blk-pci,drive=disk"]
+    if wish.overlay is None:
+        return [*_node("disk", disk), "-device", "virtio-blk-pci,drive=disk"]
+    # A node of its own: what stands in FILE is not looked at.
+    file = {"driver": "file", "filename": str(wish.overlay.absolute())}
+    overlay: dict[str, object] = {"driver": "qcow2", "file": file, "backing": "base"}
+    return [*_node("base", disk), *_node("disk", overlay), "-device", "virtio-blk-pci,drive=disk"]
+
+
+def _node(name: str, node: dict[str, object]) -> list[str]:
+    return ["-blockdev", json.dumps({"node-name": name, **node}, separators=(",", ":"))]
 
 
 def _print_ready(choices: Choices, ready: Ready, wish: ServingWish) -> None:

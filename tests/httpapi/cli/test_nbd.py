@@ -128,9 +128,8 @@ def test_the_command_for_qemu_pins_every_format() -> None:
     # What was written is gone when it is served anew: a machine must not go on with a disk that it did not write.
     assert "reconnect-delay" not in plain["file"]
     wish = ServingWish(place, overlay=Path("/vm.qcow2"))
-    over = json.loads(qemu_arguments(Ready(IMAGE, "", "qcow2", 0), wish)[1])
-    assert over["driver"] == "qcow2"
-    assert over["backing"]["driver"] == "qcow2"
-    assert over["backing"]["read-only"]
-    assert over["backing"]["backing"] is None
-    assert over["backing"]["file"]["reconnect-delay"] == 60
+    arguments = qemu_arguments(Ready(IMAGE, "", "qcow2", 0), wish)
+    base, over = json.loads(arguments[1]), json.loads(arguments[3])
+    assert (over["driver"], over["backing"], base["node-name"]) == ("qcow2", "base", "base")
+    assert (base["driver"], base["read-only"], base["backing"]) == ("qcow2", True, None)
+    assert base["file"]["reconnect-delay"] == 60
