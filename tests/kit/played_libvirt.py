@@ -33,7 +33,8 @@ elif command == "backup-dumpxml":
 elif command == "checkpoint-list":
     print("\\n".join(names))
 elif command == "checkpoint-dumpxml":
-    print("<domaincheckpoint><disks><disk name='disk' checkpoint='bitmap'/></disks></domaincheckpoint>")
+    then = (room / "then.xml").read_text()
+    print("<domaincheckpoint><disks><disk name='disk' checkpoint='bitmap'/></disks>" + then + "</domaincheckpoint>")
 elif command == "backup-begin":
     text = pathlib.Path(words[2]).read_text()
     if "incremental=" in text and (room / "broken").exists():
@@ -41,6 +42,7 @@ elif command == "backup-begin":
     (room / "job").write_text(text)
     if len(words) > 3:
         name = pathlib.Path(words[3]).read_text().split("<name>")[1].split("<")[0]
+        (room / "then.xml").write_text((room / "domain.xml").read_text())
         (room / "checkpoints").write_text(" ".join([*names, name]))
 elif command == "domjobabort":
     (room / "job").unlink()
@@ -68,6 +70,7 @@ class PlayedLibvirt:
         program.write_text(_PROGRAM.format(python=sys.executable, room=str(room)))
         program.chmod(0o755)
         (room / "checkpoints").touch()
+        (room / "then.xml").touch()
         (room / "state").write_text("running\n")
         (room / "disk.qcow2").touch()
         (room / "domain.xml").write_text(

@@ -72,9 +72,14 @@ class DomainMachine:
         found = []
         for name in self._virsh.names("checkpoint-list", self._domain, "--name"):
             if (group := group_of(name)) is not None:
-                told = self._virsh.run("checkpoint-dumpxml", self._domain, name, "--no-domain")
-                disks = domain_xml.marked_disks(domain_xml.parse(told, f"checkpoint {name}"))
-                found += [Mark(group, each) for each in disks]
+                told = self._virsh.run("checkpoint-dumpxml", self._domain, name)
+                then = domain_xml.marked_disks(domain_xml.parse(told, f"checkpoint {name}"))
+                # libvirt knows them by their names alone, and disks change these: it must be the same file still.
+                found += [
+                    Mark(group, each.name, each.name, usable=then[each.name] in each.sources)
+                    for each in self._disks
+                    if each.name in then
+                ]
         return found
 
     def description(self) -> str:

@@ -19,11 +19,15 @@ EXPORTED: str = "drystone"
 
 @dataclass(frozen=True, slots=True)
 class DomainDisk:
-    """`name` is the target, such as vda; `file` where it lies, None if that is no file."""
+    """`name` is the target, such as vda; `file` where it lies, None if that is no file.
+
+    `sources` are what it lies in, and what that is an overlay of, as far as libvirt tells.
+    """
 
     name: str
     disk_format: str
     file: Path | None
+    sources: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +97,12 @@ def checkpoint_xml(name: str, held: Sequence[Held], others: Sequence[str]) -> st
     return text_of(root)
 
 
-def marked_disks(checkpoint: Element) -> list[str]:
-    """Those of which a checkpoint has a bitmap."""
-    return [each.get("name", "") for each in checkpoint.iterfind("disks/disk") if each.get("checkpoint") == "bitmap"]
+def marked_disks(checkpoint: Element) -> dict[str, str]:
+    """Those of which a checkpoint has a bitmap, and what each lay in then; empty if that is not told."""
+    domain = checkpoint.find("domain")
+    lay = {} if domain is None else {each.name: each.sources[0] for each in disks_of(domain)}
+    marked = [each.get("name", "") for each in checkpoint.iterfind("disks/disk") if each.get("checkpoint") == "bitmap"]
+    return {name: lay.get(name, "") for name in marked}
 
 
 def socket_of(backup: Element) -> str:
@@ -133,4 +140,13 @@ def _disk(each: Element) -> DomainDisk | None:
         return None
     file = source.get("file")
     disk_format = "raw" if driver is None else driver.get("type", "raw")
-    return DomainDisk(target.get("dev", ""), disk_format, None if file is None else Path(file))
+    sources = [source, *each.iterfind(".//backingStore/source")]
+    return DomainDisk(
+        target.get("dev", ""), disk_format, None if file is None else Path(file), tuple(map(_place, sources))
+    )
+
+
+def _place(source: Element) -> str:
+    """A file's path, a device's, a volume's or an export's name: what tells one source of a machine from another."""
+    keys = ("file", "dev", "protocol", "pool", "volume", "name")
+    return " ".join(f"{key}={found}" for key in keys if (found := source.get(key)) is not None)

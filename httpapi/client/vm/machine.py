@@ -1,7 +1,8 @@
 """A machine that can be backed up, as `backup.py` needs it; `qemu.py` is one by QMP, `domain.py` one by libvirt.
 
 A *mark* is what the hypervisor has that knows what was written since a backup: a dirty bitmap of QEMU's on each disk,
-or a checkpoint of libvirt's. Its name, PREFIX and the backup's group, is all that is remembered on its side.
+or a checkpoint of libvirt's. Its name, PREFIX and the backup's group, is all that is remembered on its side; a bitmap's
+has the disk's, too, since disks change their names with a machine's settings.
 """
 
 from __future__ import annotations
@@ -37,10 +38,14 @@ class Disk:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """One disk's share of a mark; without `usable` it is known that it tells of no moment any more."""
+    """One disk's share of a mark; without `usable` it is known that it tells of no moment of this disk.
+
+    `was` is what the backup called the disk: its image there is the one that the mark goes on from.
+    """
 
     group: str
     disk: str
+    was: str
     usable: bool = True
 
 

@@ -50,14 +50,17 @@ async def plan(
     images = {
         each.group: image
         for each in own
-        if (group := groups[each.group]) is not None and (image := group.active.get(disk.name)) is not None
+        if (group := groups[each.group]) is not None and (image := group.active.get(each.was)) is not None
     }
     known = [each for each in own if each.group in images]
     best = max(known, key=lambda each: (each.usable, images[each.group].created_at), default=None)
     if best is not None and best.usable:
         return Reading(disk.name, best.group, images[best.group])
     if best is not None:
-        lost = f"QEMU was killed or lost its power: what was written since image {images[best.group].id} is not known"
+        lost = (
+            f"QEMU was killed or lost its power, or {disk.name} is another file now: what was written since image "
+            f"{images[best.group].id} is not known"
+        )
         return Reading(disk.name, None, images[best.group], lost)
     parent = await newest_image(api, domain, disk.name, project)
     return Reading(disk.name, None, parent, _why(disk, own, groups, parent))
@@ -67,7 +70,7 @@ def _why(disk: Disk, own: Sequence[Mark], groups: Mapping[str, Group | None], pa
     if own:
         gone = own[-1].group
         group = groups[gone]
-        known = None if group is None else group.images.get(disk.name)
+        known = None if group is None else group.images.get(own[-1].was)
         state = "is gone" if known is None else f"is {known.status}"
         return f"the image of the backup {gone}, which its bitmap goes on from, {state}"
     if parent is None:

@@ -18,11 +18,11 @@ from urllib.parse import quote
 
 from httpapi.client.vm.freezing import held_still
 from httpapi.client.vm.machine import PREFIX, Disk, Export, MachineRefused
-from httpapi.client.vm.qemu_asking import Node, description_of, marks_of, name_of, nodes_of
+from httpapi.client.vm.qemu_asking import Node, description_of, mark_name, marks_of, name_of, nodes_of
 from httpapi.client.vm.qmp import CommandRefused, Qmp, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from httpapi.client.vm.machine import Mark
 
@@ -96,7 +96,7 @@ class QemuMachine:
 
     def forget(self, group: str) -> None:
         """See Machine."""
-        self._remove_bitmaps(PREFIX + group)
+        self._remove_bitmaps(lambda node: node.marks(group))
 
     def close(self) -> None:
         """See Machine."""
@@ -111,12 +111,13 @@ class QemuMachine:
             for number, each in enumerate(nodes)
         ]  # fmt: skip
         for each in nodes:
-            actions.append(_bitmap("add", each, name=PREFIX + group, persistent=each.persistent))
+            actions.append(_bitmap("add", each, name=mark_name(group, each.disk), persistent=each.persistent))
             if (old := since[each.disk]) is not None:
-                was = each.bitmap(PREFIX + old) or {}
+                [mark] = each.marks(old)
+                was = each.bitmap(mark) or {}
                 fine = {"granularity": was["granularity"]} if "granularity" in was else {}
                 actions.append(_bitmap("add", each, name=READING, disabled=True, **fine))
-                actions.append(_bitmap("merge", each, target=READING, bitmaps=[PREFIX + old]))
+                actions.append(_bitmap("merge", each, target=READING, bitmaps=[mark]))
         self._qmp.ask("transaction", {"actions": actions})
 
     def _export(self, number: int, node: Node, since: Mapping[str, str | None]) -> Export:
@@ -191,7 +192,7 @@ class QemuMachine:
         nodes = [each["node-name"] for each in self._mine("query-named-block-nodes", "node-name")]
         for each in sorted(nodes, key=lambda name: "-top" not in name):
             self._qmp.ask("blockdev-del", {"node-name": each})
-        return self._remove_bitmaps(READING) or bool(exports or jobs or nodes)
+        return self._remove_bitmaps(lambda node: node.names(READING.__eq__)) or bool(exports or jobs or nodes)
 
     def _no_job(self) -> bool:
         """Asks those that run to end, and takes away those that have."""
@@ -206,10 +207,10 @@ class QemuMachine:
     def _mine(self, query: str, key: str = "id") -> list[dict[str, Any]]:
         return [each for each in self._qmp.ask(query) if str(each.get(key, "")).startswith(PREFIX)]
 
-    def _remove_bitmaps(self, name: str) -> bool:
-        found = [each for each in nodes_of(self._qmp) if each.bitmap(name) is not None]
+    def _remove_bitmaps(self, which: Callable[[Node], Sequence[str]]) -> bool:
+        found = [_bitmap("remove", each, name=name) for each in nodes_of(self._qmp) for name in which(each)]
         if found:
-            self._qmp.ask("transaction", {"actions": [_bitmap("remove", each, name=name) for each in found]})
+            self._qmp.ask("transaction", {"actions": found})
         return bool(found)
 
     def _freezer(self) -> list[str] | None:

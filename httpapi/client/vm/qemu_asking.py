@@ -13,7 +13,7 @@ from httpapi.client.vm.machine import PREFIX, MachineRefused, Mark
 from httpapi.client.vm.qmp import CommandRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from httpapi.client.vm.qmp import Qmp
 
@@ -32,6 +32,14 @@ class Node:
     device: str | None
     directory: Path | None
     bitmaps: tuple[Mapping[str, Any], ...]
+
+    def names(self, which: Callable[[str], bool]) -> list[str]:
+        """Those of the dirty bitmaps that `which` chooses."""
+        return [name for each in self.bitmaps if which(name := str(each.get("name", "")))]
+
+    def marks(self, group: str) -> list[str]:
+        """The names of the dirty bitmaps that are that group's."""
+        return self.names(lambda name: _parts(name)[0] == group)
 
     def bitmap(self, name: str) -> Mapping[str, Any] | None:
         """The dirty bitmap of this name."""
@@ -60,11 +68,22 @@ def nodes_of(qmp: Qmp) -> list[Node]:
 def marks_of(nodes: Sequence[Node]) -> list[Mark]:
     """The bitmaps that backups have left; those of others are not among them."""
     return [
-        Mark(group, each.disk, usable=bool(bitmap.get("recording")) and not bitmap.get("inconsistent"))
+        Mark(group, each.disk, was, usable=bool(bitmap.get("recording")) and not bitmap.get("inconsistent"))
         for each in nodes
         for bitmap in each.bitmaps
-        if (group := group_of(str(bitmap.get("name", "")))) is not None
+        for group, was in [_parts(str(bitmap.get("name", "")))]
+        if group is not None
     ]
+
+
+def mark_name(group: str, disk: str) -> str:
+    """What the bitmap is called that goes on from that group's image of that disk."""
+    return f"{PREFIX}{group}.{disk}"
+
+
+def _parts(name: str) -> tuple[str | None, str]:
+    group, _, disk = name.partition(".")
+    return group_of(group), disk
 
 
 def group_of(name: str) -> str | None:

@@ -91,6 +91,17 @@ def test_a_broken_checkpoint_makes_it_read_all_and_goes(backups: Backups) -> Non
     assert backups.backup()["disks"][0]["dirty"] == 0
 
 
+def test_a_checkpoint_of_another_file_under_the_disks_name_makes_it_read_all(backups: Backups) -> None:
+    backups.backup()
+    domain = (backups.libvirt.room / "domain.xml").read_text()
+    for overlay, how in (("<backingStore><source file='{}'/></backingStore>", "dirty"), ("", "full")):
+        now = domain.replace("disk.qcow2'/>", "another.qcow2'/>" + overlay.format(backups.libvirt.room / "disk.qcow2"))
+        backups.libvirt.put("domain.xml", now)
+        backups.dirty()
+        assert backups.backup("--tag", how)["disks"][0]["read"] == how
+        backups.libvirt.put("then.xml", domain)
+
+
 def test_a_failure_takes_back_the_new_checkpoint_alone(backups: Backups) -> None:
     first = backups.backup()
     backups.libvirt.put("map.json", "no list")

@@ -96,8 +96,23 @@ def test_each_night_reads_what_was_written_since_the_last_one(nights: Nights) ->
     nights.is_right()
     nights.is_right(second["vdb"]["id"])
     for name in nights.disks.names:
-        assert nights.disks.bitmaps(name) == {f"drystone-{second['vda']['id']}": True}
+        assert nights.disks.bitmaps(name) == {f"drystone-{second['vda']['id']}.{name}": True}
     assert nights.disks.left() == []
+
+
+def test_disks_that_change_their_names_are_read_over_their_own_images(nights: Nights) -> None:
+    first = nights.backup()
+    nights.disks.stop()
+    files = nights.disks.files
+    files["vda"], files["vdb"] = files["vdb"], files["vda"]
+    nights.disks.start()
+    nights.disks.write("vda", 9 * BLOCK, BLOCK, 7)
+    second = nights.backup()
+    assert [(name, each["parent"], each["dirty"]) for name, each in second.items()] == [
+        ("vda", first["vdb"]["id"], BLOCK),
+        ("vdb", first["vda"]["id"], 0),
+    ]
+    nights.is_right()
 
 
 def test_of_a_qemu_that_was_killed_all_is_read_and_what_differs_is_sent(nights: Nights) -> None:
@@ -133,7 +148,7 @@ def test_a_run_that_fails_leaves_no_image_and_the_next_one_reads_what_it_was_to_
     listed = json.loads(nights.drystone("ls", "--json")[1])
     assert {each["id"] for each in listed} == {each["id"] for each in first.values()}
     assert nights.disks.left() == []
-    assert list(nights.disks.bitmaps("vda")) == [f"drystone-{first['vda']['id']}"]
+    assert list(nights.disks.bitmaps("vda")) == [f"drystone-{first['vda']['id']}.vda"]
     assert {name: each["dirty"] for name, each in nights.backup().items()} == {"vda": BLOCK, "vdb": BLOCK}
     nights.is_right()
 
@@ -155,7 +170,7 @@ def test_what_a_killed_run_has_left_the_next_one_ends(nights: Nights, tmp_path: 
     assert "a backup that was killed had left its point in time" in nights.told
     assert (done["vda"]["dirty"], done["vda"]["parent"]) == (BLOCK, first["vda"]["id"])
     assert nights.disks.left() == []
-    assert list(nights.disks.bitmaps("vda")) == [f"drystone-{done['vda']['id']}"]
+    assert list(nights.disks.bitmaps("vda")) == [f"drystone-{done['vda']['id']}.vda"]
     nights.is_right()
 
 
@@ -167,7 +182,7 @@ def test_a_disk_that_is_left_out_keeps_its_bitmap(nights: Nights) -> None:
     both = nights.backup()
     assert (both["vdb"]["dirty"], both["vdb"]["parent"]) == (BLOCK, first["vdb"]["id"])
     assert both["vda"]["parent"] == alone["vda"]["id"]
-    assert list(nights.disks.bitmaps("vdb")) == [f"drystone-{both['vda']['id']}"]
+    assert list(nights.disks.bitmaps("vdb")) == [f"drystone-{both['vda']['id']}.vdb"]
     nights.is_right()
 
 

@@ -63,7 +63,7 @@ def test_names_in_a_backups_xml_are_no_xml() -> None:
     assert [each["backup"] for each in disks] == ["yes", "yes", "no"]
     text = domain_xml.checkpoint_xml("drystone-2", held, ["vdc"])
     assert text is not None
-    assert domain_xml.marked_disks(domain_xml.parse(text, "it")) == ["vda"]
+    assert list(domain_xml.marked_disks(domain_xml.parse(text, "it"))) == ["vda"]
     assert domain_xml.checkpoint_xml("drystone-2", held[1:], []) is None
 
 
