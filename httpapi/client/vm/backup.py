@@ -146,7 +146,7 @@ class _Run:
             "name": f"{self._wish.name}-{reading.disk}",
             "disk_format": "raw",
             "container_format": "bare",
-            **properties_of(self.group, reading.disk, disks, self._wish.name),
+            **properties_of(image, self.group, reading.disk, disks, self._wish.name),
             **extra,
             **({"tags": list(self._wish.tags)} if self._wish.tags else {}),
         }

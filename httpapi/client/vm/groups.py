@@ -28,6 +28,9 @@ DISKS: Final = "drystone_backup_disks"
 """The names of all disks of the run, separated by spaces."""
 DOMAIN: Final = "drystone_backup_domain"
 """What the machine's backups are called, its own name if nothing else was said."""
+IMAGE: Final = "drystone_backup_image"
+"""The image's own id. Whatever inherits its properties (a conversion, a snapshot of a machine that was started from
+it) has other bytes, and is of no backup."""
 MACHINE: Final = "drystone_backup_machine"
 """What the machine is to be made of again, on the first image alone."""
 _LONGEST: Final = 60_000
@@ -66,9 +69,9 @@ class Group:
         return unpacked(found[0]) if found else None
 
 
-def properties_of(group: str, disk: str, disks: Sequence[str], domain: str) -> dict[str, str]:
+def properties_of(image: str, group: str, disk: str, disks: Sequence[str], domain: str) -> dict[str, str]:
     """What an image of a backup says of it."""
-    return {GROUP: group, DISK: disk, DISKS: " ".join(disks), DOMAIN: domain}
+    return {GROUP: group, IMAGE: image, DISK: disk, DISKS: " ".join(disks), DOMAIN: domain}
 
 
 def packed(machine: str) -> str | None:
@@ -151,12 +154,12 @@ async def newest_image(api: ImagesApi, domain: str, disk: str, project: str | No
 
 
 async def _listed(api: ImagesApi, key: str, value: str | None) -> AsyncIterator[ImageRecord]:
-    """All images with this property, of this value if one is given."""
+    """All images of backups with this property, of this value if one is given."""
     for hidden in ("false", "true"):
         query = [("os_hidden", hidden)] if value is None else [("os_hidden", hidden), (key, value)]
         async for image in api.list_images(query):
             told = image.properties.get(key)
-            if told is not None and value in {None, told}:
+            if told is not None and value in {None, told} and image.properties.get(IMAGE) == image.id:
                 yield image
 
 

@@ -199,6 +199,18 @@ def test_over_a_parent_that_is_gone_all_is_read(nights: Nights) -> None:
     nights.is_right()
 
 
+def test_what_inherits_the_properties_of_a_backup_is_none(nights: Nights, tmp_path: Path) -> None:
+    first = nights.backup()["vda"]
+    properties = json.loads(nights.drystone("show", first["id"], "--json")[1])
+    given = [f"--property={name}={value}" for name, value in properties.items() if name.startswith("drystone_backup")]
+    (tmp_path / "other").write_bytes(bytes(nights.disks.size))
+    assert nights.drystone("push", str(tmp_path / "other"), "--name", "copy", *given)[0] == 0
+    assert nights.drystone("rm", first["id"], "--yes")[0] == 0
+    done = nights.backup()["vda"]
+    assert (done["read"], done["parent"]) == ("full", None)
+    nights.is_right()
+
+
 def test_parent_none_makes_full_images(nights: Nights) -> None:
     nights.backup()
     done = nights.backup("--parent", "none")
