@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from catalog.formats.questions import Finding, Question
 
-_VDI_HEADER: Final = 512
+_HEADER: Final = 512
+_VMDK_SECTORS: Final = 12
 _VDI_DATA, _VDI_BLOCK, _VDI_COUNT = 0x158, 0x178, 0x184
 
 
@@ -33,8 +34,11 @@ def looked_at(file: Path, disk_format: str, limit: int) -> int | None:
         finding = _finding(descriptor, size, disk_format)
         if (fault := Said("", disk_format, "bare").fault(finding)) is not None:
             raise ConversionRefused(fault)
+        header = os.pread(descriptor, _HEADER, 0)
         if disk_format == "vdi":
-            _check_vdi(os.pread(descriptor, _VDI_HEADER, 0), size)
+            _check_vdi(header, size)
+        if disk_format == "vmdk":
+            _check_vmdk(header)
     finally:
         os.close(descriptor)
     return check_length(size if disk_format == "raw" else finding.declared, limit)
@@ -65,6 +69,13 @@ def _answer(descriptor: int, size: int, question: Question) -> bytes:
         return b""
     start = max(0, size - question.length) if isinstance(question, Tail) else question.start
     return (os.pread(descriptor, question.length, start) if start < size else b"").ljust(question.length, b"\0")
+
+
+def _check_vmdk(header: bytes) -> None:
+    """A sparse file that says it has no sectors is a mere description to QEMU, which opens the files that it names."""
+    (sectors,) = struct.unpack_from("<Q", header, _VMDK_SECTORS)
+    if not sectors:
+        raise ConversionRefused("The image's header tells of no disk, and its description may name other files.")
 
 
 def _check_vdi(header: bytes, size: int) -> None:

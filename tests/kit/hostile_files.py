@@ -240,6 +240,15 @@ HOSTILE: Final[dict[str, Hostile]] = {
     "a vmdk with another's extent": Hostile(
         lambda: vmdk(vmdk_descriptor(f'RW 2048 FLAT "{SECRET}" 0', "monolithicSparse")), "vmdk", "not safe"
     ),
+    "a vmdk whose header leaves all to its description": Hostile(
+        # The first type is what others read, the second QEMU's.
+        lambda: vmdk(
+            '# Disk DescriptorFile\ncreatetype="monolithicSparse"\n'
+            + vmdk_descriptor('RW 2048 FLAT "nbd:127.0.0.1:80" 0', "monolithicFlat"),
+            capacity=0,
+        ),
+        "vmdk", "tells of no disk",
+    ),
     "a vmdk that is cut short": Hostile(lambda: cut("vmdk"), "vmdk", "cut short"),
     "a stream-optimized vmdk that is cut short": Hostile(
         lambda: cut("vmdk", options="subformat=streamOptimized"), "vmdk", ""
