@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 CONVERTED_FROM: Final = "drystone_converted_from"
 """The property that names the image of which another one was made."""
 _MOST: Final = 1000
+# What signs the bytes is no signature of others, by which a machine would be refused.
+_NOT_COPIED: Final = (RESERVED_PREFIX, "img_signature")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +144,7 @@ def _new_image(
     copied = {
         name: text
         for name, text in source.properties.items()
-        if not name.startswith(RESERVED_PREFIX)
-        and rights.may(Operation.READ, name)
-        and rights.may(Operation.CREATE, name)
+        if not name.startswith(_NOT_COPIED) and rights.may(Operation.READ, name) and rights.may(Operation.CREATE, name)
     }
     new = NewImage(
         name=wanted.name if wanted.name is not None else _named(source, wanted, services.limits.name_length),

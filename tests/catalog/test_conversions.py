@@ -260,7 +260,8 @@ def test_an_image_that_could_not_take_what_is_injected_is_refused_before_its_imp
 
 def test_an_image_is_converted_into_a_new_one(services: Services, tmp_path: Path) -> None:
     async def scene() -> None:
-        new = replace(QCOW2, properties={"os_distro": "debian"}, tags=frozenset({"prod"}), min_disk=3, min_ram=64)
+        properties = {"os_distro": "debian", "img_signature": "c2lnbmVk", "img_signature_hash_method": "SHA-256"}
+        new = replace(QCOW2, properties=properties, tags=frozenset({"prod"}), min_disk=3, min_ram=64)
         source = await active(services, new=replace(new, visibility=Visibility.SHARED))
         task = await convert(services, ANNA, source.id, Wanted("raw"))
         assert task.image_id is not None
