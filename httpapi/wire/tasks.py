@@ -43,6 +43,12 @@ class TaskRecord:
         return self.status not in UNDER_WAY
 
     @property
+    def makes_anew(self) -> bool:
+        """Whether an import unpacks or converts what is sent, by the service's rules: then other bytes are the image's."""
+        rules = self.input.get("import_rules")
+        return isinstance(rules, dict) and not rules.keys().isdisjoint({"convert", "decompress"})
+
+    @property
     def progress(self) -> int | None:
         """How far it is, in percent; None where nobody says."""
         if self.status == "success":

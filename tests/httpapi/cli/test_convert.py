@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from catalog.jobs.rooms import Rooms
+from catalog.model.importing import ImportRules
 from tests.httpapi.cli.test_imports import DATA, at_work, filled
 from tests.kit.played_converter import PlayedConverter
 from tests.kit.running_server import RunningServer
@@ -45,6 +46,20 @@ def test_an_image_is_converted_and_the_new_one_named(converting: RunningServer, 
     assert made["size"] == len(DATA) + len(b"<qcow2>")
     code, out, _ = drystone("convert", image, "--to", "vmdk", "--no-wait", "--json", *endpoint)
     assert (code, json.loads(out)["type"]) == (0, "convert")
+
+
+def test_what_a_service_converts_as_it_is_imported_has_other_bytes_than_were_sent(
+    converting: RunningServer, services: Services, drystone: Drystone, tmp_path: Path
+) -> None:
+    (tmp_path / "disk.raw").write_bytes(DATA)
+    converter, rooms = converting.services.converter, converting.services.rooms
+    rules = ImportRules(convert="qcow2")
+    with RunningServer(replace(services, converter=converter, rooms=rooms, import_rules=rules)) as server:
+        endpoint = ("--endpoint", f"http://127.0.0.1:{server.port}")
+        with at_work(server):
+            code, out, err = drystone("import", str(tmp_path / "disk.raw"), "--disk-format", "raw", *endpoint)
+        assert (code, err) == (0, "")
+        assert server.call("GET", f"/v2/images/{out.strip()}").json["disk_format"] == "qcow2"
 
 
 def test_a_conversion_that_fails_says_why_and_leaves_no_image(converting: RunningServer, drystone: Drystone) -> None:
