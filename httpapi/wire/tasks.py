@@ -44,7 +44,7 @@ class TaskRecord:
 
     @property
     def makes_anew(self) -> bool:
-        """Whether an import unpacks or converts what is sent, by the service's rules: then other bytes are the image's."""
+        """Whether an import unpacks or converts what is sent, by the service's rules: the image has other bytes."""
         rules = self.input.get("import_rules")
         return isinstance(rules, dict) and not rules.keys().isdisjoint({"convert", "decompress"})
 
