@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # A device of virtio's is reached through this child of it.
 _BACKEND = "/virtio-backend"
+# Version 2 of qcow2, which QEMU 1.7 and older made.
+_WITHOUT_BITMAPS = "0.10"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +126,16 @@ def _node(name: str, told: Mapping[str, Any], device: str | None) -> Node:
         node=told["node-name"],
         size=int(told["image"]["virtual-size"]),
         # Elsewhere a bitmap ends with QEMU.
-        persistent=told["drv"] == "qcow2",
+        persistent=told["drv"] == "qcow2" and _compat(told["image"]) != _WITHOUT_BITMAPS,
         device=device,
         directory=file.parent if file.is_absolute() and file.is_file() else None,
         bitmaps=tuple(told.get("dirty-bitmaps", ())),
     )
+
+
+def _compat(image: Mapping[str, Any]) -> str | None:
+    found: str | None = image.get("format-specific", {}).get("data", {}).get("compat")
+    return found
 
 
 def _drive(told: Mapping[str, Any]) -> tuple[str, str, str | None]:

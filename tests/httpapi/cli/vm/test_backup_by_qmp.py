@@ -186,6 +186,20 @@ def test_a_disk_that_is_left_out_keeps_its_bitmap(nights: Nights) -> None:
     nights.is_right()
 
 
+def test_a_disk_that_keeps_no_bitmaps_has_one_as_long_as_its_qemu_runs(nights: Nights) -> None:
+    nights.disks.stop()
+    subprocess.run(["qemu-img", "amend", "-f", "qcow2", "-o", "compat=0.10", nights.disks.files["vda"]], check=True)
+    nights.disks.start()
+    nights.backup()
+    nights.disks.write("vda", 9 * BLOCK, BLOCK, 7)
+    assert {name: each["dirty"] for name, each in nights.backup().items()} == {"vda": BLOCK, "vdb": 0}
+    nights.disks.stop()
+    nights.disks.start()
+    assert {name: each["read"] for name, each in nights.backup().items()} == {"vda": "full", "vdb": "dirty"}
+    assert "vda: full read: there is no bitmap from the last backup" in nights.told
+    nights.is_right()
+
+
 def test_over_a_parent_that_is_gone_all_is_read(nights: Nights) -> None:
     first = nights.backup()
     second = nights.backup()
