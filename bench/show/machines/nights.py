@@ -208,17 +208,16 @@ def _whole(name: str, machine: Nights, night: Night) -> Generator[Figure, None, 
     for disk in machine.disks:
         done = night.disks[disk]
         figure = f"{done['read']}, {done['read_bytes']} bytes"
-        # What the disk says is zeros is not read.
-        just = done["read"] == "full" and done["dirty"] is None and done["read_bytes"] <= done["size"]
-        yield Figure(f"{name}: read of {disk}", figure, f"full, <= {done['size']} bytes", just, _sent(done))
+        just = done["read"] == "full" and done["dirty"] is None and done["read_bytes"] == done["size"]
+        yield Figure(f"{name}: read of {disk}", figure, f"full, = {done['size']} bytes", just, _sent(done))
 
 
 def _increment(name: str, machine: Nights, night: Night) -> Generator[Figure, None, None]:
     root, data = (night.disks[disk] for disk in machine.disks)
-    # Which pieces of its root a file system writes to is its own affair, and some of what it writes are zeros.
+    # Which pieces of its root a file system writes to is its own affair.
     figure = f"{root['read']}, {root['read_bytes']} bytes"
-    just = root["read"] == "dirty" and 0 < root["read_bytes"] <= root["dirty"]
-    yield Figure(f"{name}: read of {root['disk']}", figure, f"dirty, <= {root['dirty']} bytes", just, _sent(root))
+    just = root["read"] == "dirty" and 0 < root["read_bytes"] == root["dirty"]
+    yield Figure(f"{name}: read of {root['disk']}", figure, f"= dirty, {root['dirty']} bytes", just, _sent(root))
     written = len(night.written) * _PIECE
     figure = f"{data['read']}, {data['read_bytes']} bytes"
     just = data["read"] == "dirty" and data["read_bytes"] == data["dirty"] == written
@@ -242,7 +241,7 @@ def _make_disks(room: Room, place: Path) -> tuple[Path, Path, int]:
     root, data = place / "root.qcow2", place / "data.qcow2"
     tools.run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(plain), str(root))
     size = _SHORT if room.short else _DATA
-    # Without zeros, which a backup would not read, so that what is read can be told to the byte.
+    # All of it is data, so that each night's increment is of what was written alone.
     full = room.work / "data.raw"
     full.write_bytes(random.Random(size).randbytes(size))
     tools.run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(full), str(data))
