@@ -9,7 +9,7 @@ from sqlalchemy import Text, and_, cast, delete, exists, false, func, or_, selec
 
 from catalog.model.image import NOVAS_PARENT, Visibility
 from catalog.model.ownership import Handed
-from catalog.sql.job_tables import tasks
+from catalog.sql.job_tables import jobs, tasks
 from catalog.sql.metadef_tables import namespaces
 from catalog.sql.tables import deleted_images, image_members, image_properties, images, kept_images, pins
 
@@ -72,6 +72,10 @@ class SqlOwnership:
             if "owner" in table.c:
                 theirs = key.in_(keys), table.c.owner == handover.giver
                 self._connection.execute(update(table).where(*theirs).values(owner=handover.taker))
+            if table is tasks:
+                # A job is its task's, whose id it has.
+                its = jobs.c.id.in_(keys), jobs.c.owner == handover.giver
+                self._connection.execute(update(jobs).where(*its).values(owner=handover.taker))
         return Handed(*(given[table.name] for table, _, _ in kinds))
 
     def _kinds(self, handover: Handover) -> Sequence[tuple[Table, Column[Any], ColumnElement[bool]]]:

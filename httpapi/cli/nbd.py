@@ -23,8 +23,11 @@ _UNITS: Final = {"": 1, "k": 1 << 10, "m": 1 << 20}
 # \b keeps click from wrapping the lines.
 EXAMPLES: Final = """
 \b
-A machine that may write, and forgets it at the end:
+Examples:
   drystone nbd debian --socket /run/user/1000/debian.sock
+
+\b
+A machine that may write to that, and forgets it at the end:
   qemu-system-x86_64 -m 2G -drive \\
     file='nbd+unix:///?socket=/run/user/1000/debian.sock',format=raw,if=virtio
 

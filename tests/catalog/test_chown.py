@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from catalog.jobs.enqueueing import enqueue
 from catalog.model.caller import Caller
 from catalog.model.errors import Conflict, Invalid, NotFound
 from catalog.model.image import Visibility
@@ -68,7 +69,7 @@ def test_all_that_a_project_owns_is_given_and_nothing_else(keeping: Services, re
         mine = await new(keeping, "mine", visibility=Visibility.PRIVATE, tags=frozenset({"t"}))
         other = await new(keeping, "other", CARLA)
         task = image_task(HASH, image_id=mine.id, owner=WALL, by=NOBODY, at=keeping.clock())
-        await keeping.database.write(lambda uow: uow.tasks.add(task))
+        await keeping.database.write(lambda uow: enqueue(uow, task))
         wanted = Handed(images=1, deleted=1, former=2, tasks=1)
         assert give(records, dry_run=True) == wanted
         assert (await images.show(keeping, ANNA, mine.id)).owner == WALL
@@ -78,6 +79,8 @@ def test_all_that_a_project_owns_is_given_and_nothing_else(keeping: Services, re
         assert await images.show(keeping, BORIS, mine.id) == replace(mine, owner=HEDGE)
         assert await bytes_of(keeping, mine, caller=BORIS) == b"mine"
         assert (await tasks.show(keeping, BORIS, task.id)).owner == HEDGE
+        assert not await keeping.database.read(lambda uow: uow.jobs.is_due([HASH], at=task.created_at, but_of=[HEDGE]))
+        assert await keeping.database.read(lambda uow: uow.jobs.is_due([HASH], at=task.created_at, but_of=[WALL]))
         assert (await undelete(keeping, BORIS, kept.id)).image.owner == HEDGE
         assert (await images.show(keeping, CARLA, other.id)).owner == "moor"
         assert give(records) == give(records, dry_run=True) == Handed()
@@ -226,8 +229,9 @@ def test_every_table_that_names_an_owner_is_looked_at(database: SqlDatabase) -> 
     assert asyncio.run(database.read(kinds)) == named - NOT_GIVEN
 
 
-# What an operator said of a project, and what is counted of it by the database itself: neither is owned.
-NOT_GIVEN = {"quotas", "project_usage"}
+# What an operator said of a project, and what is counted of it by the database itself: neither is owned. A job goes
+# with its task.
+NOT_GIVEN = {"quotas", "project_usage", "jobs"}
 
 
 def test_a_giver_that_goes_on_making_images_does_not_keep_it_going(
