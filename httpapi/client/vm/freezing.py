@@ -54,4 +54,7 @@ def held_still(freezer: Sequence[str] | None, *, wanted: bool | None) -> Iterato
         process.stdout.close()
         process.wait(_END_SECONDS)
     if count is not None and ended != _THAWED:
-        raise MachineRefused(f"the file systems were not frozen until the end: {ended or 'the guest agent is gone'}")
+        raise MachineRefused(
+            f"the file systems were not frozen until the end: {ended or 'the guest agent is gone'}; try again, or back "
+            "up without (--no-freeze)"
+        )
