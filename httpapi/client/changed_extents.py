@@ -25,15 +25,21 @@ if TYPE_CHECKING:
 
     from httpapi.client.block_scan import Geometry
 
+_ZERO: Final = 2  # of base:allocation, see the NBD protocol
 _FORM: Final = "`qemu-img map --output=json` or `nbdinfo --map=qemu:dirty-bitmap:NAME --json` prints one"
 
 
 @dataclass(frozen=True, slots=True)
 class ChangedExtents:
-    """(offset, length) in bytes, in any order; `end` is where the list ends, None if it names only what has changed."""
+    """(offset, length) in bytes, in any order; `end` is where the list ends, None if it names only what has changed.
+
+    `zeros` are now, whatever the list says of them, as far as that is told: a disk that was cut and made longer again
+    has zeros that no bitmap of QEMU's knows of.
+    """
 
     extents: Sequence[tuple[int, int]]
     end: int | None = None
+    zeros: Sequence[tuple[int, int]] = ()
 
     def check(self, size: int, name: str) -> None:
         """SourceRefused for a list of something else than a file of `size` bytes that is called `name`."""
@@ -45,20 +51,46 @@ class ChangedExtents:
 
     def blocks(self, cut: Geometry) -> NDArray[np.bool_]:
         """For each block whether one of its bytes may have changed."""
-        touched = np.zeros(cut.blocks, dtype=np.bool_)
-        for offset, length in self.extents:
-            touched[offset // cut.block_size : -(-(offset + length) // cut.block_size)] = True
-        return touched
+        return _blocks(self.extents, cut)
+
+    def zero_blocks(self, cut: Geometry) -> NDArray[np.bool_]:
+        """For each block whether one of its bytes is among `zeros`."""
+        return _blocks(self.zeros, cut)
 
 
-def parse_extents(text: bytes, name: str) -> ChangedExtents:
-    """Reads a list; SourceRefused, which calls it `name`, for anything else."""
+def _blocks(extents: Sequence[tuple[int, int]], cut: Geometry) -> NDArray[np.bool_]:
+    found = np.zeros(cut.blocks, dtype=np.bool_)
+    for offset, length in extents:
+        found[offset // cut.block_size : -(-(offset + length) // cut.block_size)] = True
+    return found
+
+
+def parse_zeros(text: bytes, name: str) -> list[tuple[int, int]]:
+    """(offset, length) of what an allocation map of nbdinfo's has as zeros; SourceRefused as `parse_extents`."""
+    found = []
+    for entry in _list(text, name):
+        match entry:
+            case {"offset": int(offset), "length": int(length), "type": int(kind)} if offset >= 0 and length > 0:
+                if kind & _ZERO:
+                    found.append((offset, length))
+            case _:
+                raise SourceRefused(f"{name} has an extent that is none, {str(entry)[:80]}: {_FORM}")
+    return found
+
+
+def _list(text: bytes, name: str) -> list[object]:
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, list):
         raise SourceRefused(f"{name} is no list of extents in JSON: {_FORM}")
+    return document
+
+
+def parse_extents(text: bytes, name: str) -> ChangedExtents:
+    """Reads a list; SourceRefused, which calls it `name`, for anything else."""
+    document = _list(text, name)
     if not document:
         raise SourceRefused(f"{name} is an empty list, which says nothing of any byte: {_FORM}")
     found, end = [], 0

@@ -145,8 +145,11 @@ class DeltaUpload:
             await asyncio.to_thread(self._file.settle)
         stamp = self._file.stamp()
         cached = await asyncio.to_thread(self._known, stamp, cut)
-        touched = None if self._keeping.touched is None else self._keeping.touched.blocks(cut)
-        comparison = Comparison(cut, base, self._state.sent, cached=cached, touched=touched, others=self._others)
+        told = self._keeping.touched
+        touched, zeros = (None, None) if told is None else (told.blocks(cut), told.zero_blocks(cut))
+        comparison = Comparison(
+            cut, base, self._state.sent, cached=cached, touched=touched, zeros=zeros, others=self._others
+        )
         sender = BlockSender(self._deltas, delta, comparison, self._retrying, self._count)
         try:
             if not self._new:

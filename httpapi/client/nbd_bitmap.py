@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from httpapi.client.changed_extents import parse_extents
+from httpapi.client.changed_extents import parse_extents, parse_zeros
 from httpapi.client.errors import SourceRefused
 from httpapi.client.programs import find_program
 
@@ -13,11 +14,20 @@ if TYPE_CHECKING:
     from httpapi.client.changed_extents import ChangedExtents
 
 _SECONDS: Final = 300
+_PRINTED: Final = "what nbdinfo prints"
 
 
 def dirty_extents(uri: str, bitmap: str) -> ChangedExtents:
-    """The extents that `bitmap` has dirty; SourceRefused where nbdinfo is missing, or finds no such bitmap."""
-    command = [find_program("nbdinfo"), f"--map=qemu:dirty-bitmap:{bitmap}", "--json", "--", uri]
+    """The extents that `bitmap` has dirty, and what the export says is zeros.
+
+    SourceRefused where nbdinfo is missing, or finds no such bitmap.
+    """
+    dirty = parse_extents(_map(uri, f"=qemu:dirty-bitmap:{bitmap}", bitmap), _PRINTED)
+    return replace(dirty, zeros=parse_zeros(_map(uri, "", bitmap), _PRINTED))
+
+
+def _map(uri: str, context: str, bitmap: str) -> bytes:
+    command = [find_program("nbdinfo"), f"--map{context}", "--json", "--", uri]
     try:
         done = subprocess.run(command, capture_output=True, check=False, timeout=_SECONDS)  # noqa: S603 - no shell
     except subprocess.TimeoutExpired:
@@ -25,4 +35,4 @@ def dirty_extents(uri: str, bitmap: str) -> ChangedExtents:
     if done.returncode:
         told = done.stderr.decode(errors="replace").strip().splitlines()
         raise SourceRefused(f"the bitmap {bitmap} cannot be read: {told[-1] if told else 'nbdinfo fails'}")
-    return parse_extents(done.stdout, "what nbdinfo prints")
+    return done.stdout

@@ -131,9 +131,13 @@ def fake_nbdinfo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -
 
 def test_a_bitmap_is_asked_for_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [{"offset": 0, "length": 5, "type": 0, "description": "clean"}, {"offset": 5, "length": 7, "type": 1}]
-    fake_nbdinfo(tmp_path, monkeypatch, f"echo \"$@\" > {tmp_path}/said; echo '{json.dumps(rows)}'")
-    assert list(dirty_extents("nbd://host/x", "b0").extents) == [(5, 7)]
-    assert (tmp_path / "said").read_text() == "--map=qemu:dirty-bitmap:b0 --json -- nbd://host/x\n"
+    zeros = [{"offset": 0, "length": 5, "type": 3, "description": "hole,zero"}, {"offset": 5, "length": 7, "type": 0}]
+    told = f"case $1 in *b0) echo '{json.dumps(rows)}';; *) echo '{json.dumps(zeros)}';; esac"
+    fake_nbdinfo(tmp_path, monkeypatch, f'echo "$@" >> {tmp_path}/said; {told}')
+    found = dirty_extents("nbd://host/x", "b0")
+    assert (list(found.extents), list(found.zeros)) == ([(5, 7)], [(0, 5)])
+    said = (tmp_path / "said").read_text().splitlines()
+    assert said == ["--map=qemu:dirty-bitmap:b0 --json -- nbd://host/x", "--map --json -- nbd://host/x"]
 
 
 def test_a_bitmap_that_is_not_there_and_a_missing_tool_are_told(
