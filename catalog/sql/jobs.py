@@ -37,7 +37,7 @@ class SqlJobs:
         """Keep a job."""
         row = {"id": job.id, "kind": job.kind, "lock": job.lock, "run_at": to_us(job.run_at), "owner": job.owner}
         lane = job.lane or lane_of(job.kind)
-        turn = self._turn(job.owner) if lane is Lane.SLOW else None
+        turn = self._turn(job) if lane is Lane.SLOW else None
         self._connection.execute(insert(jobs), row | {"attempts": 0, "cancelled": False, "turn": turn})
 
     def is_due(
@@ -117,9 +117,10 @@ class SqlJobs:
                 return row
         return None
 
-    def _turn(self, owner: str) -> int:
-        last = self._connection.execute(_LAST_OF, {"of_owner": owner}).scalar_one()
-        first = self._connection.execute(_FIRST).scalar()
+    def _turn(self, job: Job) -> int:
+        last = self._connection.execute(_LAST_OF, {"of_owner": job.owner}).scalar_one()
+        # Not of one that waits for its next try: whoever came after it would be first, for as long as it waits.
+        first = self._connection.execute(_FIRST, {"at": to_us(job.run_at)}).scalar()
         if first is None:  # nothing waits: what is at work had its turn
             first = self._connection.execute(_LAST).scalar_one() or 0
         return max(first, -1 if last is None else last + 1)
@@ -159,7 +160,8 @@ def _of(claim: Claim) -> dict[str, object]:
 _HELD: Final = jobs.c.id == bindparam("of_job"), jobs.c.claim_id == bindparam("of_claim")
 _DUE: Final = {lane: _due(lane) for lane in Lane}
 _SLOW: Final = jobs.c.turn.is_not(None)
-_FIRST: Final = select(jobs.c.turn).where(_SLOW, jobs.c.claim_id.is_(None)).order_by(jobs.c.turn).limit(1)
+_DUE_NOW: Final = jobs.c.claim_id.is_(None), jobs.c.run_at <= bindparam("at")
+_FIRST: Final = select(jobs.c.turn).where(_SLOW, *_DUE_NOW).order_by(jobs.c.turn).limit(1)
 _LAST: Final = select(func.max(jobs.c.turn)).where(_SLOW)
 _LAST_OF: Final = select(func.max(jobs.c.turn)).where(_SLOW, jobs.c.owner == bindparam("of_owner"))
 _CLAIM: Final = update(jobs).where(jobs.c.id == bindparam("of_job"), jobs.c.claim_id.is_(None))

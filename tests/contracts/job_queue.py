@@ -153,6 +153,16 @@ class JobQueueContract:
         write(database, lambda uow: uow.jobs.put_back(taken, run_at=NOON, counts=False))
         assert [next_slow(database) for _ in range(3)] == ["a0", "b", "a1"]
 
+    def test_a_slow_job_that_waits_for_its_next_try_lets_nobody_come_before_others(self, database: Database) -> None:
+        add(database, Job("a", "import", NOON - 2 * SECOND, owner="a"))
+        failed = write(database, lambda uow: uow.jobs.claim("f", "p", SLOW_KINDS, at=NOON))
+        assert failed is not None
+        write(database, lambda uow: uow.jobs.put_back(failed, run_at=NOON + 60 * SECOND, counts=True))
+        add(database, *(Job(f"c{n}", "import", NOON - SECOND, owner="c") for n in range(3)))
+        assert next_slow(database) == "c0"
+        add(database, Job("b0", "import", NOON, owner="b"))
+        assert [next_slow(database) for _ in range(4)] == ["c1", "b0", "c2", None]
+
     def test_jobs_of_projects_that_are_to_wait_are_passed_over(self, database: Database) -> None:
         add(database, Job("a", "import", NOON, owner="a"), Job("b", "import", NOON, owner="b"))
         assert next_slow(database, but_of=frozenset("a")) == "b"
