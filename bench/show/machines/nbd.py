@@ -25,7 +25,7 @@ NEEDED: Final = ("nbdkit", "nbdinfo", "nbdcopy", "qemu-img", "qemu-system-x86_64
 _DOWN_SECONDS: Final = 4.0
 """How long the service is away while the machine reads."""
 _SHARE_OF_PULL: Final = 0.5
-"""How much of the speed of `drystone pull` a copy through nbdkit reaches at least: measured 0.8 to 0.9."""
+"""How much of the speed of `drystone pull` a copy through nbdkit reaches at least; both take their time to begin."""
 _FILES: Final = 4
 
 
