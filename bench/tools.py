@@ -47,7 +47,7 @@ _NO_PROGRAMS = {
 TESTS: Final = (
     *("qemu-img", "qemu-io", "qemu-nbd", "qemu-storage-daemon", "qemu-system-x86_64"),
     *("nbdkit", "nbdinfo", "prlimit", "setpriv", "unshare"),
-    QEMU_CURL,
+    *(QEMU_CURL, STATIC_BUSYBOX, GUEST_KERNEL),
 )
 """What tests use that `make test` runs; it installs them."""
 _ELSEWHERE = os.pathsep.join(("/usr/sbin", "/sbin", "/usr/local/sbin"))

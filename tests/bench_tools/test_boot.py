@@ -5,13 +5,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench import boot, tools
+from bench import boot
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-MISSING = tools.missing(boot.QEMU)
-needs_qemu = pytest.mark.skipif(bool(MISSING), reason=MISSING)
 
 
 def disk(tmp_path: Path) -> Path:
@@ -21,12 +18,10 @@ def disk(tmp_path: Path) -> Path:
     return found
 
 
-@needs_qemu
 def test_a_machine_says_what_stands_on_the_disk_that_it_boots_from(tmp_path: Path) -> None:
     assert boot.make_bootable(disk(tmp_path), seed=1) == boot.boot(str(tmp_path / "disk"))
 
 
-@needs_qemu
 def test_a_disk_with_a_wrong_sector_says_something_else(tmp_path: Path) -> None:
     said = boot.make_bootable(disk(tmp_path), seed=1)
     whole = (tmp_path / "disk").read_bytes()
@@ -34,7 +29,6 @@ def test_a_disk_with_a_wrong_sector_says_something_else(tmp_path: Path) -> None:
     assert boot.boot(str(tmp_path / "disk")) == said.replace(said[-1], "!")
 
 
-@needs_qemu
 def test_a_disk_that_cannot_be_read_to_its_end_is_told(tmp_path: Path) -> None:
     boot.make_bootable(disk(tmp_path), seed=1)
     os.truncate(tmp_path / "disk", 1 << 20)

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-LACKING = guest_boot.missing() or tools.missing("qemu-img")
-
 
 @pytest.fixture
 def line(tmp_path: Path) -> Iterator[Path]:
@@ -70,7 +68,6 @@ def test_the_bytes_of_a_seed_are_its_own_and_no_two_blocks_of_them_are_alike() -
 
 @pytest.mark.long
 @pytest.mark.serial
-@pytest.mark.skipif(bool(LACKING), reason=LACKING)
 def test_a_guest_boots_from_its_disk_writes_and_what_was_synced_outlives_its_power(tmp_path: Path) -> None:
     tree, root, second = tmp_path / "tree", tmp_path / "root.raw", tmp_path / "second.qcow2"
     guest_boot.fill_root(tree)
