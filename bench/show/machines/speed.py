@@ -1,9 +1,9 @@
 """What a conversion of the real image costs, beside plain `qemu-img convert` of the same file with the same options.
 
-The job's part that converts a file is what qemu-img is compared with, each on a copy that was just written: where a
-conversion is half a second's copy in memory, what is still to be written to the disk takes its share. All of the job
-reads the image out of blocks, checks them, and compresses and hashes what comes into them: it is compared with the same
-by hand, curl and qemu-img.
+A job reads the image out of blocks, converts that file, and takes in what came of it. The second of these is compared
+with qemu-img on a file that came as the job's did, sparse and over as many seconds (`bench/paced_copy.py` says why);
+told beside it, what qemu-img takes for a file that has lain there for long. All of the job is compared with the same by
+hand: curl, qemu-img and curl.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from bench import conversions, qemu_img, tools
 from bench.images import REAL, real_pair
+from bench.paced_copy import paced_copy
 from bench.qemu_img import Cost
 from bench.show import client
 from bench.show.registry import MB, Figure, Room, at_most, check, holds, told
@@ -27,9 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 BOUND: Final = 1.3
-ROUNDS: Final = 3
-_SLOW_ROUNDS: Final = 1
-"""To compress takes a minute and more, which no other moment of the machine changes much."""
+ROUNDS: Final = 5
 
 _TICK: Final = os.sysconf("SC_CLK_TCK")
 
@@ -51,23 +50,29 @@ class Form:
 
 
 RAW, QCOW2, PACKED = Form("raw"), Form("qcow2"), Form("qcow2", compressed=True)
-WAYS: Final = ((RAW, QCOW2), (QCOW2, RAW), (RAW, PACKED), (PACKED, RAW))
+WAYS: Final = {(RAW, QCOW2): ROUNDS, (QCOW2, RAW): ROUNDS, (RAW, PACKED): 1, (PACKED, RAW): 3}
+"""With their rounds: to compress takes a minute, which no other moment of the machine changes much."""
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One conversion by a job, of which `step` converts a file; qemu-img alone; and all of it by hand, in seconds.
+    """One conversion by a job, of which `step` converts a file; `plain` is qemu-img of one that came alike.
 
-    `lying` is what qemu-img takes for a file that has lain there for long, in seconds.
+    `lying` is qemu-img of a file that has lain there for long, and `by_hand` the whole by hand, in seconds.
     """
 
     job: Cost
     step: Cost
     plain: Cost
     by_hand: float
-    lying: float
-    parts: str
+    lying: Cost
+    seconds: dict[str, float]
     right: bool
+
+    @property
+    def parts(self) -> str:
+        """The job's, in words."""
+        return ", ".join(f"{name} {took:.2f} s" for name, took in self.seconds.items())
 
 
 @check("machines", "speed", "Converting the real image takes at most 1.3 times what qemu-img takes.", long_only=True)
@@ -87,24 +92,27 @@ def speed(room: Room) -> Generator[Figure, None, None]:
         for number in range(ROUNDS):
             # In another order each time, since a machine drifts.
             turn = number % len(WAYS)
-            for source, target in WAYS[turn:] + WAYS[:turn]:
-                if target is PACKED and number >= _SLOW_ROUNDS:
-                    continue
-                found = _round(server, *kept[source], source, target, room.work, ours_first=bool(number % 2))
-                rounds[source, target].append(found)
+            for source, target in (*WAYS, *WAYS)[turn : turn + len(WAYS)]:
+                done = rounds[source, target]
+                if number < WAYS[source, target]:
+                    pace = done[-1].seconds["read"] if number % 2 else None
+                    done.append(_round(server, *kept[source], source, target, room.work, pace))
     for (source, target), found_all in rounds.items():
         yield from _figures(f"{source} → {target}", found_all)
 
 
 def _figures(name: str, rounds: list[Round]) -> Generator[Figure, None, None]:
-    plain = Cost(median(each.plain.wall for each in rounds), median(each.plain.cpu for each in rounds))
-    for what, ours, theirs in (
-        ("time", median(each.step.wall for each in rounds), plain.wall),
-        ("CPU", median(each.step.cpu for each in rounds), plain.cpu),
+    plain, step, lying = (
+        Cost(median(each.wall for each in costs), median(each.cpu for each in costs))
+        for costs in ([each.plain for each in rounds], [each.step for each in rounds], [each.lying for each in rounds])
+    )
+    for what, ours, theirs, long_there in (
+        ("time", step.wall, plain.wall, lying.wall),
+        ("CPU", step.cpu, plain.cpu, lying.cpu),
     ):
         found = (
-            f"{ours:.2f} s, qemu-img alone {theirs:.2f} s; medians of {len(rounds)}",
-            f"qemu-img, of a file that has lain there for long: {median(each.lying for each in rounds):.2f} s",
+            f"{ours:.2f} s, qemu-img {theirs:.2f} s; medians of {len(rounds)}",
+            f"qemu-img, of a file that has lain there for long: {long_there:.2f} s",
         )
         yield at_most(f"{name}: the conversion, {what}", ours / theirs, BOUND, "times", found)
     wall, cpu = median(each.job.wall for each in rounds), median(each.job.cpu for each in rounds)
@@ -120,36 +128,47 @@ def _figures(name: str, rounds: list[Round]) -> Generator[Figure, None, None]:
     yield holds(f"{name}: equal disks by qemu-img compare", all(each.right for each in rounds))
 
 
-def _round(
-    server: Server, file: Path, image: str, source: Form, target: Form, work: Path, *, ours_first: bool
-) -> Round:
+def _round(server: Server, file: Path, image: str, source: Form, target: Form, work: Path, pace: float | None) -> Round:
+    """Ours first; or qemu-img, with a file that comes over `pace` seconds."""
+
     def alone(disk: Path) -> Cost:
         made.unlink(missing_ok=True)
         return qemu_img.convert(disk, source.disk_format, made, target.disk_format, *target.options)
 
-    made, back, copy = work / "plain", work / "back", work / "copy"
+    def paced(seconds: float) -> Cost:
+        _rest(came, made)
+        paced_copy(file, came, seconds)
+        return alone(came)
 
-    def just_written() -> Cost:
-        tools.run("cp", "--sparse=always", str(file), str(copy))
-        return alone(copy)
-
-    lying = alone(file).wall
-    plain = None if ours_first else just_written()
-    job, step, parts, converted = _by_job(server, image, target)
-    plain = plain or just_written()
-    client.download(server.url, converted, back)
-    right = qemu_img.equal(file, source.disk_format, back, target.disk_format)
+    made, came = work / "made", work / "came"
+    lying = alone(file)
+    plain = None if pace is None else paced(pace)
+    _rest(came, made)
+    job, step, seconds, converted = _by_job(server, image, target)
+    plain = plain or paced(seconds["read"])
+    _rest(came, made)
+    client.download(server.url, converted, came)
+    right = qemu_img.equal(file, source.disk_format, came, target.disk_format)
     client.delete(server.url, converted)
+    _rest(came, made)
     began = time.monotonic()
-    client.download(server.url, image, back)
-    alone(back)
-    client.delete(server.url, conversions.kept(server.url, made, target.disk_format))
+    client.download(server.url, image, came)
+    alone(came)
+    uploaded = conversions.kept(server.url, made, target.disk_format)
     by_hand = time.monotonic() - began
-    return Round(job, step, plain, by_hand, lying, parts, right)
+    client.delete(server.url, uploaded)
+    return Round(job, step, plain, by_hand, lying, seconds, right)
 
 
-def _by_job(server: Server, image: str, target: Form) -> tuple[Cost, Cost, str, str]:
-    """A conversion on demand: what all of it cost, what its step did, in words, and the new image."""
+def _rest(*files: Path) -> None:
+    """Each way begins without the files of those before, and when the disk has nothing left to write."""
+    for file in files:
+        file.unlink(missing_ok=True)
+    os.sync()
+
+
+def _by_job(server: Server, image: str, target: Form) -> tuple[Cost, Cost, dict[str, float], str]:
+    """A conversion on demand: what all of it cost, what its step did, its parts' seconds, and the new image."""
     own, others = _cpu(server.pid)
     began = time.monotonic()
     task = conversions.converted(server.url, image, target.disk_format, compressed=target.compressed)
@@ -160,7 +179,7 @@ def _by_job(server: Server, image: str, target: Form) -> tuple[Cost, Cost, str, 
     # Its children are the programs in the cage, and nothing else.
     step = Cost(seconds["convert"], others_after - others)
     job = Cost(wall, own_after - own + others_after - others)
-    return job, step, ", ".join(f"{name} {took:.2f} s" for name, took in seconds.items()), str(ended["image_id"])
+    return job, step, seconds, str(ended["image_id"])
 
 
 def _cpu(pid: int) -> tuple[float, float]:
