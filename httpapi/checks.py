@@ -5,18 +5,17 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from blockstore import clock
-from blockstore.data_dir import check_root
-from blockstore.errors import BlockstoreError
 from catalog.model.quota import NAMES
 from catalog.property_protection import Protection
 from httpapi import tls
+from httpapi.check_directories import describe_data, describe_work
+from httpapi.check_notes import Notes
+from httpapi.conversion import check_programs
 from httpapi.import_methods import import_methods
 from httpapi.import_rules import describe_imports, import_rules
 from httpapi.job_places import in_server
@@ -33,12 +32,9 @@ from httpapi.wire.hosts import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from httpapi.identity.contract import Identity
     from httpapi.settings import Settings
-
-_OTHERS: Final = 0o077
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,24 +58,9 @@ class Checked:
         raise SettingsRefused(self.problems[0] + hint)
 
 
-class _Notes:
-    """Problems and warnings as they are found."""
-
-    def __init__(self) -> None:
-        self.problems: list[str] = []
-        self.warnings: list[str] = []
-
-    def refused(self, check: Callable[[], object]) -> None:
-        """Run one check; what it refuses is a problem."""
-        try:
-            check()
-        except (SettingsRefused, BlockstoreError) as refusal:
-            self.problems.append(str(refusal))
-
-
 def check(settings: Settings, identity_of: Callable[[Settings], Identity]) -> Checked:
     """Look at everything that the settings name; opens no data directory, makes nothing, listens nowhere."""
-    notes = _Notes()
+    notes = Notes()
     identity = _identity(settings, identity_of, notes)
     protection = _protection(settings, notes)
     plan = {
@@ -89,13 +70,14 @@ def check(settings: Settings, identity_of: Callable[[Settings], Identity]) -> Ch
         "TLS": _tls(settings, notes),
         "identity": f"{settings.identity}, not usable yet" if identity is None else identity.describe,
         "policy": _policy(settings, protection or Protection(), notes),
-        "data": _data(settings.data, notes),
+        "data": describe_data(settings.data, notes),
         "quotas": _quotas(settings, notes),
         "stores": _stores(settings, notes),
         "asks": describe_outgoing(settings),
         "signed URLs": _described(lambda: describe_keys(settings), notes),
         "formats": _FORMATS[settings.formats],
-        "imports": _described(lambda: describe_imports(import_rules(settings)), notes),
+        "imports": _described(lambda: _imports(settings), notes),
+        "work": describe_work(settings, notes),
         "workers": _workers(settings),
         "jobs": _jobs(settings),
         "collection": _collection(settings),
@@ -113,7 +95,7 @@ def check(settings: Settings, identity_of: Callable[[Settings], Identity]) -> Ch
     return Checked(identity, tuple(notes.problems), tuple(notes.warnings), plan)
 
 
-def _protection(settings: Settings, notes: _Notes) -> Protection | None:
+def _protection(settings: Settings, notes: Notes) -> Protection | None:
     try:
         return protection_of(settings)
     except SettingsRefused as refusal:
@@ -135,7 +117,7 @@ def _scrubbing(settings: Settings) -> str:
     return f"every {settings.scrub_every / 86400:g} d, as a process that gives way to all others, {limit}"
 
 
-def _identity(settings: Settings, identity_of: Callable[[Settings], Identity], notes: _Notes) -> Identity | None:
+def _identity(settings: Settings, identity_of: Callable[[Settings], Identity], notes: Notes) -> Identity | None:
     try:
         identity = identity_of(settings)
     except SettingsRefused as refusal:
@@ -146,7 +128,7 @@ def _identity(settings: Settings, identity_of: Callable[[Settings], Identity], n
     return identity
 
 
-def _policy(settings: Settings, protection: Protection, notes: _Notes) -> str:
+def _policy(settings: Settings, protection: Protection, notes: Notes) -> str:
     try:
         found = policy_of(settings, protection)
     except SettingsRefused as refusal:
@@ -169,7 +151,7 @@ def _reach(settings: Settings) -> str:
     return ", from this machine only" if is_loopback(settings.listen.host) else ", from other machines too"
 
 
-def _tls(settings: Settings, notes: _Notes) -> str:
+def _tls(settings: Settings, notes: Notes) -> str:
     certificate, key = settings.tls_certificate, settings.tls_key
     if certificate is None and key is None:
         return "off"
@@ -192,30 +174,7 @@ def _tls(settings: Settings, notes: _Notes) -> str:
     return str(found)
 
 
-def _data(data: Path, notes: _Notes) -> str:
-    root = data.absolute()
-    try:
-        kind = check_root(root)
-    except BlockstoreError as refusal:
-        notes.problems.append(str(refusal))
-        return f"{root}, not usable"
-    there = _nearest(root)
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        what = "is no directory" if not there.is_dir() else "cannot be written by this user"
-        notes.problems.append(f"{there} {what}: put this right, or choose another data directory with --data.")
-        return f"{root}, not usable"
-    if there == root and stat.S_IMODE(root.stat().st_mode) & _OTHERS:
-        notes.warnings.append(f"The data directory {root} is open to other users of this machine: chmod 700 {root}")
-    free = shutil.disk_usage(there).free / (1 << 30)
-    return f"{root} ({kind}, {free:.1f} GiB free{'' if there == root else ', will be made'})"
-
-
-def _nearest(path: Path) -> Path:
-    """The path itself, or of those above it the first that exists."""
-    return next(each for each in (path, *path.parents) if each.exists())
-
-
-def _quotas(settings: Settings, notes: _Notes) -> str:
+def _quotas(settings: Settings, notes: Notes) -> str:
     try:
         said = load_quotas(settings.quota_file)
     except SettingsRefused as refusal:
@@ -231,7 +190,7 @@ def _quotas(settings: Settings, notes: _Notes) -> str:
     )
 
 
-def _stores(settings: Settings, notes: _Notes) -> str:
+def _stores(settings: Settings, notes: Notes) -> str:
     try:
         stores = load_stores(settings.stores_file)
         import_methods(settings, stores)
@@ -246,7 +205,15 @@ def _stores(settings: Settings, notes: _Notes) -> str:
     return f"by weight: {', '.join(told)}"
 
 
-def _described(describe: Callable[[], str], notes: _Notes) -> str:
+def _imports(settings: Settings) -> str:
+    rules = import_rules(settings)
+    if (rules.convert is not None or rules.decompress) and in_server(settings).slow:
+        # Else each import would wait, and be tried again and again.
+        check_programs()
+    return describe_imports(rules)
+
+
+def _described(describe: Callable[[], str], notes: Notes) -> str:
     try:
         return describe()
     except SettingsRefused as refusal:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from catalog.conversion import programs
 from catalog.conversion.cage import CageLimits
 from catalog.conversion.converter import CagedConverter
 from catalog.model.errors import ConversionUnavailable
+from httpapi.settings import SettingsRefused
 
 if TYPE_CHECKING:
     from httpapi.settings import Settings
@@ -29,3 +31,11 @@ def describe_conversion(settings: Settings) -> str:
         return converter_of(settings).describe()
     except ConversionUnavailable as error:
         return f"none: {error}"
+
+
+def check_programs() -> None:
+    """Raise SettingsRefused, with what to install, if qemu-img is missing; starts nothing."""
+    try:
+        programs.QEMU_IMG.path()
+    except ConversionUnavailable as error:
+        raise SettingsRefused(f"Imports are to be converted or unpacked, and {error}") from None

@@ -59,6 +59,28 @@ def test_a_data_directory_that_is_there_is_looked_at(good: Settings, tmp_path: P
     assert "is not empty and holds no Drystone data" in problem(good, data=tmp_path / "strange")
 
 
+def test_where_conversions_are_made_is_told_and_must_be_writable(good: Settings, tmp_path: Path) -> None:
+    assert look(good).plan["work"].startswith(f"{good.data / 'work'} (")
+    elsewhere = tmp_path / "elsewhere" / "work"
+    assert look(good, work_dir=elsewhere).plan["work"].startswith(f"{elsewhere} (")
+    assert not elsewhere.parent.exists()
+    (tmp_path / "file").write_text("")
+    assert problem(good, work_dir=tmp_path / "file" / "below") == (
+        f"{tmp_path / 'file'} is no directory: put this right, or choose another work_dir."
+    )
+
+
+@pytest.mark.parametrize("wanted", [{"import_convert": "raw"}, {"import_decompress": True}])
+def test_imports_are_not_to_wait_for_a_program_that_is_missing(
+    good: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: dict[str, object]
+) -> None:
+    assert look(good, **wanted).problems == ()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "qemu-img is not installed" in problem(good, **wanted)
+    # Whoever works on jobs elsewhere has it there.
+    assert look(good, **wanted, jobs=0).problems == ()
+
+
 def test_addresses_beyond_this_machine_need_an_identity_and_passwords_need_tls(good: Settings) -> None:
     assert "there is no identity" in problem(good, listen=Listen("0.0.0.0", 1))
     assert "needs identity_file" in problem(good, identity="basic")
