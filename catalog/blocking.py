@@ -32,6 +32,21 @@ async def to_its_end(work: Awaitable[T]) -> T:
     return result
 
 
+async def kept(work: Awaitable[T], undo: Callable[[T], object]) -> T:
+    """The result of `work`; if the caller is cancelled meanwhile, what comes of it is undone when it is there."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+
+        def dispose(done: asyncio.Future[T]) -> None:
+            if not done.cancelled() and done.exception() is None:
+                undo(done.result())
+
+        task.add_done_callback(dispose)
+        raise
+
+
 class StepThreads:
     """A few named threads that run steps one after another; never the crew, which must not wait for a disk's lock."""
 

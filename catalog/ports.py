@@ -71,7 +71,8 @@ class Source(Protocol):
     async def read_into(self, room: memoryview) -> int:
         """Wait for the next bytes and put them at the beginning of `room` (never empty): gives how many, 0 at the end.
 
-        `room` must not be kept. What goes wrong with the sender is an error of the source's own.
+        `room` must not be kept, nor written to when this has ended: also not where it was cancelled, since it is
+        another's memory then. What goes wrong with the sender is an error of the source's own.
         """
         ...
 

@@ -1,8 +1,10 @@
 """Rooms: directories in which jobs have foreign programs work on files, and what is looked after around them.
 
-A room is `DIRECTORY/STORE/PROCESS/TASK`, by the block store's id, the name of the worker's process lock, and the task's
-id: one directory may serve several stores. It is there for one try of one job. Nothing in it is anybody's record: a
-worker that was killed leaves files, and whoever sweeps removes the rooms of processes that hold their lock no more.
+A room is `DIRECTORY/STORE/PROCESS/CLAIM`, by the block store's id, the name of the worker's process lock, and the id of
+the worker's hold on the job: one directory may serve several stores. It is there for one try of one job. Nothing in it
+is anybody's record: a worker that was killed leaves files, and whoever sweeps removes the rooms of processes that hold
+their lock no more. `DIRECTORY` may be one that others write, such as /var/tmp: what lies in `STORE` is made and removed
+only where that is a directory of our own, and no link to another.
 
 While a room is open its disk is watched. What is left for others is never used up: the work ends with StoreFull before.
 """
@@ -14,13 +16,13 @@ import logging
 import os
 import shutil
 import stat
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from catalog.blocking import StepThreads, to_its_end
-from catalog.model.errors import ConversionRefused, StoreFull
+from catalog.blocking import StepThreads, kept, to_its_end
+from catalog.model.errors import ConversionRefused, ConversionUnavailable, StoreFull
 from catalog.stores.filling import Filling
 from catalog.stores.open_file import OpenFile
 
@@ -67,13 +69,14 @@ class Rooms:
         self._threads = StepThreads("rooms", THREADS)
 
     @asynccontextmanager
-    async def room(self, task_id: str) -> AsyncGenerator[Room, None]:
-        """An empty room for a job, removed at the end whatever that is.
+    async def room(self, name: str) -> AsyncGenerator[Room, None]:
+        """An empty room for one try of a job, removed at the end whatever that is; no other one has this name.
 
         Raises StoreFull where the disk has no room, or has none any more: whoever works in it is then cancelled.
+        ConversionUnavailable where the directory is none of ours.
         """
-        room = Room(self._all / self._process / task_id, self._threads)
-        self._open.add(task_id)
+        room = Room(self._all / self._process / name, self._threads)
+        self._open.add(name)
         try:
             await self._threads.run(partial(self._make, room.path))
             async with asyncio.timeout(None) as limit:
@@ -89,7 +92,7 @@ class Rooms:
         finally:
             # Seconds for what is large: but never a room that stays because nobody waited.
             await to_its_end(self._threads.run(partial(_remove, room.path)))
-            self._open.discard(task_id)
+            self._open.discard(name)
 
     async def sweep(self) -> int:
         """Remove the rooms of dead processes, and those of this one's that could not be removed; how many it was."""
@@ -100,7 +103,14 @@ class Rooms:
         self._threads.close()
 
     def _make(self, path: Path) -> None:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._all.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            self._all.mkdir(mode=0o700)
+        if not self._is_ours():
+            raise ConversionUnavailable(
+                f"{self._all} is a link, or somebody else's: remove it, or set another work_dir."
+            )
+        path.parent.mkdir(mode=0o700, exist_ok=True)
         if not self._has_space(path.parent):
             raise self._full()
         # What a try before could not remove.
@@ -114,12 +124,18 @@ class Rooms:
                 limit.reschedule(asyncio.get_running_loop().time())
                 return
 
+    def _is_ours(self) -> bool:
+        found = self._all.lstat()
+        return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+
     def _full(self) -> StoreFull:
         _log.warning("the disk of work_dir %s is nearly full: a job that works there has to wait", self._all.parent)
         return StoreFull("The service's disk for conversions is nearly full: try again later.")
 
     def _sweep(self) -> int:
         count = 0
+        if not self._all.exists() or not self._is_ours():
+            return count
         for process in _directories(self._all):
             is_own = process.name == self._process
             if not is_own and self._is_alive(process.name):
@@ -143,7 +159,7 @@ class Room:
     async def fill(self, name: str, reader: CopyReader) -> None:
         """A new file with all of the reader's bytes, its holes left out. What the reader raises passes through."""
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        file = OpenFile(await self._threads.run(partial(os.open, self.path / name, flags, 0o600)))
+        file = await kept(self._threads.run(lambda: OpenFile(os.open(self.path / name, flags, 0o600))), OpenFile.close)
         try:
             await self._threads.run(partial(file.truncate, reader.size))
             filling = Filling(self._threads.run, file, durable=False)
@@ -157,7 +173,8 @@ class Room:
     @asynccontextmanager
     async def opened(self, name: str) -> AsyncIterator[FileSource]:
         """A file that a program has made here, to be read through; refused if it is no plain file of its own."""
-        source = FileSource(await self._threads.run(partial(_open, self.path / name)), self._threads)
+        file = await kept(self._threads.run(partial(_open, self.path / name)), OpenFile.close)
+        source = FileSource(file, self._threads)
         try:
             yield source
         finally:
@@ -183,8 +200,8 @@ class FileSource:
         return self._file.size
 
     async def read_into(self, room: memoryview) -> int:
-        """The next bytes."""
-        got = await self._threads.run(partial(self._file.read_into, room, self._at))
+        """The next bytes. When this ends, however it does, nobody writes into `room` any more: it may be another's."""
+        got = await to_its_end(self._threads.run(partial(self._file.read_into, room, self._at)))
         self._at += got
         self.on_progress(self._at, self.size)
         return got

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from catalog.jobs import rooms as module
 from catalog.jobs.rooms import Rooms
-from catalog.model.errors import ConversionRefused, StoreFull
+from catalog.model.errors import ConversionRefused, ConversionUnavailable, StoreFull
+from catalog.stores.open_file import OpenFile
 from tests.kit.memory_blocks import MemoryReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 MIB = 1 << 20
 STORE = "5" * 32
@@ -62,6 +64,113 @@ def test_what_is_written_out_has_its_holes_and_comes_back_as_it_was(tmp_path: Pa
             await room.remove("came")
 
     asyncio.run(scene())
+
+
+def test_a_read_that_is_given_up_writes_nothing_more_into_the_callers_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(_file: OpenFile, room: memoryview, _at: int) -> int:
+        begun.set()
+        go_on.wait(10)
+        room[:] = b"x" * len(room)
+        return len(room)
+
+    async def scene() -> None:
+        memory = bytearray(8)
+        async with rooms_of(tmp_path).room("try") as room:
+            await room.fill("came", MemoryReader(b"12345678"))
+            async with room.opened("came") as source:
+                monkeypatch.setattr(OpenFile, "read_into", slow)
+                reading = asyncio.create_task(source.read_into(memoryview(memory)))
+                await asyncio.to_thread(begun.wait, 10)
+                reading.cancel()
+                await asyncio.sleep(0.05)
+                assert not reading.done(), "its thread still has the memory"
+                go_on.set()
+                with pytest.raises(asyncio.CancelledError):
+                    await reading
+                # It is another's by now.
+                memory[:] = b"another's"[:8]
+                await asyncio.sleep(0.05)
+                assert memory == b"another's"[:8]
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("verb", ["fill", "opened"])
+def test_a_file_that_is_being_opened_for_nobody_is_closed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    plainly = os.open
+
+    def slow(*words: Any, **named: Any) -> int:
+        if str(words[0]).endswith("/slow"):
+            begun.set()
+            go_on.wait(10)
+        return plainly(*words, **named)
+
+    async def scene() -> None:
+        async with rooms_of(tmp_path).room("try") as room:
+            if verb == "opened":
+                (room.path / "slow").write_bytes(b"x")
+            monkeypatch.setattr(os, "open", slow)
+            opening = asyncio.create_task(
+                room.fill("slow", MemoryReader(b"x")) if verb == "fill" else room.opened("slow").__aenter__()
+            )
+            await asyncio.to_thread(begun.wait, 10)
+            opening.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await opening
+            go_on.set()
+            await asyncio.sleep(0.2)
+            assert room.path / "slow" not in [*map(_where, Path("/proc/self/fd").iterdir())]
+
+    asyncio.run(scene())
+
+
+def _where(link: Path) -> Path | None:
+    try:
+        return link.readlink()
+    except FileNotFoundError:
+        return None
+
+
+def test_nothing_is_made_or_removed_where_a_link_leads(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "home"
+    (elsewhere / "ann" / "letters").mkdir(parents=True)
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / STORE).symlink_to(elsewhere)
+
+    async def scene() -> None:
+        rooms = rooms_of(tmp_path / "work")
+        assert await rooms.sweep() == 0
+        with pytest.raises(ConversionUnavailable, match="work_dir"):
+            async with rooms.room("try"):
+                pass
+        assert await rooms.sweep() == 0
+
+    asyncio.run(scene())
+    assert [*elsewhere.rglob("*")] == [elsewhere / "ann", elsewhere / "ann" / "letters"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_nothing_is_made_or_removed_in_a_directory_of_somebody_else(tmp_path: Path) -> None:
+    theirs = tmp_path / STORE
+    (theirs / "dead" / "room").mkdir(parents=True)
+    os.chown(theirs, 65534, 65534)
+
+    async def scene() -> None:
+        rooms = rooms_of(tmp_path)
+        assert await rooms.sweep() == 0
+        with pytest.raises(ConversionUnavailable):
+            async with rooms.room("try"):
+                pass
+
+    asyncio.run(scene())
+    assert (theirs / "dead" / "room").exists()
 
 
 @pytest.mark.parametrize("kind", ["symlink", "hard link", "fifo", "directory", "nothing"])
