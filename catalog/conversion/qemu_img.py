@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from signal import Signals
 from typing import TYPE_CHECKING, Any, Final
 
 from catalog.conversion import programs
+from catalog.conversion.endings import TOO_LONG, fault_of
 from catalog.conversion.rooms import plain
 from catalog.model.errors import ConversionFailed, ConversionRefused, StoreFull
 
@@ -30,7 +30,8 @@ _MEASURED: Final = frozenset({"raw", "qcow2"})
 """Elsewhere it takes as long as a conversion, or knows no holes; there, data is not compressed, as a rule."""
 _LEAKS, _NO_CHECK = 3, 63
 _METADATA: Final = 64 << 20
-"""Beside the disk's own bytes a file of any format has no more than this, and an eighth of a percent."""
+"""Beside the disk's own bytes a file of any format has no more than this, and a sixty-fourth: a grain of a
+stream-optimized VMDK that does not compress takes a 128th more."""
 
 # All are written in order, so that the same disk becomes the same bytes, which are stored once; of a raw disk whole
 # blocks of ours are holes or are not. The README has what was measured.
@@ -45,8 +46,9 @@ OPTIONS: Final[dict[tuple[str, bool], Sequence[str]]] = {
 """How each target is written, compressed or not; what is not among them is not written."""
 _PROGRESS: Final = re.compile(rb"\((\d+\.\d+)/100%\)")
 _DESCRIPTION: Final = re.compile(r"'?json:\{.*?\}\}?'?(?=[:,. ]|$)")
-_FULL: Final = "No space left on device"
-_OF_THE_MACHINE: Final = frozenset({Signals.SIGKILL, Signals.SIGTERM, Signals.SIGINT, Signals.SIGHUP})
+_FULL: Final = ("No space left on device", "Disk quota exceeded")
+_NOT_WRITTEN: Final = "while writing"
+_BAD_DISK: Final = "Input/output error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ def convertible(target_format: str, *, compressed: bool) -> bool:
 
 def longest(virtual_size: int) -> int:
     """The longest that a file with this disk can be, of any format that is written."""
-    return virtual_size + virtual_size // 512 + _METADATA
+    return virtual_size + virtual_size // 64 + _METADATA
 
 
 class QemuImg:
@@ -171,22 +173,14 @@ def _parsed(progress: Callable[[float], None]) -> Callable[[bytes], None]:
 def _fault(ended: Ended, disk_format: str, verb: str) -> Exception:
     """What became of a run that did not end well, as an error: the file's fault, or the machine's."""
     said = _sentence(ended.err)
-    if _FULL in said:
+    if any(each in said for each in _FULL):
         return StoreFull("The disk on which images are converted is full; make room there, or set another work_dir.")
-    if ended.by in _OF_THE_MACHINE:
-        return ConversionFailed(f"qemu-img was ended from outside ({ended.by.name if ended.by else ''}).")
-    return ConversionRefused(_broken(ended.by, said) or _unreadable(said, disk_format, verb))
-
-
-def _broken(by: Signals | None, said: str) -> str | None:
-    """Why it did not come to its end, if it was ended."""
-    if by is Signals.SIGXCPU:
-        return "The image takes more processor time than a conversion may (convert_cpu_time)."
-    if by is Signals.SIGXFSZ or "File too large" in said:
-        return "The image becomes longer than the disk in it, so it is damaged or meant to do harm."
-    if by is not None:
-        return f"The image broke qemu-img ({by.name}), or takes more memory than it may (convert_memory)."
-    return None
+    if (fault := fault_of(ended, "qemu-img")) is not None:
+        return fault
+    if _NOT_WRITTEN in said and _BAD_DISK in said:
+        # Of reading it may be the file that is damaged: so qemu tells of that, too.
+        return ConversionFailed("The disk on which images are converted cannot be written; see the system's log.")
+    return ConversionRefused(TOO_LONG if "File too large" in said else _unreadable(said, disk_format, verb))
 
 
 def _unreadable(said: str, disk_format: str, verb: str) -> str:

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from catalog.conversion.endings import fault_of
 from catalog.conversion.rooms import new_file, plain
 from catalog.model.errors import ConversionFailed, ConversionRefused, StoreFull
 
@@ -63,6 +64,7 @@ def _found(ended: Ended) -> dict[str, Any]:
         or not ("refused" in found or "full" in found or found.get("compression") in _KNOWN)
     ):
         log.warning("unpacking ended with %d: %s", ended.code, ended.err[-2000:].decode(errors="replace"))
-        how = f"by {ended.by.name}" if ended.by is not None else f"with {ended.code}"
-        raise ConversionFailed(f"The program that unpacks was ended {how}; the log of the service has more.")
+        if (fault := fault_of(ended, "the program that unpacks")) is not None:
+            raise fault
+        raise ConversionFailed(f"The program that unpacks ended with {ended.code}; the log of the service has more.")
     return found

@@ -27,6 +27,8 @@ ENDED: Final = b"\nended with "
 
 _DIES_WITH_PARENT: Final = ("--pdeathsig", "KILL")
 _NAMESPACES: Final = ("--net", "--ipc", "--pid", "--fork", "--kill-child")
+# Of the system's /proc, `/proc/PID/cwd` leads into the room of another cage of the same user, past all directories.
+_OWN_PROCESSES: Final = "--mount-proc"
 # The shell is the namespace's first process: it reaps, and tells of which signal a program died, as unshare does not.
 _AND_TELL: Final = '"$@"; printf "\\nended with %d\\n" "$?" >&2'
 _NICENESS: Final = 10
@@ -36,6 +38,10 @@ _PROBE_SECONDS: Final = 10.0
 _WITHOUT_NETWORK_MISSING: Final = (
     "unshare is not allowed here, so converted files are read by a program that could reach the network and see other "
     "processes: allow user namespaces, or what containers call CAP_SYS_ADMIN."
+)
+_PROCESSES_MISSING: Final = (
+    "A /proc of its own is not allowed here, so a program that reads a converted file, and was taken over by it, could "
+    "reach the files of other conversions that run meanwhile: allow mounts of proc, or run the service not as root."
 )
 
 
@@ -59,10 +65,14 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Walls:
-    """How programs are run here. `guest`: None, as the service itself; `missing`: sentences for the operator."""
+    """How programs are run here. `guest`: None, as the service itself; `missing`: sentences for the operator.
+
+    `alone`: in namespaces of their own; `sees_others`: in these, but with the system's /proc.
+    """
 
     guest: Guest | None
     alone: bool
+    sees_others: bool = False
     missing: tuple[str, ...] = ()
 
     def around(self, command: Sequence[str], bounds: Bounds, *, enters_itself: bool = False) -> list[str]:
@@ -71,7 +81,8 @@ class Walls:
         outer = [programs.SETPRIV.path(), *_DIES_WITH_PARENT]
         if self.alone:
             user = () if self.guest is not None else ("--user", "--map-root-user")
-            outer += [programs.UNSHARE.path(), *user, *_NAMESPACES]
+            processes = () if self.sees_others else (_OWN_PROCESSES,)
+            outer += [programs.UNSHARE.path(), *user, *_NAMESPACES, *processes]
             inner += [programs.SH.path(), "-c", _AND_TELL, "sh"]
         return [*outer, *_bounded(bounds, users=self.guest is not None), *inner, *command]
 
@@ -89,8 +100,11 @@ class Walls:
     def describe(self) -> str:
         """In a few words, for `config check`."""
         who = "as the service's own user" if self.guest is None else f"as {self.guest.name}"
-        alone = "without network, other processes out of its reach" if self.alone else "NOT cut off from the network"
-        return f"{who}, {alone}"
+        if not self.alone:
+            return f"{who}, NOT cut off from the network"
+        # A user namespace for each keeps them from each other, too.
+        within_reach = self.sees_others and self.guest is not None
+        return f"{who}, without network, other processes {'NOT ' if within_reach else ''}out of its reach"
 
 
 def walls_of(user: str) -> Walls:
@@ -99,11 +113,14 @@ def walls_of(user: str) -> Walls:
     Takes some hundredths of a second. Raises ConversionUnavailable where there is none at all.
     """
     guest = _guest(user) if os.geteuid() == 0 else None
-    if _holds(Walls(guest, alone=True)):
-        return Walls(guest, alone=True)
-    weaker = Walls(guest, alone=False, missing=(_WITHOUT_NETWORK_MISSING,))
-    if _holds(weaker):
-        return weaker
+    without_proc = (_PROCESSES_MISSING,) if guest is not None else ()
+    for walls in (
+        Walls(guest, alone=True),
+        Walls(guest, alone=True, sees_others=True, missing=without_proc),
+        Walls(guest, alone=False, missing=(_WITHOUT_NETWORK_MISSING,)),
+    ):
+        if _holds(walls):
+            return walls
     raise ConversionUnavailable(
         f"Programs that read what others sent cannot be run as {user}, which a service that is root needs: allow it "
         "setuid, or do not run it as root."

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import json
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 _IN, _OUT = 0, 1
 _MAGIC: Final = 8
+_PR_SET_PDEATHSIG: Final = 1
 
 
 def main(arguments: list[str]) -> None:
@@ -28,10 +31,20 @@ def main(arguments: list[str]) -> None:
     cap, user, group = (int(each) for each in arguments)
     # By now all is loaded that the service's own user alone may be able to read.
     if user:
+        parent = os.getppid()
         os.setgroups([])
         os.setresgid(group, group, group)
         os.setresuid(user, user, user)
+        _die_with(parent)
     sys.stderr.write(json.dumps(unpack(_IN, _OUT, cap=cap)))
+
+
+def _die_with(parent: int) -> None:
+    """Be killed when the parent dies, prctl(2): the kernel forgets that when a process becomes another user."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    if os.getppid() != parent:
+        # It died in between.
+        sys.exit(1)
 
 
 def unpack(source: int, target_file: int, *, cap: int) -> dict[str, object]:

@@ -62,6 +62,35 @@ def test_it_sees_no_network_and_can_reach_no_other_process(tmp_path: Path) -> No
     assert [line.split(b":")[0].strip() for line in ended.out.splitlines()[2:]] == [b"lo"]
 
 
+def test_it_cannot_reach_the_room_of_another_cage_by_the_processes_there(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    for each in (one, other):
+        each.mkdir(mode=0o700)
+    (one / "came").write_bytes(b"a secret")
+
+    async def scene() -> bytes:
+        caged = cage()
+        lend(one, "came", caged.walls().guest)
+        lend(other, "probe", caged.walls().guest)
+        sleeping = asyncio.create_task(caged.run(["sleep", "60"], one))
+        await asyncio.to_thread(_wait_for_work, one)
+        found = await caged.run(["sh", "-c", "cat /proc/[0-9]*/cwd/came; ls -d /proc/[0-9]*; exit 0"], other)
+        sleeping.cancel()
+        await asyncio.gather(sleeping, return_exceptions=True)
+        return found.out
+
+    (other / "probe").write_bytes(b"")
+    told = asyncio.run(scene())
+    assert b"secret" not in told
+    # sh, which tells of the end, and the two that it runs.
+    assert len(told.splitlines()) <= 4
+
+
+def _wait_for_work(room: Path) -> None:
+    while not any(_is_asleep(process) for process in working_in(room)):
+        time.sleep(0.01)
+
+
 def test_it_can_get_no_rights(tmp_path: Path) -> None:
     status = dict(line.split(b":\t", 1) for line in run(tmp_path, "cat /proc/self/status").out.splitlines())
     assert status[b"NoNewPrivs"] == b"1"
@@ -213,6 +242,18 @@ def test_where_namespaces_are_not_allowed_the_rest_of_the_cage_holds_and_it_is_t
     assert caplog.text.count("unshare is not allowed here") == 1
     asyncio.run(weaker.run(["true"], tmp_path))
     assert caplog.text.count("unshare is not allowed here") == 1
+
+
+@AS_ROOT
+def test_where_proc_cannot_be_mounted_there_are_namespaces_all_the_same_and_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(walls, "_OWN_PROCESSES", "--no-such-mount")
+    weaker = cage()
+    ended = asyncio.run(weaker.run(["sh", "-c", "cat /proc/net/dev"], tmp_path))
+    assert [line.split(b":")[0].strip() for line in ended.out.splitlines()[2:]] == [b"lo"]
+    assert "other processes NOT out of its reach" in weaker.walls().describe()
+    assert caplog.text.count("A /proc of its own is not allowed here") == 1
 
 
 @AS_ROOT
