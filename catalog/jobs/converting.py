@@ -71,7 +71,7 @@ async def worked_on(
     Raises ConversionRefused, ConversionFailed, StoreFull, and what reading raises.
     """
     rooms, converter = await _means(context.services)
-    async with rooms.room(context.task.id) as room:
+    async with rooms.room(context.claim.id) as room:
         try:
             with context.timed("read", part=(0, 15)):
                 await room.fill(CAME, Counted(context, reader, "Read"))
@@ -110,8 +110,12 @@ async def converted_image(context: JobContext) -> AsyncGenerator[FileSource, Non
 
     image, reader = await open_image(context.services, load)
     work = Work(unpack=False, target=str(method["disk_format"]), compressed=bool(method.get("compressed")))
-    async with worked_on(context, reader, image.disk_format or "", work) as source:
-        yield source
+    try:
+        async with worked_on(context, reader, image.disk_format or "", work) as source:
+            yield source
+    finally:
+        # Of what could not begin, too; closed twice is closed.
+        reader.close()
 
 
 async def _convert(

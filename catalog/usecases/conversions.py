@@ -127,13 +127,21 @@ def _check_can(source: Image, wanted: Wanted) -> None:
 
 
 def _under_way(uow: UnitOfWork, owner: str | None, asked: Mapping[str, object]) -> Task | None:
-    """The owner's task that was asked for the same, and is not over."""
+    """The owner's task that was asked for the same, and will make an image: not one that is about to be cancelled."""
+    doomed = {held.claim.job_id for held in uow.jobs.claims() if held.cancelled}
     for status in (TaskStatus.PENDING, TaskStatus.PROCESSING):
         query = TaskQuery(status=status, type=CONVERT, limit=_MOST)
         for task in uow.tasks.page(owner, query, None).tasks:
-            if task.owner == owner and task.input["import_req"] == asked:
+            alike = task.owner == owner and task.input["import_req"] == asked
+            if alike and task.id not in doomed and _is_made(uow, task):
                 return task
     return None
+
+
+def _is_made(uow: UnitOfWork, task: Task) -> bool:
+    """Whether the task's image is there, and the task's: it may have been deleted while a worker still works on it."""
+    image = uow.images.get(task.image_id or "")
+    return image is not None and image.properties.get(LOCK) == task.id
 
 
 def _new_image(

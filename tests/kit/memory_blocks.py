@@ -35,6 +35,7 @@ class MemoryBlocks:
         self.store = store
         self.process = process
         self.dead: set[str] = set()
+        self._readers: list[MemoryReader] = []
         self.journals: set[str] = set()
         self.manifests: dict[str, tuple[bytes, bytes]] = {}
         self.cuttings: dict[str, Cutting] = {}
@@ -70,7 +71,14 @@ class MemoryBlocks:
         top = manifests[0]
         digest, data = self.manifests[top.name]
         assert digest == top.digest
-        return MemoryReader(data)
+        reader = MemoryReader(data)
+        self._readers.append(reader)
+        return reader
+
+    @property
+    def open_readers(self) -> int:
+        """Those that nobody has closed."""
+        return sum(not reader.closed for reader in self._readers)
 
     async def checked(self, manifests: Sequence[StoredManifest], copy: CopyReader) -> CopyReader:
         return _Checked(copy, self.manifests[manifests[0].name][1])
