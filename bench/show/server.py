@@ -126,6 +126,7 @@ class Memory:
         self._pid = pid
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._failed: Exception | None = None
         self.samples: list[int] = []
 
     def __enter__(self) -> Self:
@@ -135,14 +136,19 @@ class Memory:
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._thread.join()
+        if self._failed is not None:
+            raise RuntimeError("the memory was not watched to the end") from self._failed
 
     @property
     def peak(self) -> int:
         return max(self.samples, default=0)
 
     def _watch(self) -> None:
-        while not self._ended.wait(0.1):
-            self.samples.append(sum(own_memory(pid) for pid in tree(self._pid)))
+        try:
+            while not self._ended.wait(0.1):
+                self.samples.append(sum(own_memory(pid) for pid in tree(self._pid)))
+        except Exception as error:  # noqa: BLE001 - told by whoever asked for the watch
+            self._failed = error
 
 
 def environment(extra: Mapping[str, str]) -> dict[str, str]:
@@ -164,7 +170,11 @@ def own_memory(pid: int) -> int:
 def tree(pid: int) -> Iterator[int]:
     """The process and all its descendants."""
     yield pid
-    for task in Path(f"/proc/{pid}/task").glob("*"):
+    try:
+        tasks = [*Path(f"/proc/{pid}/task").iterdir()]
+    except (FileNotFoundError, ProcessLookupError):
+        return
+    for task in tasks:
         try:
             children = (task / "children").read_text().split()
         except (FileNotFoundError, ProcessLookupError):
