@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 # Its words are virsh's: COMMAND ARGUMENT…, after options.
 _PROGRAM = """#!{python} -ISE
-import pathlib, sys
+import pathlib, sys, time
 room = pathlib.Path({room!r})
 words = [each for each in sys.argv[1:] if not each.startswith("--connect=") and each != "--quiet"]
 with open(room / "said", "a") as said:
@@ -18,6 +18,8 @@ with open(room / "said", "a") as said:
 command, names = words[0], [each for each in (room / "checkpoints").read_text().split()]
 def refuse(why):
     sys.exit("error: it failed\\nerror: " + why)
+if (room / ("hang-" + command)).exists():
+    time.sleep(60)
 if (room / ("refuse-" + command)).exists():
     refuse((room / ("refuse-" + command)).read_text())
 if command == "dumpxml":

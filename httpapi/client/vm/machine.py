@@ -17,10 +17,16 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "drystone-"
 """What the names of all that a backup makes in a hypervisor begin with."""
+STUCK: Final = "stuck: "
+"""What `freezer.py` begins with when it can't thaw."""
 
 
 class MachineRefused(SourceRefused):
     """The hypervisor, or what goes between, does not do what a backup needs; the message says what to do."""
+
+
+class Unanswered(MachineRefused):
+    """Nobody said yes or no in time: what was asked for may be done, or come to be done later."""
 
 
 class MarkLost(MachineRefused):

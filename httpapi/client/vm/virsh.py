@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 from typing import TYPE_CHECKING, Final
 
 from httpapi.client.programs import find_program
-from httpapi.client.vm.machine import MachineRefused
+from httpapi.client.vm.machine import MachineRefused, Unanswered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _SECONDS: Final = 120.0
 _FROZE: Final = re.compile(r"(\d+)")
+# What virsh says when libvirt ends while it is asked.
+_GONE: Final = re.compile(
+    r"End of file while reading data|Disconnected from|[Cc]annot (recv|write) data|[Ss]ocket is closed"
+)
 
 
 class VirshRefused(MachineRefused):
@@ -23,6 +28,10 @@ class VirshRefused(MachineRefused):
     def __init__(self, command: str, told: str) -> None:
         super().__init__(f"libvirt refuses {command}: {told}")
         self.told = told
+
+
+class VirshUnanswered(VirshRefused, Unanswered):
+    """libvirt did not answer in time, or went away."""
 
 
 class Virsh:
@@ -44,9 +53,10 @@ class Virsh:
                 timeout=_SECONDS,
             )
         except subprocess.TimeoutExpired:
-            raise VirshRefused(command, f"it has not answered for {_SECONDS:.0f} s") from None
+            raise VirshUnanswered(command, f"it has not answered for {_SECONDS:.0f} s") from None
         if done.returncode:
-            raise VirshRefused(command, _complaint(done.stderr))
+            told = _complaint(done.stderr)
+            raise (VirshUnanswered if _GONE.search(os.fsdecode(done.stderr)) else VirshRefused)(command, told)
         return os.fsdecode(done.stdout)
 
     def names(self, command: str, *arguments: str) -> list[str]:
@@ -60,15 +70,19 @@ class VirshFreezer:
     def __init__(self, arguments: Sequence[str]) -> None:
         connect, self._domain = arguments
         self._virsh = Virsh(connect or None)
+        self.by_hand = shlex.join(["virsh", *([f"--connect={connect}"] if connect else []), "domfsthaw", self._domain])
 
     def freeze(self) -> int:
-        """How many file systems were frozen."""
+        """How many file systems were frozen. Unanswered if that takes too long: then they may be later."""
         found = _FROZE.search(self._virsh.run("domfsfreeze", self._domain))
         return int(found[1]) if found else 0
 
     def thaw(self) -> None:
         """They go on."""
         self._virsh.run("domfsthaw", self._domain)
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 def _complaint(stderr: bytes) -> str:

@@ -10,13 +10,16 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
-from httpapi.client.vm import freezing
+from httpapi.client.vm import agent as agents
+from httpapi.client.vm import freezer, freezing, virsh
 from httpapi.client.vm.freezing import held_still
 from httpapi.client.vm.machine import MachineRefused
+from tests.kit.played_libvirt import PlayedLibvirt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,11 +27,15 @@ if TYPE_CHECKING:
 
 
 class PlayedAgent:
-    """Answers as the guest agent does; `said` are the commands that it was given, `frozen` whether it is."""
+    """Answers as the guest agent does; one command after the other.
+
+    `said` are the commands that it was given, `late` for how many seconds it works on one of them.
+    """
 
     def __init__(self, path: Path) -> None:
         self.said: list[str] = []
         self.refuse = ""
+        self.late: dict[str, float] = {}
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(path))
         self._listener.listen()
@@ -58,7 +65,9 @@ class PlayedAgent:
                     answer: object = {"return": asked.get("arguments", {}).get("id", 2)}
                     if asked["execute"] == self.refuse:
                         answer = {"error": {"class": "GenericError", "desc": "no room"}}
-                    connection.sendall(json.dumps(answer).encode() + b"\n")
+                    time.sleep(self.late.get(asked["execute"], 0))
+                    with suppress(OSError):
+                        connection.sendall(json.dumps(answer).encode() + b"\n")
 
 
 @pytest.fixture
@@ -134,3 +143,66 @@ def test_a_guest_that_does_not_thaw_is_told_of(agent: PlayedAgent, place: Path) 
     with pytest.raises(MachineRefused, match="no room"), held_still(["agent", str(place)], wanted=None):
         pass
     assert agent.said.count("guest-fsfreeze-thaw") == 3
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The freezer in this process, with less patience."""
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(agents, "_SECONDS", 0.2)
+    monkeypatch.setattr(freezer, "_PENDING_SECONDS", 5.0)
+    monkeypatch.setattr(freezer, "_PAUSE_SECONDS", 0.01)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_freeze_that_comes_to_be_after_its_time_is_thawed(
+    agent: PlayedAgent, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    agent.late["guest-fsfreeze-freeze"] = 1.0
+    freezer.main(["10", "agent", str(place)])
+    assert capsys.readouterr().out == "the guest agent has not answered guest-fsfreeze-freeze for 0 s\n"
+    assert agent.said[-1] == "guest-fsfreeze-thaw"
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_guest_that_may_stay_frozen_is_told_of_and_will_be_thawed(
+    agent: PlayedAgent, place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(freezer, "_PENDING_SECONDS", 0.0)
+    agent.late["guest-fsfreeze-freeze"] = 1.5
+    freezer.main(["10", "agent", str(place)])
+    told = capsys.readouterr().out
+    assert told.startswith("stuck: the guest agent has not answered guest-fsfreeze-freeze")
+    assert "THE GUEST MAY STAY FROZEN" in told
+    assert f"UNIX-CONNECT:{place}" in told
+    # The agent has it, and comes to it.
+    assert agent.waits_for("guest-fsfreeze-thaw")
+
+
+@pytest.mark.usefixtures("hasty")
+def test_by_libvirt_a_freeze_that_is_not_waited_for_any_more_is_thawed_when_it_ends(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    libvirt = PlayedLibvirt(tmp_path / "libvirt")
+    monkeypatch.setenv("PATH", f"{libvirt.path}:{os.environ['PATH']}")
+    monkeypatch.setattr(virsh, "_SECONDS", 0.5)
+    libvirt.put("hang-domfsfreeze")
+    libvirt.put("refuse-domfsthaw", "cannot acquire state change lock")
+    threading.Timer(1.5, libvirt.mend, ["refuse-domfsthaw"]).start()
+    freezer.main(["10", "virsh", "", "web"])
+    assert capsys.readouterr().out.startswith("libvirt refuses domfsfreeze: it has not answered")
+    assert libvirt.taken()[:2] == ["domfsfreeze web", "domfsthaw web"]
+    libvirt.put("refuse-domfsthaw", "cannot acquire state change lock")
+    monkeypatch.setattr(freezer, "_PENDING_SECONDS", 0.0)
+    freezer.main(["10", "virsh", "qemu:///system", "web"])
+    assert "virsh --connect=qemu:///system domfsthaw web" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("wanted", [None, True])
+@pytest.mark.parametrize("said", ["'stuck: no luck'", "'frozen 2\\nstuck: no luck'"])
+def test_a_backup_fails_whose_guest_may_stay_frozen(
+    said: str, monkeypatch: pytest.MonkeyPatch, *, wanted: bool | None
+) -> None:
+    monkeypatch.setattr(freezing, "_PROGRAM", ("-c", f"print({said})"))
+    with pytest.raises(MachineRefused, match="no luck"), held_still(["agent", "/a"], wanted=wanted):
+        raise MachineRefused("and more")
