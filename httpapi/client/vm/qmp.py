@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import socket
 import time
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 from httpapi.client.vm.machine import MachineRefused
@@ -83,6 +84,7 @@ class Qmp:
 
     def __init__(self, path: str) -> None:
         self._line = Line(path, "QEMU's monitor")
+        self._numbers = count(1)
         try:
             self._greet(path)
         except BaseException:
@@ -91,9 +93,11 @@ class Qmp:
 
     def ask(self, command: str, arguments: Mapping[str, object] | None = None) -> Any:  # noqa: ANN401 - JSON
         """What the command returns; CommandRefused with what QEMU says. Events are passed over."""
-        self._line.send({"execute": command, "arguments": arguments or {}})
+        # An earlier command that was not waited for until its end may be answered only now.
+        number = next(self._numbers)
+        self._line.send({"execute": command, "arguments": arguments or {}, "id": number})
         try:
-            while "event" in (answer := self._line.receive(_SECONDS)):
+            while "event" in (answer := self._line.receive(_SECONDS)) or answer.get("id") != number:
                 pass
         except TimeoutError:
             raise MachineRefused(f"QEMU has not answered {command} for {_SECONDS:.0f} s: is it stopped?") from None
