@@ -32,6 +32,10 @@ elif command == "backup-dumpxml":
     if not (room / "job").exists():
         refuse("no domain backup job present")
     print((room / "job").read_text())
+elif command == "list":
+    print((room / ("domains" + words[-1])).read_text())
+elif command == "define":
+    (room / "defined.xml").write_text(pathlib.Path(words[1]).read_text())
 elif command == "checkpoint-list":
     print("\\n".join(names))
 elif command == "checkpoint-dumpxml":
@@ -74,6 +78,8 @@ class PlayedLibvirt:
         (room / "checkpoints").touch()
         (room / "then.xml").touch()
         (room / "state").write_text("running\n")
+        (room / "domains--name").write_text("web\n\n")
+        (room / "domains--uuid").write_text("4dea22b3-1d52-d8f3-2516-782e98ab3fa0\n\n")
         (room / "disk.qcow2").touch()
         (room / "domain.xml").write_text(
             "<domain type='qemu'><name>web</name><uuid>4dea22b3-1d52-d8f3-2516-782e98ab3fa0</uuid><devices>"
@@ -89,7 +95,15 @@ class PlayedLibvirt:
         """What was said to virsh since the last time, without what only asks."""
         said = (self.room / "said").read_text().splitlines()
         (self.room / "said").write_text("")
-        asking = ("dumpxml", "domstate", "domblkinfo", "backup-dumpxml", "checkpoint-list", "checkpoint-dumpxml")
+        asking = (
+            "dumpxml",
+            "domstate",
+            "domblkinfo",
+            "backup-dumpxml",
+            "checkpoint-list",
+            "checkpoint-dumpxml",
+            "list",
+        )
         return [line for line in said if line.split()[0] not in asking]
 
     def put(self, name: str, text: str = "") -> None:

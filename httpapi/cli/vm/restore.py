@@ -32,7 +32,7 @@ Examples:
 @click.option("--to", "directory", metavar="DIR", required=True, type=click.Path(path_type=Path), help="Where to.")
 @click.option("--format", "disk_format", type=click.Choice(["qcow2", "raw"]), default="qcow2", show_default=True)
 @click.option("--disk", "disks", metavar="NAME", multiple=True, help="Only this disk; repeatable. [default: all]")
-@click.option("--force", "-f", is_flag=True, help="Replace files that are there.")
+@click.option("--force", "-f", is_flag=True, help="Replace files that are there, and with --define a domain.")
 @click.option("--define", is_flag=True, help="Make the domain known to libvirt.")
 @click.option("--connect", metavar="URI", help="Where libvirt is. [default: virsh's own]")
 @client_verb
@@ -55,12 +55,15 @@ def restore(
 
     Of a backup of libvirt's the domain's XML is written beside them, NAME.xml, with the new files as its disks; look
     at it before you use it: it has the old machine's UUID and network addresses. --define hands it to `virsh define`.
+    A domain of that name or UUID that libvirt has already is replaced only with --force, and is looked for first.
     Of one by QMP, a command that starts such a machine is told.
 
     Prints the files' paths where no person reads, and with --json an object with group, name, machine (the XML's path,
     or null), command (words), and disks: disk, id, file, size and received (bytes).
     """
     from httpapi.cli.progress import reporting
+    from httpapi.client.vm.defining import check_definable
+    from httpapi.client.vm.defining import define as define_domain
     from httpapi.client.vm.groups import find_group
     from httpapi.client.vm.restore import RestoreWish
     from httpapi.client.vm.restore import restore as bring_back
@@ -70,22 +73,16 @@ def restore(
 
         async def step(api: ImagesApi) -> tuple[Group, Restored]:
             group = await find_group(api, backup, choices.project)
+            if define:
+                check_definable(group, connect, force=force)
             return group, await bring_back(api, group, wish, report)
 
         group, done = run(choices, step)
         for disk in done.left:
             report.note(f"the domain's disk {disk} is none of this restore: in the XML it is where it was")
-    if define:
-        _define(done, connect)
+    if define and done.machine is not None:
+        define_domain(done.machine, connect)
     _print_result(choices, group, done, defined=define)
-
-
-def _define(done: Restored, connect: str | None) -> None:
-    from httpapi.client.vm.virsh import Virsh
-
-    if done.machine is None:
-        raise click.ClickException("this backup was not made by libvirt: there is no domain to define")
-    Virsh(connect).run("define", str(done.machine))
 
 
 def _print_result(choices: Choices, group: Group, done: Restored, *, defined: bool) -> None:

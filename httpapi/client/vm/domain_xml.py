@@ -51,6 +51,11 @@ def parse(text: str, what: str) -> Element:
         raise MachineRefused(f"{what} is no XML: {error}") from None
 
 
+def is_domain(text: str) -> bool:
+    """Whether it is meant to be libvirt's; what a monitor told is JSON."""
+    return text.lstrip().startswith("<")
+
+
 def text_of(root: Element) -> str:
     """As a file has it."""
     ET.indent(root)

@@ -65,7 +65,7 @@ async def restore(api: ImagesApi, group: Group, wish: RestoreWish, report: Repor
     directory = wish.directory.absolute()
     files = {disk: directory / f"{_plain(disk)}.{wish.disk_format}" for disk in names}
     told = group.machine
-    xml = directory / f"{_plain(group.domain)}.xml" if told is not None and told.lstrip().startswith("<") else None
+    xml = directory / f"{_plain(group.domain)}.xml" if told is not None and domain_xml.is_domain(told) else None
     for each in (*files.values(), *([] if xml is None else [xml])):
         if not wish.force and (each.exists() or each.is_symlink()):
             raise TargetRefused(f"{each} is there already: restore to another directory, or say --force")

@@ -159,6 +159,39 @@ def test_its_xml_comes_back_with_it(backups: Backups, tmp_path: Path) -> None:
     assert f'file="{tmp_path}/again/disk.raw"' in (tmp_path / "again" / "web.xml").read_text()
 
 
+@pytest.mark.parametrize("left", ["name", "uuid"])
+def test_another_domains_definition_is_replaced_only_with_force(backups: Backups, tmp_path: Path, left: str) -> None:
+    group = backups.backup()["group"]
+    again = ["vm", "restore", group, "--to", str(tmp_path / "again"), "--define"]
+    for each in {"name", "uuid"} - {left}:
+        backups.libvirt.put(f"domains--{each}")
+    backups.libvirt.taken()
+    assert run(again) == 1
+    # Before anything comes.
+    assert not (tmp_path / "again").exists()
+    assert backups.libvirt.taken() == []
+    backups.libvirt.put("refuse-list", "failed to connect to the hypervisor")
+    assert run(again) == 1
+    backups.libvirt.mend("refuse-list")
+    assert run([*again, "--force"]) == 0
+    assert backups.libvirt.taken() == ["define"]
+    assert f"{tmp_path}/again/disk.qcow2" in (backups.libvirt.room / "defined.xml").read_text()
+
+
+def test_a_domain_that_libvirt_has_not_is_defined(
+    backups: Backups, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    group = backups.backup()["group"]
+    again = ["vm", "restore", group, "--to", str(tmp_path / "again"), "--define"]
+    assert run(again) == 1
+    assert "libvirt has a domain with the name web" in capfd.readouterr().err
+    backups.libvirt.put("domains--name", "another web\n")
+    backups.libvirt.put("domains--uuid", "5dea22b3-1d52-d8f3-2516-782e98ab3fa0\n")
+    backups.libvirt.taken()
+    assert run(again) == 0
+    assert backups.libvirt.taken() == ["define"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
