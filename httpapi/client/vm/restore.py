@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -10,6 +9,7 @@ from httpapi.client.disk_formats.conversion import Wanted, pull_converted
 from httpapi.client.errors import ClientError, TargetRefused
 from httpapi.client.transfers import pull_disk
 from httpapi.client.vm import domain_xml
+from httpapi.client.vm.file_names import file_name, file_names
 from httpapi.client.vm.start import start_command
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from httpapi.client.vm.groups import Group
 
 QCOW2: Final = "qcow2"
-# Names come from the service: no path, nothing hidden, no option.
-_PLAIN: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +61,9 @@ async def restore(api: ImagesApi, group: Group, wish: RestoreWish, report: Repor
     """
     names = _chosen(group, wish)
     directory = wish.directory.absolute()
-    files = {disk: directory / f"{_plain(disk)}.{wish.disk_format}" for disk in names}
+    files = {disk: directory / f"{fit}.{wish.disk_format}" for disk, fit in file_names(names).items()}
     told = group.machine
-    xml = directory / f"{_plain(group.domain)}.xml" if told is not None and domain_xml.is_domain(told) else None
+    xml = directory / f"{file_name(group.domain)}.xml" if told is not None and domain_xml.is_domain(told) else None
     for each in (*files.values(), *([] if xml is None else [xml])):
         if not wish.force and (each.exists() or each.is_symlink()):
             raise TargetRefused(f"{each} is there already: restore to another directory, or say --force")
@@ -105,12 +103,6 @@ def _chosen(group: Group, wish: RestoreWish) -> list[str]:
             f"came to be; {' '.join(f'--disk {each}' for each in known) or 'nothing'} brings back what there is"
         )
     return [each for each in known if not wish.disks or each in wish.disks]
-
-
-def _plain(name: str) -> str:
-    if not _PLAIN.fullmatch(name):
-        raise ClientError(f"the backup has a name that makes no file: {name[:80]!r}; pull its images one by one")
-    return name
 
 
 def _write(path: Path, text: str, *, force: bool) -> None:

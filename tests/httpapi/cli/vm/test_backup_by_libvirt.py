@@ -159,6 +159,14 @@ def test_its_xml_comes_back_with_it(backups: Backups, tmp_path: Path) -> None:
     assert f'file="{tmp_path}/again/disk.raw"' in (tmp_path / "again" / "web.xml").read_text()
 
 
+@pytest.mark.parametrize("name", ["Windows 10", "a/b", "Сервер"])
+def test_a_machine_of_any_name_comes_back(backups: Backups, tmp_path: Path, name: str) -> None:
+    group = backups.backup("--name", name)["group"]
+    assert run(["vm", "restore", group, "--to", str(tmp_path / "again")]) == 0
+    xml = name.replace(" ", "_").replace("/", "_") + ".xml"
+    assert sorted(each.name for each in (tmp_path / "again").iterdir()) == sorted(["disk.qcow2", xml])
+
+
 @pytest.mark.parametrize("left", ["name", "uuid"])
 def test_another_domains_definition_is_replaced_only_with_force(backups: Backups, tmp_path: Path, left: str) -> None:
     group = backups.backup()["group"]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from pathlib import Path
 
 import pytest
 
+from httpapi.client.errors import ClientError
 from httpapi.client.vm import domain_xml
 from httpapi.client.vm.domain_xml import Held
+from httpapi.client.vm.file_names import file_name, file_names
 from httpapi.client.vm.groups import packed, unpacked
 from httpapi.client.vm.machine import MachineRefused
 from httpapi.client.vm.start import start_command
@@ -65,6 +68,38 @@ def test_names_in_a_backups_xml_are_no_xml() -> None:
     assert text is not None
     assert list(domain_xml.marked_disks(domain_xml.parse(text, "it"))) == ["vda"]
     assert domain_xml.checkpoint_xml("drystone-2", held[1:], []) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("vda", "vda"),
+        ("Windows 10", "Windows_10"),
+        ("Сервер-1", "Сервер-1"),
+        ("u\u0308ber", "über"),
+        ("a/b", "a_b"),
+        ("device[1]", "device_1_"),
+        ("../../etc", "_._.._etc"),
+        ("-rf", "_rf"),
+        ("a\n\x1b[2J\u202e\ud800", "a___2J__"),
+        ("ы" * 300, "ы" * 100),
+    ],
+)
+def test_any_name_makes_a_file(name: str, file: str) -> None:
+    assert file_name(name) == file
+
+
+def test_names_that_make_no_file_or_one_file_of_two_are_refused() -> None:
+    assert file_names(["a b", "a-b"]) == {"a b": "a_b", "a-b": "a-b"}
+    with pytest.raises(ClientError, match="'a b' and 'a/b' would both be a_b"):
+        file_names(["vda", "a b", "a/b"])
+    with pytest.raises(ClientError, match="without a name"):
+        file_name("")
+
+
+def test_letters_that_the_locale_has_not_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsencode", lambda text: text.encode("latin-1"))
+    assert file_name("über ы") == "_ber__"
 
 
 def test_a_description_that_is_long_is_kept_packed() -> None:
