@@ -155,17 +155,22 @@ def _refuse_other_encodings(values: dict[str, Any]) -> None:
 
 @contextmanager
 def interrupted_by_sigterm() -> Iterator[None]:
-    """What is done in here without a loop ends on SIGTERM as on Ctrl-C."""
+    """What is done in here without a loop ends on SIGTERM, and on SIGHUP, as on Ctrl-C."""
     import signal
+
+    from httpapi.cli.hanging_up import Hangup, is_heeded
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, interrupt)}
+    if is_heeded():
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, Hangup(interrupt))
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 async def _log_in_again(choices: Choices, refused: Access) -> Access | None:
@@ -221,13 +226,14 @@ async def _new_token(refused: Access, login: TokenLogin, asked: Asked) -> Access
 def run(choices: Choices, step: Callable[[ImagesApi], Awaitable[T]]) -> T:
     """Runs `step` with a connection to the service.
 
-    An interruption (Ctrl-C, SIGTERM) cancels it, so that it can clean up, and becomes a KeyboardInterrupt.
+    An interruption (Ctrl-C, SIGTERM, SIGHUP) cancels it, so that it can clean up, and becomes a KeyboardInterrupt.
     """
     import asyncio
     import signal
     import sys
 
     load_aiohttp()
+    from httpapi.cli.hanging_up import Hangup, is_heeded
     from httpapi.client.api import ImagesApi
 
     # Hashing, writing and the network share the interpreter's lock; Python's own 5 ms make them wait for each other.
@@ -236,7 +242,10 @@ def run(choices: Choices, step: Callable[[ImagesApi], Awaitable[T]]) -> T:
     async def connected() -> T:
         task = asyncio.current_task()
         assert task is not None
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, task.cancel)
+        if is_heeded():
+            loop.add_signal_handler(signal.SIGHUP, Hangup(task.cancel))
         async with ImagesApi(choices.access, renew=functools.partial(_log_in_again, choices)) as api:
             return await step(api)
 

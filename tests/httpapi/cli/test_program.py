@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ from httpapi.cli.root import FAILURE, INTERRUPTED, OK, USAGE, VERBS
 from tests.kit.image_service import image_service
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tests.kit.small_server import SmallServer
 
@@ -114,7 +115,16 @@ def wait_for(process: subprocess.Popen[bytes], happened: Callable[[], object]) -
         select.select([], [], [], 0.02)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.fixture
+def heeded_sighup() -> Iterator[None]:
+    """Also where the tests themselves were started by nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("heeded_sighup")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_pull_removes_its_part_and_says_so(small: SmallServer, tmp_path: Path, number: int) -> None:
     small.add("disk", bytes(5 << 20))
     small.faults.stall_downloads, small.faults.cut_after = True, 2 << 20
@@ -130,6 +140,45 @@ def test_an_interrupted_pull_removes_its_part_and_says_so(small: SmallServer, tm
         "",
     ]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("heeded_sighup")
+def test_a_terminal_that_is_closed_interrupts_too(small: SmallServer, tmp_path: Path) -> None:
+    small.add("disk", bytes(5 << 20))
+    small.faults.stall_downloads, small.faults.cut_after = True, 2 << 20
+    terminal, process_end = pty.openpty()
+    process = subprocess.Popen(
+        [*PROGRAM, "pull", "disk", "copy"],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "DRYSTONE_ENDPOINT": small.url, "TERM": "xterm"},
+        cwd=tmp_path,
+        stdin=process_end,
+        stdout=process_end,
+        stderr=process_end,
+    )
+    os.close(process_end)
+    wait_for(process, lambda: list(tmp_path.glob(".copy.*.drystone-part")))
+    os.close(terminal)
+    # Twice, as a shell and the kernel do.
+    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(30) == INTERRUPTED
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sighup_stays_ignored_where_it_is(small: SmallServer, tmp_path: Path) -> None:
+    small.add("disk", bytes(5 << 20))
+    small.faults.stall_downloads, small.faults.cut_after = True, 2 << 20
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = start("pull", "disk", "copy", endpoint=small.url, cwd=tmp_path)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    wait_for(process, lambda: list(tmp_path.glob(".copy.*.drystone-part")))
+    process.send_signal(signal.SIGHUP)
+    time.sleep(0.3)
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    assert finish(process)[0] == 130
 
 
 def test_an_interrupted_push_takes_its_image_back(small: SmallServer) -> None:

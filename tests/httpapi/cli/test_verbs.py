@@ -426,8 +426,11 @@ def test_standard_output_that_nobody_reads_ends_in_silence(small: SmallServer, d
     assert code == 1
 
 
-def test_a_verb_without_a_loop_is_interrupted_by_sigterm_too() -> None:
-    before = signal.getsignal(signal.SIGTERM)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_verb_without_a_loop_is_interrupted_by_signals_too(number: signal.Signals) -> None:
+    earlier = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    before = signal.getsignal(number)
     with pytest.raises(KeyboardInterrupt), interrupted_by_sigterm():
-        os.kill(os.getpid(), signal.SIGTERM)
-    assert signal.getsignal(signal.SIGTERM) is before
+        os.kill(os.getpid(), number)
+    assert signal.getsignal(number) is before
+    signal.signal(signal.SIGHUP, earlier)
