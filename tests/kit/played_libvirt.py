@@ -30,8 +30,10 @@ elif command == "domblkinfo":
     print("Capacity:       65536\\nAllocation:     0")
 elif command == "backup-dumpxml":
     if not (room / "job").exists():
-        refuse("no domain backup job present")
+        refuse((room / "no-job").read_text())
     print((room / "job").read_text())
+elif command == "domjobinfo":
+    print("Job type:         " + ("Unbounded" if (room / "job").exists() else "None"))
 elif command == "list":
     print((room / ("domains" + words[-1])).read_text())
 elif command == "define":
@@ -77,6 +79,7 @@ class PlayedLibvirt:
         program.chmod(0o755)
         (room / "checkpoints").touch()
         (room / "then.xml").touch()
+        (room / "no-job").write_text("Domain backup job id not found: no domain backup job present")
         (room / "state").write_text("running\n")
         (room / "domains--name").write_text("web\n\n")
         (room / "domains--uuid").write_text("4dea22b3-1d52-d8f3-2516-782e98ab3fa0\n\n")
@@ -103,6 +106,7 @@ class PlayedLibvirt:
             "checkpoint-list",
             "checkpoint-dumpxml",
             "list",
+            "domjobinfo",
         )
         return [line for line in said if line.split()[0] not in asking]
 

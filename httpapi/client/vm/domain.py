@@ -17,7 +17,7 @@ from urllib.parse import quote
 from httpapi.client.vm import domain_xml
 from httpapi.client.vm.domain_xml import EXPORTED, DomainDisk, Held
 from httpapi.client.vm.freezing import held_still
-from httpapi.client.vm.machine import PREFIX, Disk, Export, MachineRefused, Mark, MarkLost
+from httpapi.client.vm.machine import PREFIX, Disk, Export, MachineRefused, Mark, MarkLost, Unanswered
 from httpapi.client.vm.qemu_asking import group_of
 from httpapi.client.vm.qmp import wait_until
 from httpapi.client.vm.virsh import Virsh, VirshRefused
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _SOCKETS: Final = Path("/var/tmp")  # noqa: S108 - whoever runs QEMU can make one there; the name is not to be guessed
 _QCOW2: Final = "qcow2"
+_NO_BACKUP: Final = ("no domain backup job present", "Domain backup job id not found")
 
 
 class DomainMachine:
@@ -105,7 +106,8 @@ class DomainMachine:
                     self._virsh.run("backup-begin", self._domain, *files)
         except VirshRefused as refused:
             self._give_up(group)
-            if any(since.values()):
+            # What was not answered may have begun: it is no matter of marks.
+            if any(since.values()) and not isinstance(refused, Unanswered):
                 raise MarkLost(refused.told) from refused
             raise
         except BaseException:
@@ -169,12 +171,21 @@ class DomainMachine:
         return int(sizes[0]) if sizes and sizes[0].isdigit() else 0
 
     def _running_backup(self) -> str | None:
-        """The socket of the backup that runs, empty if it has none; None if none runs."""
+        """The socket of the backup that runs, empty if it has none; None if libvirt says that none runs."""
         try:
             told = self._virsh.run("backup-dumpxml", self._domain)
-        except VirshRefused:
+        except VirshRefused as refused:
+            if isinstance(refused, Unanswered) or not self._has_no_job(refused):
+                raise
             return None
         return domain_xml.socket_of(domain_xml.parse(told, "the backup that runs"))
+
+    def _has_no_job(self, refused: VirshRefused) -> bool:
+        if any(each in refused.told for each in _NO_BACKUP):
+            return True
+        # libvirt speaks the language of the machine that it runs on; this is virsh's own word.
+        told = self._virsh.names("domjobinfo", self._domain)
+        return any(line.split() == ["Job", "type:", "None"] for line in told)
 
     def _abort(self) -> None:
         with suppress(VirshRefused):

@@ -124,6 +124,34 @@ def test_a_job_that_a_killed_backup_left_is_ended_and_anothers_is_not(backups: B
     assert backups.libvirt.taken()[0] == "domjobabort web"
 
 
+def test_only_libvirts_word_that_no_backup_runs_is_taken_for_that(backups: Backups) -> None:
+    backups.libvirt.put("refuse-backup-dumpxml", "cannot acquire state change lock")
+    backups.libvirt.put("refuse-domjobinfo", "cannot acquire state change lock")
+    assert backups.run("--no-freeze")[0] == 1
+    assert "cannot acquire state change lock" in backups.told
+    assert backups.libvirt.taken() == []
+    # In the end: the images are there, and what may be left is told.
+    backups.libvirt.mend("refuse-domjobinfo")
+    backups.libvirt.mend("refuse-backup-dumpxml")
+    nbdinfo = backups.libvirt.path / "nbdinfo"
+    refusal = backups.libvirt.room / "refuse-backup-dumpxml"
+    backups.backup()
+    nbdinfo.write_text(
+        f"#!/bin/sh\nprintf 'End of file while reading data' > {refusal}\ncat {refusal.parent}/map.json\n"
+    )
+    backups.dirty()
+    backups.libvirt.taken()
+    backups.backup()
+    assert "End of file while reading data: the images are whole, and the next backup clears up" in backups.told
+    assert "domjobabort web" not in backups.libvirt.taken()
+
+
+def test_a_libvirt_that_speaks_another_language_is_understood(backups: Backups) -> None:
+    backups.libvirt.put("no-job", "keine Sicherung")
+    backups.backup()
+    assert backups.libvirt.taken() == ["backup-begin web", "domjobabort web"]
+
+
 def test_a_killed_runs_checkpoint_is_of_no_use(backups: Backups) -> None:
     backups.libvirt.put("checkpoints", "drystone-9f0c8f4e-1b53-4c5e-8f6e-0d4c7a0a3a11 mine drystone-mine")
     assert "its bitmap goes on from, is gone" in backups.backup()["disks"][0]["why"]
