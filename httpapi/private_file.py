@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
@@ -22,13 +23,27 @@ def write_private(path: Path, text: str) -> None:
     allowed, its owner or at least its group: a server of another user may have to read it. Where not even the group can
     be handed on, the new one gets no permissions. A link stays, and what it leads to is replaced.
     """
-    real = path.resolve()
+    _write(path.resolve(), text, inherits=True)
+
+
+def write_own(path: Path, text: str) -> None:
+    """The same, for its owner alone whatever was there: nothing is handed on, and a link is replaced, not followed.
+
+    OSError for what is no file, nor leads to one: no device such as /dev/stdout is replaced.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is there and no regular file", str(path))
+    _write(path.parent.resolve() / path.name, text, inherits=False)
+
+
+def _write(real: Path, text: str, *, inherits: bool) -> None:
     part = real.with_name(f".{real.name}.{secrets.token_hex(6)}")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _OWNERS_ALONE)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(text.encode())
-            _inherit(file.fileno(), real)
+            if inherits:
+                _inherit(file.fileno(), real)
             file.flush()
             os.fsync(file.fileno())
         part.replace(real)

@@ -70,7 +70,7 @@ def url(
     from httpapi.cli.output import print_json, print_lines
     from httpapi.client.names import find_image
     from httpapi.client.signed_urls import Readable, qemu_lines, sign
-    from httpapi.private_file import write_private
+    from httpapi.private_file import write_own
 
     async def ask(api: ImagesApi) -> Readable:
         found = await find_image(api, image, project=choices.project)
@@ -81,7 +81,7 @@ def url(
     readable = run(choices, ask)
     if cookie_file is not None:
         # No line's end, which QEMU would send along.
-        write_private(cookie_file, readable.signed.cookie)
+        write_own(cookie_file, readable.signed.cookie)
     lines = qemu_lines(readable, None if cookie_file is None else str(cookie_file))
     if choices.json:
         print_json(readable.to_json() | {"qemu": lines})

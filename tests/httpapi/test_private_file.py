@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from httpapi.private_file import write_private
+from httpapi.private_file import write_own, write_private
 from httpapi.toml_text import toml_text
 
 if TYPE_CHECKING:
@@ -43,6 +43,31 @@ def test_what_cannot_be_written_leaves_the_old_file_and_nothing_else(tmp_path: P
     with pytest.raises(UnicodeEncodeError):
         write_private(tmp_path / "file", "\ud800")
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "old")]
+
+
+def test_an_own_file_inherits_nothing_and_follows_no_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_descriptor: int, _user: int, _group: int) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(os, "fchown", refuse)
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "real").chmod(0o644)
+    (tmp_path / "link").symlink_to("real")
+    (tmp_path / "dangling").symlink_to("nothing")
+    for name in ("link", "dangling", "real", "new"):
+        before = os.umask(0)
+        try:
+            write_own(tmp_path / name, name)
+        finally:
+            os.umask(before)
+        assert not (tmp_path / name).is_symlink()
+        assert (tmp_path / name).read_text() == name
+        assert mode(tmp_path / name) == 0o600
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["dangling", "link", "new", "real"]
+    (tmp_path / "device").symlink_to("/dev/null")
+    for name in ("device", ".."):
+        with pytest.raises(OSError, match="no regular file"):
+            write_own(tmp_path / name, "text")
 
 
 @pytest.mark.parametrize("text", ["", 'a"b\\c', "tab\tline\nend\x7f\x00", "grüße 🧱", "a.b c"])

@@ -70,6 +70,10 @@ def test_with_a_cookie_in_a_file_no_secret_stands_on_a_command_line(
 ) -> None:
     image_id = image(server)
     file = tmp_path / "a,b cookie"
+    # Whoever can read what is there, or what it leads to, must not read the new one.
+    (tmp_path / "others").write_text("old")
+    (tmp_path / "others").chmod(0o644)
+    file.symlink_to("others")
     _, out, _ = drystone("url", "disk", "--qemu", "--cookie-file", str(file))
     assert "dsu1" not in out
     for line in out.splitlines():
@@ -78,7 +82,8 @@ def test_with_a_cookie_in_a_file_no_secret_stands_on_a_command_line(
         assert any(f"/v2/images/{image_id}/file,file.cookie-secret=drystone" in word for word in words)
     # QEMU sends what is in the file as it is.
     assert (file.read_text()[:9], file.read_text()[-1:].isspace()) == ("drystone=", False)
-    assert file.stat().st_mode & 0o077 == 0
+    assert file.lstat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "others").read_text() == "old"
     read = server.call("GET", f"/v2/images/{image_id}/file", headers={"Cookie": file.read_text()})
     assert read.body == b"bytes"
     assert drystone("url", "disk", "--qemu", "--cookie")[0] == 2
