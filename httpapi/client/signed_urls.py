@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 _DRIVERS: Final[Mapping[str, str]] = {
     "qcow2": "qcow2", "vmdk": "vmdk", "vdi": "vdi", "vhdx": "vhdx", "vhd": "vpc", "ploop": "parallels",
 }  # fmt: skip
+
+# Their header may name another file, which QEMU would open, whatever it is and of whichever machine.
+_OVER_OTHERS: Final = frozenset({"qcow2", "vmdk"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,8 @@ def qemu_lines(found: Readable, cookie_file: str | None = None) -> Sequence[str]
     """
     driver = _DRIVERS.get(found.image.disk_format or "", "raw")
     url = found.signed.url if cookie_file is None else found.signed.cookie_url
+    if driver in _OVER_OTHERS:
+        return _lines_alone(driver, url, cookie_file)
     node = f"driver={driver},file.driver={urlsplit(url).scheme},file.url={_escaped(url)}"
     if cookie_file is not None:
         node += ",file.cookie-secret=drystone"
@@ -77,6 +83,26 @@ def qemu_lines(found: Readable, cookie_file: str | None = None) -> Sequence[str]
         f"qemu-img create -f qcow2 -F {driver} -b '{url}' overlay.qcow2",
         f"-drive 'if=virtio,snapshot=on,{node}'",
         f"-blockdev 'node-name=disk,read-only=on,{node}'",
+    )
+
+
+def _lines_alone(driver: str, url: str, cookie_file: str | None) -> Sequence[str]:
+    """The same for an image that is to be read without what its header names: only JSON can say that it has nothing."""
+    file = {"driver": urlsplit(url).scheme, "url": url}
+    secret = ""
+    if cookie_file is not None:
+        file["cookie-secret"] = "drystone"
+        secret = f"-object {shlex.quote(f'secret,id=drystone,file={_escaped(cookie_file)}')} "
+    node = {"driver": driver, "backing": None, "file": file}
+    name = f"json:{json.dumps(node)}"
+    disk = json.dumps({"node-name": "disk", "read-only": True, **node})
+    # The overlay keeps the name in its own header, and with it that there is nothing below; a secret it can't keep.
+    create = [] if secret else [f"qemu-img create -f qcow2 -F {driver} -b {shlex.quote(name)} overlay.qcow2"]
+    return (
+        f"qemu-img convert -m 1 {secret.replace('-object', '--object', 1)}{shlex.quote(name)} -O qcow2 copy.qcow2",
+        *create,
+        f"{secret}-drive {shlex.quote(f'if=virtio,snapshot=on,file={_escaped(name)}')}",
+        f"{secret}-blockdev {shlex.quote(disk)}",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -51,9 +52,7 @@ def test_the_cookie_reads_it_too_and_json_has_both(server: RunningServer, drysto
     assert (told["image"], told["disk_format"]) == (image_id, "raw")
 
 
-@pytest.mark.parametrize(
-    ("disk_format", "driver"), [("raw", "raw"), ("vhd", "vpc"), ("qcow2", "qcow2"), ("iso", "raw")]
-)
+@pytest.mark.parametrize(("disk_format", "driver"), [("raw", "raw"), ("vhd", "vpc"), ("vdi", "vdi"), ("iso", "raw")])
 def test_qemu_is_told_a_pinned_format(server: RunningServer, drystone: Drystone, disk_format: str, driver: str) -> None:
     image(server, disk_format)
     _, out, _ = drystone("url", "disk", "--qemu")
@@ -63,6 +62,58 @@ def test_qemu_is_told_a_pinned_format(server: RunningServer, drystone: Drystone,
     for option in (drive[1], blockdev[1]):
         assert f"driver={driver},file.driver=http,file.url=http://" in option
         assert "/signed/dsu1" in option
+
+
+@pytest.mark.parametrize("disk_format", ["qcow2", "vmdk"])
+def test_qemu_is_told_to_open_nothing_that_an_image_names(
+    server: RunningServer, drystone: Drystone, disk_format: str
+) -> None:
+    image(server, disk_format)
+    _, out, _ = drystone("url", "disk", "--qemu")
+    convert, create, drive, blockdev = map(shlex.split, out.splitlines())
+    assert (convert[:4], convert[5:]) == (["qemu-img", "convert", "-m", "1"], ["-O", "qcow2", "copy.qcow2"])
+    assert create[4:7] == ["-F", disk_format, "-b"]
+    names = [convert[4], create[7], drive[1].removeprefix("if=virtio,snapshot=on,file=").replace(",,", ",")]
+    for node in (*(json.loads(each.removeprefix("json:")) for each in names), json.loads(blockdev[1])):
+        assert (node["driver"], node["backing"], node["file"]["driver"]) == (disk_format, None, "http")
+        assert "/signed/dsu1" in node["file"]["url"]
+
+
+@pytest.mark.parametrize("cookie", [False, True])
+def test_qemu_reads_an_image_so_and_not_what_its_header_names(
+    server: RunningServer, drystone: Drystone, tmp_path: Path, *, cookie: bool
+) -> None:
+    secret, disk = tmp_path / "secret", tmp_path / "disk.qcow2"
+    secret.write_bytes(b"s" * 131072)
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", secret, disk], check=True)
+    subprocess.run(["qemu-io", "-f", "qcow2", "-c", "write -q -P 7 0 65536", disk], check=True)
+    image_id = server.new_image(name="disk", disk_format="qcow2")
+    assert server.call("PUT", f"/v2/images/{image_id}/file", disk.read_bytes(), OCTETS).status == 204
+    how = ["--cookie-file", str(tmp_path / "a,b 'cookie'")] if cookie else []
+    lines = drystone("url", "disk", "--qemu", *how)[1].splitlines()
+    assert [each.split()[:2] for each in lines if "qemu-img" in each] == [
+        ["qemu-img", verb] for verb in (["convert"] if cookie else ["convert", "create"])
+    ]
+    want = bytes([7]) * 65536 + bytes(65536)
+    for line, made in zip(lines, ["copy.qcow2", "overlay.qcow2"], strict=False):
+        if line.startswith("qemu-img"):
+            subprocess.run(line, shell=True, cwd=tmp_path, check=True, capture_output=True, timeout=30)
+            raw = ["qemu-img", "convert", "-m", "1", "-f", "qcow2", "-O", "raw", made, "raw"]
+            subprocess.run(raw, cwd=tmp_path, check=True, timeout=30)
+            assert (tmp_path / "raw").read_bytes() == want
+    for options in lines[-2:]:
+        words = "qemu-system-x86_64 -machine none -nodefaults -display none -S -monitor stdio"
+        told = subprocess.run(
+            f"(echo info block -n; echo quit) | {words} {options.replace('if=virtio', 'if=none')}",
+            shell=True,
+            cwd=tmp_path,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        assert "http://127.0.0.1" in told.stdout, told
+        assert str(secret) not in told.stdout
 
 
 def test_with_a_cookie_in_a_file_no_secret_stands_on_a_command_line(
