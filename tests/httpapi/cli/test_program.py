@@ -27,7 +27,7 @@ from httpapi.cli.root import FAILURE, INTERRUPTED, OK, USAGE, VERBS
 from tests.kit.image_service import image_service
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from tests.kit.small_server import SmallServer
 
@@ -46,6 +46,20 @@ def start(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
+
+
+def start_on(terminal: int, *arguments: str, endpoint: str, cwd: Path) -> subprocess.Popen[bytes]:
+    """With this terminal on all three standard streams; it is closed here."""
+    process = subprocess.Popen(
+        [*PROGRAM, *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "DRYSTONE_ENDPOINT": endpoint, "COLUMNS": "100", "TERM": "xterm"},
+        cwd=cwd,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+    )
+    os.close(terminal)
+    return process
 
 
 def finish(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
@@ -115,14 +129,6 @@ def wait_for(process: subprocess.Popen[bytes], happened: Callable[[], object]) -
         select.select([], [], [], 0.02)
 
 
-@pytest.fixture
-def heeded_sighup() -> Iterator[None]:
-    """Also where the tests themselves were started by nohup."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
-
-
 @pytest.mark.usefixtures("heeded_sighup")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_pull_removes_its_part_and_says_so(small: SmallServer, tmp_path: Path, number: int) -> None:
@@ -147,15 +153,7 @@ def test_a_terminal_that_is_closed_interrupts_too(small: SmallServer, tmp_path: 
     small.add("disk", bytes(5 << 20))
     small.faults.stall_downloads, small.faults.cut_after = True, 2 << 20
     terminal, process_end = pty.openpty()
-    process = subprocess.Popen(
-        [*PROGRAM, "pull", "disk", "copy"],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "DRYSTONE_ENDPOINT": small.url, "TERM": "xterm"},
-        cwd=tmp_path,
-        stdin=process_end,
-        stdout=process_end,
-        stderr=process_end,
-    )
-    os.close(process_end)
+    process = start_on(process_end, "pull", "disk", "copy", endpoint=small.url, cwd=tmp_path)
     wait_for(process, lambda: list(tmp_path.glob(".copy.*.drystone-part")))
     os.close(terminal)
     # Twice, as a shell and the kernel do.
@@ -247,15 +245,7 @@ def test_a_pull_into_a_pipe_that_closes_ends_quietly(small: SmallServer) -> None
 def on_terminal(*arguments: str, endpoint: str, cwd: Path, answer: bytes = b"") -> tuple[int, str]:
     """Runs it with a terminal on all three standard streams; its exit code and what a person would see."""
     main_end, process_end = pty.openpty()
-    process = subprocess.Popen(
-        [*PROGRAM, *arguments],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "DRYSTONE_ENDPOINT": endpoint, "COLUMNS": "100", "TERM": "xterm"},
-        cwd=cwd,
-        stdin=process_end,
-        stdout=process_end,
-        stderr=process_end,
-    )
-    os.close(process_end)
+    process = start_on(process_end, *arguments, endpoint=endpoint, cwd=cwd)
     os.write(main_end, answer)
     seen = bytearray()
     while True:
