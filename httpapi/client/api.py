@@ -232,6 +232,16 @@ class ImagesApi:
                 raise NoData(f"image {image_id} has no data yet: push some, or wait until its upload is complete")
             yield Incoming.from_response(response, self.network)
 
+    async def read_part(self, image_id: str, start: int, stop: int) -> bytes | None:
+        """The image's bytes from `start` up to `stop`, all in memory; None if the service sends no parts."""
+        headers = {"Accept": "application/octet-stream", "Range": f"bytes={start}-{stop - 1}"}
+        async with self.request("GET", f"{_path(image_id)}/file", headers=headers) as response:
+            if response.status != 206:
+                return None
+            with self.network():
+                found = await response.read()
+        return found if len(found) == stop - start else None
+
     async def ask(self, method: str, path: str) -> object:
         """Any other operation without a body: the JSON document that answers it; `path` is what follows /v2."""
         return await self._json(method, path)

@@ -33,13 +33,13 @@ _FORM: Final = "`qemu-img map --output=json` or `nbdinfo --map=qemu:dirty-bitmap
 class ChangedExtents:
     """(offset, length) in bytes, in any order; `end` is where the list ends, None if it names only what has changed.
 
-    `zeros` are now, whatever the list says of them, as far as that is told: a disk that was cut and made longer again
-    has zeros that no bitmap of QEMU's knows of.
+    `clean_end`, where it is told: behind the last byte that is data and has not changed. What lies behind it, and is
+    not among the extents, are zeros now, whatever they were: see `cut_disks.py`.
     """
 
     extents: Sequence[tuple[int, int]]
     end: int | None = None
-    zeros: Sequence[tuple[int, int]] = ()
+    clean_end: int | None = None
 
     def check(self, size: int, name: str) -> None:
         """SourceRefused for a list of something else than a file of `size` bytes that is called `name`."""
@@ -51,27 +51,19 @@ class ChangedExtents:
 
     def blocks(self, cut: Geometry) -> NDArray[np.bool_]:
         """For each block whether one of its bytes may have changed."""
-        return _blocks(self.extents, cut)
-
-    def zero_blocks(self, cut: Geometry) -> NDArray[np.bool_]:
-        """For each block whether one of its bytes is among `zeros`."""
-        return _blocks(self.zeros, cut)
-
-
-def _blocks(extents: Sequence[tuple[int, int]], cut: Geometry) -> NDArray[np.bool_]:
-    found = np.zeros(cut.blocks, dtype=np.bool_)
-    for offset, length in extents:
-        found[offset // cut.block_size : -(-(offset + length) // cut.block_size)] = True
-    return found
+        found = np.zeros(cut.blocks, dtype=np.bool_)
+        for offset, length in self.extents:
+            found[offset // cut.block_size : -(-(offset + length) // cut.block_size)] = True
+        return found
 
 
-def parse_zeros(text: bytes, name: str) -> list[tuple[int, int]]:
-    """(offset, length) of what an allocation map of nbdinfo's has as zeros; SourceRefused as `parse_extents`."""
+def parse_data(text: bytes, name: str) -> list[tuple[int, int]]:
+    """(offset, length) of what an allocation map of nbdinfo's has as no zeros; SourceRefused as `parse_extents`."""
     found = []
     for entry in _list(text, name):
         match entry:
             case {"offset": int(offset), "length": int(length), "type": int(kind)} if offset >= 0 and length > 0:
-                if kind & _ZERO:
+                if not kind & _ZERO:
                     found.append((offset, length))
             case _:
                 raise SourceRefused(f"{name} has an extent that is none, {str(entry)[:80]}: {_FORM}")

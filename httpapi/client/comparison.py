@@ -32,8 +32,7 @@ class Comparison:
     """The wish of a delta push's scan, see `block_scan.Wish`; and which blocks have arrived.
 
     `cached` are names of the file that are known without reading it. `touched` says for each block whether it may
-    differ from the base; None if all may; `zeros` which have bytes that are zeros now, so that they differ
-    from data in the base. `others` are images that have blocks of it elsewhere.
+    differ from the base; None if all may. `others` are images that have blocks of it elsewhere.
     """
 
     def __init__(
@@ -44,7 +43,6 @@ class Comparison:
         *,
         cached: KnownNames | None = None,
         touched: NDArray[np.bool_] | None = None,
-        zeros: NDArray[np.bool_] | None = None,
         others: OtherBases | None = None,
     ) -> None:
         self._others = others
@@ -53,7 +51,6 @@ class Comparison:
         self._sent = sent
         self._cached = cached
         self._touched = touched
-        self._zeros = zeros
         self.arrived = np.zeros(cut.blocks, dtype=np.bool_)
 
     def known(self, first: int, count: int) -> tuple[Names, NDArray[np.bool_]] | None:
@@ -65,10 +62,7 @@ class Comparison:
         known = self._base.kept(first, count, self._cut.size) & ~self._touched[first : first + count]
         # What the file has grown by is in no list of changes.
         known[max(0, self._base.header.blocks - first) :] = False
-        names = self._base.names(first, count)
-        if self._zeros is not None:
-            known &= ~(self._zeros[first : first + count] & names.any(axis=1))
-        return names, known
+        return self._base.names(first, count), known
 
     def wanted(self, first: int, names: Names) -> NDArray[np.bool_]:
         """What differs and has not arrived; ChangedSince when what has arrived is not what the file has now."""

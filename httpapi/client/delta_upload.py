@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from blockstore.clock import now_us
 from httpapi.client.block_scan import BlockScan, Geometry
 from httpapi.client.block_sender import BlockSender
 from httpapi.client.comparison import ChangedSince, Comparison
+from httpapi.client.cut_disks import note_lost
 from httpapi.client.errors import ApiError, Conflict, SourceRefused
 from httpapi.client.known_names import KnownNames, known_below
 from httpapi.client.left_behind import Overtaken
@@ -19,6 +21,9 @@ from httpapi.client.push_terms import plain
 from httpapi.wire.deltas import NewDelta
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from httpapi.client.block_file import Readable, Stamp
     from httpapi.client.block_names import ImageNames
     from httpapi.client.delta_api import DeltaApi
@@ -105,6 +110,23 @@ class DeltaUpload:
             self._state.sent.clear()
         raise AssertionError("the last try returns or raises")
 
+    async def _touched(self, begun: Begun, cut: Geometry, base: ImageNames) -> NDArray[np.bool_] | None:
+        """The blocks that may differ from the base; None if all may."""
+        told = self._keeping.touched
+        if told is None:
+            return None
+        touched = told.blocks(cut)
+        if told.clean_end is not None:
+            await note_lost(touched, told.clean_end, cut, base, partial(self._read_base, begun.base))
+        return touched
+
+    async def _read_base(self, image_id: str, start: int, stop: int) -> bytes | None:
+        try:
+            return await self._retrying(lambda: self._deltas.api.read_part(image_id, start, stop))
+        except ApiError:
+            # Whoever may not read it sends what the disk has now.
+            return None
+
     async def _image(self, image_id: str) -> ImageRecord:
         return await self._retrying(lambda: self._deltas.api.get_image(image_id))
 
@@ -145,11 +167,8 @@ class DeltaUpload:
             await asyncio.to_thread(self._file.settle)
         stamp = self._file.stamp()
         cached = await asyncio.to_thread(self._known, stamp, cut)
-        told = self._keeping.touched
-        touched, zeros = (None, None) if told is None else (told.blocks(cut), told.zero_blocks(cut))
-        comparison = Comparison(
-            cut, base, self._state.sent, cached=cached, touched=touched, zeros=zeros, others=self._others
-        )
+        touched = await self._touched(begun, cut, base)
+        comparison = Comparison(cut, base, self._state.sent, cached=cached, touched=touched, others=self._others)
         sender = BlockSender(self._deltas, delta, comparison, self._retrying, self._count)
         try:
             if not self._new:

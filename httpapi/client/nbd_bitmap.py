@@ -6,7 +6,8 @@ import subprocess
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from httpapi.client.changed_extents import parse_extents, parse_zeros
+from httpapi.client.changed_extents import parse_data, parse_extents
+from httpapi.client.cut_disks import end_of_clean
 from httpapi.client.errors import SourceRefused
 from httpapi.client.programs import find_program
 
@@ -18,12 +19,13 @@ _PRINTED: Final = "what nbdinfo prints"
 
 
 def dirty_extents(uri: str, bitmap: str) -> ChangedExtents:
-    """The extents that `bitmap` has dirty, and what the export says is zeros.
+    """The extents that `bitmap` has dirty, and where on the export the last data ends that it has not.
 
     SourceRefused where nbdinfo is missing, or finds no such bitmap.
     """
     dirty = parse_extents(_map(uri, f"=qemu:dirty-bitmap:{bitmap}", bitmap), _PRINTED)
-    return replace(dirty, zeros=parse_zeros(_map(uri, "", bitmap), _PRINTED))
+    data = parse_data(_map(uri, "", bitmap), _PRINTED)
+    return replace(dirty, clean_end=end_of_clean(data, dirty.extents))
 
 
 def _map(uri: str, context: str, bitmap: str) -> bytes:
