@@ -25,7 +25,7 @@ def test_what_is_missing_is_told_with_what_to_install(monkeypatch: pytest.Monkey
     assert describe_conversion(Settings()).startswith("none: qemu-img is not installed")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only a service that is root has a user for its cage")
 def test_a_user_who_is_not_there_is_told() -> None:
     assert describe_conversion(Settings(convert_user="nobody-at-all")).startswith("none: There is no user")
 

@@ -20,7 +20,7 @@ from catalog.model.errors import ConversionFailed, ConversionUnavailable, StoreF
 from tests.kit.caged_processes import gone_from, working_in
 
 ROOT = Path(__file__).parents[3]
-AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only a service that is root has a user for its cage")
 
 
 def cage(**limits: object) -> Cage:
