@@ -162,10 +162,14 @@ def push(
 
 
 def _guest_source(file: str, backing_dirs: tuple[str, ...]) -> GuestSource | None:
-    from httpapi.client.disk_formats.guest_disk import GuestSource, open_guest_disk
+    from httpapi.client.disk_formats.opening import open_guest_disk
 
     disk = None if file == "-" else open_guest_disk(file, backing_dirs)
-    return None if disk is None else GuestSource(disk)
+    if disk is None:
+        return None
+    from httpapi.client.disk_formats.guest_disk import GuestSource
+
+    return GuestSource(disk)
 
 
 def _check_source(
@@ -238,10 +242,10 @@ def parse_properties(given: object) -> dict[str, object]:
 
 
 def _parse_cutting(given: object, want: dict[str, object]) -> dict[str, object]:
-    from chunker.cutting import Cutting, CuttingRefused
-
     if given is None:
         return {}
+    from chunker.cutting import Cutting, CuttingRefused
+
     if CUTTING in want:
         raise click.UsageError(f"--cutting and --property {CUTTING} say the same: give one of them")
     try:

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from blockstore.clock import monotonic
-from httpapi.client.disk_formats.headers import HEAD, format_in
+from httpapi.client.disk_formats.first_bytes import HEAD, format_in
 from httpapi.client.errors import ApiError, ClientError, EndpointRefused, Mismatch, NotFound, Unreachable
 from httpapi.client.hashing import USUAL, new_digest, stated_hash
 from httpapi.client.lane import Lane

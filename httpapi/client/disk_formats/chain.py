@@ -15,7 +15,8 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Final
 
 from httpapi.client.block_file import BlockFile, Stamp, open_block_file
-from httpapi.client.disk_formats.headers import FORMATS, format_of, read_header
+from httpapi.client.disk_formats.first_bytes import FORMATS, format_of
+from httpapi.client.disk_formats.headers import read_header
 from httpapi.client.errors import SourceRefused
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final
 
 from httpapi.client.block_file import open_block_file
 from httpapi.client.disk_formats.chain import Layer, described
-from httpapi.client.disk_formats.headers import FORMATS, read_header
+from httpapi.client.disk_formats.first_bytes import FORMATS
+from httpapi.client.disk_formats.headers import read_header
 from httpapi.client.disk_formats.served import check_whole, told_by
 from httpapi.client.errors import SourceRefused, TargetRefused
 from httpapi.client.file_target import FileTarget

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from httpapi.client.delta_api import DeltaApi
-from httpapi.client.disk_formats.guest_disk import GuestSource, open_guest_disk
+from httpapi.client.disk_formats.guest_disk import GuestSource
+from httpapi.client.disk_formats.opening import open_guest_disk
 from httpapi.client.errors import ClientError, NotFound, SourceRefused
 from httpapi.client.parents import NO_PARENT, find_parent
 from httpapi.client.report import NoReport

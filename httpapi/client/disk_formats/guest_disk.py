@@ -8,9 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from httpapi.client.block_file import Below, BlockFile
-from httpapi.client.disk_formats.chain import Allowed, open_chain, stamp_of
-from httpapi.client.disk_formats.headers import format_of
-from httpapi.client.disk_formats.served import Served, check_whole
+from httpapi.client.disk_formats.chain import stamp_of
 from httpapi.client.errors import SourceRefused
 from httpapi.client.source import PositionedSource
 
@@ -19,6 +17,7 @@ if TYPE_CHECKING:
 
     from httpapi.client.block_file import Stamp
     from httpapi.client.disk_formats.chain import Layer
+    from httpapi.client.disk_formats.served import Served
     from httpapi.client.nbd_file import NbdFile
     from httpapi.client.report import Report
 
@@ -128,6 +127,9 @@ class GuestDisk:
         return GuestDisk([replace(each, file=_opened_again(each.file)) for each in self._layers])
 
     def _read(self) -> NbdFile:
+        # Heavy, and of no use to the push of what is known to be unchanged.
+        from httpapi.client.disk_formats.served import Served, check_whole
+
         with self._turn:
             if self._served is None:
                 if self._stopped.is_set():
@@ -153,24 +155,3 @@ class GuestSource(PositionedSource):
 
 def _opened_again(file: BlockFile) -> BlockFile:
     return BlockFile(os.open(f"/proc/self/fd/{file.descriptor}", os.O_RDONLY | os.O_CLOEXEC), file.name)
-
-
-def open_guest_disk(path: str, backing_dirs: Sequence[str] = ()) -> GuestDisk | None:
-    """The disk in a file, by its first bytes; None for what is no regular file, or of none of the formats.
-
-    SourceRefused for a file that must not be opened, see `headers.py` and `chain.py`.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        # Whoever opens it as it is says why.
-        return None
-    try:
-        file = BlockFile(descriptor, path)
-        found = format_of(descriptor) if file.is_regular else None
-    except OSError:
-        found = None
-    if found is None:
-        os.close(descriptor)
-        return None
-    return GuestDisk(open_chain(file, found, Allowed(tuple(backing_dirs))))

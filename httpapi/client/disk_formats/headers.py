@@ -14,20 +14,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
+from httpapi.client.disk_formats.first_bytes import DESCRIPTION
 from httpapi.client.errors import SourceRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-FORMATS: Final = ("qcow2", "vmdk", "vhdx", "vdi")
 LARGEST: Final = 64 << 40
 """A disk of more bytes is taken for damage, or for an attack: no format's tools make larger ones in earnest."""
 SECTOR: Final = 512
 _AS_IS: Final = "or keep the file's bytes with --as-is"
-_DESCRIPTION: Final = b"# Disk DescriptorFile"
-_VDI_AT: Final = 64
-HEAD: Final = _VDI_AT + 4
-_VDI: Final = b"\x7f\x10\xda\xbe"
 _LONGEST_NAME: Final = 1023
 _BACKING_FORMAT: Final = 0xE2792ACA
 _CORRUPT: Final = 1 << 1
@@ -52,22 +48,6 @@ class Header:
     format: str
     size: int
     backing: Backing | None = None
-
-
-def format_of(descriptor: int) -> str | None:
-    """As `format_in`, of a file."""
-    return format_in(os.pread(descriptor, HEAD, 0))
-
-
-def format_in(head: bytes) -> str | None:
-    """One of FORMATS by a file's first HEAD bytes, `vmdk` for a mere description too; None for anything else."""
-    if head[:4] == b"QFI\xfb" and head[4:8] != b"\0\0\0\1":
-        return "qcow2"
-    if head[:4] == b"KDMV" or head.startswith(_DESCRIPTION):
-        return "vmdk"
-    if head[:8] == b"vhdxfile":
-        return "vhdx"
-    return "vdi" if head[_VDI_AT:HEAD] == _VDI else None
 
 
 def read_header(descriptor: int, disk_format: str, name: str) -> Header:
@@ -136,7 +116,7 @@ def _backing_format(descriptor: int, at: int, end: int) -> str | None:
 
 
 def _vmdk(descriptor: int, name: str) -> Header:
-    if os.pread(descriptor, len(_DESCRIPTION), 0) == _DESCRIPTION:
+    if os.pread(descriptor, len(DESCRIPTION), 0) == DESCRIPTION:
         raise _refused(
             name,
             "only describes a disk whose bytes lie in other files, which are not followed: "

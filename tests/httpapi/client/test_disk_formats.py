@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from httpapi.client.block_file import open_block_file
-from httpapi.client.disk_formats.guest_disk import GuestDisk, open_guest_disk
-from httpapi.client.disk_formats.headers import FORMATS, format_of, read_header
+from httpapi.client.disk_formats.first_bytes import FORMATS, format_of
+from httpapi.client.disk_formats.headers import read_header
+from httpapi.client.disk_formats.opening import open_guest_disk
 from httpapi.client.errors import ProgramMissing, SourceRefused
 from httpapi.client.known_names import known_below
 from tests.kit.disk_files import DISK_SIZES, disk_file
@@ -20,6 +21,8 @@ from tests.kit.qemu_files import make_disk, make_overlay, qemu, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from httpapi.client.disk_formats.guest_disk import GuestDisk
 
 MIB = 1 << 20
 DATA = os.urandom(MIB) + bytes(2 * MIB) + os.urandom(MIB)
