@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from catalog.blocking import to_its_end
+from catalog.jobs.hash_of_parent import parents_hashes
 from catalog.jobs.steps import Done
 from catalog.jobs.subjects import with_bytes
 from catalog.model.image import CHECKSUM
@@ -24,34 +25,45 @@ if TYPE_CHECKING:
 
     from catalog.jobs.context import JobContext
     from catalog.jobs.steps import Effect
+    from catalog.model.image import Image
     from catalog.ports import UnitOfWork
     from catalog.store_ports import CopyReader
+    from catalog.usecases.services import Services
 
 _MIB: Final = 1 << 20
 
 
 async def hash_image(context: JobContext) -> Effect:
-    """Read the image through, hash it on the shared threads, and set its hashes if it still has these bytes."""
+    """Hash the image on the shared threads, unless it has its parent's bytes; set that if it still has these bytes."""
     services = context.services
     image_id = context.task.image_id or ""
 
-    image, reader = await open_image(services, lambda uow: with_bytes(uow, image_id))
-    # The algorithm that the upload announced, whatever the setting is now.
-    algorithm = image.os_hash_algo or services.hashing
-    try:
-        found = await hashes_of(context, reader, tuple(dict.fromkeys((algorithm, CHECKSUM))))
-    finally:
-        reader.close()
+    image = await services.database.read(lambda uow: with_bytes(uow, image_id))
+    found = await parents_hashes(services, image, _algorithm(services, image))
+    message = "Its bytes are its parent's, and so are its hashes."
+    if found is None:
+        image, reader = await open_image(services, lambda uow: with_bytes(uow, image_id))
+        try:
+            found = await hashes_of(context, reader, tuple(dict.fromkeys((_algorithm(services, image), CHECKSUM))))
+        finally:
+            reader.close()
+        message = f"Hashed {_mib(reader.size)} MiB."
+    hashes, algorithm = found, _algorithm(services, image)
 
     def effect(uow: UnitOfWork, at: datetime) -> Done:
         now = with_bytes(uow, image_id)
         if now.upload != image.upload:
             raise JobCancelled("the image has other data now.")
-        now.be_hashed(checksum=found[CHECKSUM], algorithm=algorithm, value=found[algorithm], at=at)
+        now.be_hashed(checksum=hashes[CHECKSUM], algorithm=algorithm, value=hashes[algorithm], at=at)
         uow.images.save(now, expect=now.status)
-        return Done(f"Hashed {_mib(reader.size)} MiB.", {"image_id": image_id})
+        return Done(message, {"image_id": image_id})
 
     return effect
+
+
+def _algorithm(services: Services, image: Image) -> str:
+    """The one that the upload announced, whatever the setting is now."""
+    return image.os_hash_algo or services.hashing
 
 
 async def hashes_of(context: JobContext, reader: CopyReader, algorithms: Sequence[str]) -> Mapping[str, str]:
