@@ -9,10 +9,10 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from blockstore.errors import BlockstoreError
 from catalog.jobs.subjects import with_bytes
-from catalog.model.image import CHECKSUM
+from catalog.model.image import CHECKSUM, Status
 from catalog.model.job import JobCancelled
+from catalog.stores.failover import FAILURES
 from catalog.usecases.bases import our_chain
 from catalog.usecases.opening import opened
 
@@ -46,7 +46,7 @@ async def parents_hashes(services: Services, image: Image, algorithm: str) -> Ma
             _, reader = await blocks_of(image.id)
             with closing(reader):
                 return known if await _are_same(reader, below) else None
-    except (BlockstoreError, JobCancelled):
+    except (JobCancelled, *FAILURES):
         # What is wrong with either, reading the image tells.
         return None
 
@@ -54,18 +54,18 @@ async def parents_hashes(services: Services, image: Image, algorithm: str) -> Ma
 def _lie_here(services: Services, uow: UnitOfWork, image: Image, algorithm: str) -> bool:
     """Whether there are two chains to be compared, and it may be worth it."""
     parent = None if image.parent is None else uow.images.get(image.parent)
-    if parent is None or not parent.has_bytes or _known(parent, image, algorithm) is None:
+    if parent is None or _known(parent, image, algorithm) is None:
         return False
     return all(our_chain(uow, each, services.blocks.store) for each in (image, parent))
 
 
 def _known(parent: Image, image: Image, algorithm: str) -> Mapping[str, str] | None:
-    """The parent's hashes if they were made here, of as many bytes, and are its own owner's.
+    """The hashes of an active parent of the same owner, of as many bytes, if they were made of what was uploaded.
 
-    What was registered with its hashes has those that somebody said; it has no upload.
+    What was registered with its hashes has those that somebody said. It has no upload, as imports have none.
     """
-    as_wanted = (parent.owner, parent.size, parent.os_hash_algo) == (image.owner, image.size, algorithm)
-    if parent.upload is None or not as_wanted:
+    same = (parent.owner, parent.size, parent.os_hash_algo) == (image.owner, image.size, algorithm)
+    if parent.status is not Status.ACTIVE or parent.upload is None or not same:
         return None
     if parent.checksum is None or parent.os_hash_value is None:
         return None
@@ -73,7 +73,7 @@ def _known(parent: Image, image: Image, algorithm: str) -> Mapping[str, str] | N
 
 
 async def _are_same(reader: BlockReader, below: BlockReader) -> bool:
-    """Whether all blocks of two images are; it ends at the first that differs."""
+    """Whether all blocks of two images are; what differs ends it soon."""
     if reader.size != below.size:
         return False
     at: int | None = 0

@@ -12,7 +12,10 @@ TABLE: tuple[tuple[str, str, tuple[Selection, ...]], ...] = (
         (
             Selection("the queue's contract", ("tests/catalog/jobs/test_queue_in_the_catalog.py",)),
             Selection("the worker", ("tests/catalog/jobs/test_worker.py",)),
-            Selection("hashes in the background", ("tests/catalog/jobs/test_hash_image.py",)),
+            Selection(
+                "hashes in the background",
+                ("tests/catalog/jobs/test_hash_image.py", "tests/catalog/jobs/test_hash_of_parent.py"),
+            ),
         ),
     ),
     (

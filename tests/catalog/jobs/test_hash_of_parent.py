@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from catalog.model.task import TaskStatus
+from catalog.model.image import Status
+from catalog.model.task import HASH, TaskStatus
 from catalog.usecases import delta_commit, images, tasks
 from tests.catalog.delta_scenes import BLOCK, DATA, begun, send, served
 from tests.catalog.jobs.scenes import over
@@ -17,17 +18,17 @@ from tests.kit.image_service import CALLER
 from tests.kit.quiet_worker import at_work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from catalog.model.image import Image
-    from catalog.ports import UnitOfWork
+    from catalog.ports import StoredManifest, UnitOfWork
+    from catalog.store_ports import CopyReader
     from catalog.usecases.services import Services
     from tests.kit.image_service import ImageService
 
 worker = partial(at_work, at_once=1)
-TAKEN = "Its bytes are its parent's, and so are its hashes."
-READ = "Hashed 1 MiB."
+TAKEN, READ = "taken", "read"
 
 
 async def increment(
@@ -42,14 +43,22 @@ async def increment(
 
 
 async def hashed(services: Services, image: Image, data: bytes) -> str:
-    """What the job said; the hashes must be the data's, wherever they came from."""
-    [task] = await tasks.of_image(services, CALLER, image.id)
+    """Where the job had them from, of which it says nothing; the hashes must be the data's, wherever that is."""
+    read: list[object] = []
+    opening = services.blocks.open
+
+    async def seen(manifests: Sequence[StoredManifest]) -> CopyReader:
+        read.append(manifests)
+        return await opening(manifests)
+
+    services.blocks.open = seen  # type: ignore[method-assign, assignment]  # of this scene's store alone
+    [task] = [each for each in await tasks.of_image(services, CALLER, image.id) if each.type == HASH]
     async with worker(services):
         ended = await over(services, task)
-    assert ended.status is TaskStatus.SUCCESS
+    assert (ended.status, ended.message) == (TaskStatus.SUCCESS, "Hashed 1 MiB.")
     now = await images.show(services, CALLER, image.id)
     assert (now.checksum, now.os_hash_value) == (hashlib.md5(data).hexdigest(), hashlib.sha512(data).hexdigest())
-    return ended.message
+    return READ if read else TAKEN
 
 
 def test_an_unchanged_increment_takes_its_parents_hashes_and_so_does_the_next(tmp_path: Path) -> None:
@@ -97,11 +106,15 @@ def only_said(image: Image) -> None:
     image.upload, image.os_hash_value = None, "0" * 128
 
 
+def deactivated(image: Image) -> None:
+    image.status, image.os_hash_value = Status.DEACTIVATED, "0" * 128
+
+
 def by_another_algorithm(image: Image) -> None:
     image.os_hash_algo, image.os_hash_value = "sha256", "0" * 64
 
 
-@pytest.mark.parametrize("otherwise", [not_hashed, somebody_elses, only_said, by_another_algorithm])
+@pytest.mark.parametrize("otherwise", [not_hashed, somebody_elses, only_said, deactivated, by_another_algorithm])
 def test_hashes_that_are_not_proven_are_not_taken(tmp_path: Path, otherwise: Callable[[Image], None]) -> None:
     async def scene() -> None:
         with served(tmp_path) as (service, services, _):
@@ -111,8 +124,9 @@ def test_hashes_that_are_not_proven_are_not_taken(tmp_path: Path, otherwise: Cal
             def change(uow: UnitOfWork) -> None:
                 now = uow.images.get(parent)
                 assert now is not None
+                status = now.status
                 otherwise(now)
-                uow.images.save(now, expect=now.status)
+                uow.images.save(now, expect=status)
 
             await services.database.write(change)
             assert await hashed(services, image, DATA) == READ
@@ -126,8 +140,6 @@ def test_a_parent_that_is_gone_is_no_hindrance(tmp_path: Path) -> None:
             parent = (await service.put(await service.new(), DATA)).id
             image = await increment(service, services, parent)
             await images.delete(services, CALLER, parent)
-            [task] = [each for each in await tasks.of_image(services, CALLER, image.id) if each.type == "hash"]
-            async with worker(services):
-                assert (await over(services, task)).message == READ
+            assert await hashed(services, image, DATA) == READ
 
     asyncio.run(scene())
