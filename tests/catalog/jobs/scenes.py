@@ -107,6 +107,15 @@ async def over(services: Services, task: Task) -> Task:
     return await seen(services, task, lambda now: now.is_over)
 
 
+async def at_work(told: Told, jobs: int = 1) -> None:
+    """Until so many have begun their work: a task is in progress from its claim on, which is a little earlier."""
+    for _ in range(4000):
+        if told.at_work >= jobs:
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError(f"{told.at_work} jobs are at work")
+
+
 async def seen(services: Services, task: Task, holds: Callable[[Task], bool]) -> Task:
     for _ in range(4000):
         if holds(now := await task_now(services, task)):

@@ -21,7 +21,7 @@ from catalog.model.job import Job, JobCancelled, JobFailed, Retries
 from catalog.model.task import KEPT, TaskStatus
 from catalog.usecases import tasks
 from tests.catalog.cast import ANNA
-from tests.catalog.jobs.scenes import AT_ONCE, Told, kinds, new_task, over, seen, task_now, until, working
+from tests.catalog.jobs.scenes import AT_ONCE, Told, at_work, kinds, new_task, over, seen, task_now, until, working
 from tests.kit.memory_blocks import MemoryBlocks
 from tests.kit.quiet_worker import QUICK
 
@@ -144,8 +144,7 @@ def test_jobs_on_one_image_run_one_at_a_time_and_on_several_side_by_side(service
         async with working(services, told, at_once=2):
             made = [await new_task(services, image) for image in images]
             await until(services, made[0], TaskStatus.PROCESSING)
-            if most == 2:
-                await until(services, made[1], TaskStatus.PROCESSING)
+            await at_work(told, most)
             told.gate.set()
             for task in made:
                 await over(services, task)
@@ -271,6 +270,7 @@ def test_a_waiting_job_is_cancelled_at_once_and_a_running_one_soon(services: Ser
         assert (ended.status, ended.message) == (TaskStatus.FAILURE, "Cancelled: asked for by anna.")
         async with working(services, told):
             task = await until(services, await new_task(services), TaskStatus.PROCESSING)
+            await at_work(told)
             assert (await tasks.cancel(services, ANNA, task.id)).status is TaskStatus.PROCESSING
             ended = await over(services, task)
         assert ended.message == "Cancelled: asked for while it ran."
@@ -296,6 +296,7 @@ def test_a_worker_that_stops_gives_its_job_back_uncounted(services: Services) ->
         told = Told()
         async with working(services, told):
             task = await until(services, await new_task(services), TaskStatus.PROCESSING)
+            await at_work(told)
         now = await task_now(services, task)
         assert (now.status, await claims(services), told.effects) == (TaskStatus.PENDING, 0, 0)
         told.gate.set()
@@ -354,6 +355,7 @@ def test_the_job_of_a_worker_that_stands_still_runs_again_and_when_it_wakes_it_s
         )
         async with working(services, frozen):
             task = await until(services, await new_task(services), TaskStatus.PROCESSING)
+            await at_work(frozen)
             assert await tasks.sweep(other) == 1
             async with working(other, neighbour):
                 ended = await over(other, task)
