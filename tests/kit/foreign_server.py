@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import signal
 import subprocess
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-class ForeignServer:
+class ForeignServer(ABC):
     """Owns the process that a kit's `start` gives it, until left; what the server keeps outlives `kill` and `start`."""
 
     _process: subprocess.Popen[bytes] | None = None
@@ -18,9 +19,9 @@ class ForeignServer:
     def __exit__(self, *_: object) -> None:
         self.kill()
 
+    @abstractmethod
     def start(self) -> None:
         """Serve, on the same port and data as before; returns when it takes requests."""
-        raise NotImplementedError
 
     def kill(self) -> None:
         """Be gone at once, as by a power cut."""

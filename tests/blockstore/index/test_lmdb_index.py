@@ -3,6 +3,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -136,6 +137,7 @@ def _verdict(folder: Path, content: bytes, expected: list[tuple[bytes, Place]]) 
     try:
         return 0 if list(index.scan()) == expected and all(record.name for record in index.packs()) else 2
     except Exception:
+        traceback.print_exc()
         return 3
 
 

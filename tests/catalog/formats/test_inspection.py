@@ -186,9 +186,15 @@ def test_a_raw_disk_is_looked_at_for_its_first_64_kib_alone() -> None:
     assert asyncio.run(read()) == 1
 
 
+# What is not known there by its own name: the end tells of the one, nothing but text of the other.
+_AT_THE_BEGINNING: dict[str, set[str]] = {"fixed.vhd": set(), "flat.vmdk": set(), "qcow1.qcow": {"qcow2"}}
+
+
 def test_what_oslo_knows_at_its_beginning_is_never_passed_over() -> None:
     for name in (*DISK_SIZES, *DANGERS):
         known = _known_to_oslo(disk_file(name))
+        # Else this would pass, too, if its inspectors could not be asked like that any more.
+        assert known == _AT_THE_BEGINNING.get(name, {format_of(name)}), name
         assert known <= resembles(disk_file(name)[:HEAD].ljust(HEAD, b"\0")), name
 
 
